@@ -1,0 +1,546 @@
+//! BinXML templates, compiled to plans: where in a record's substitution
+//! values each wanted thing stands.
+//!
+//! A record of an EVTX file is nearly always one *template instance*: the
+//! template is the event's XML with holes, defined once per chunk; the
+//! instance is a list of typed values for the holes ([MS-EVEN6] 2.2.12).
+//! `EventData` is usually a value itself, an instance of its own template:
+//!
+//! ```text
+//!  outer template                        instance
+//!  <Event><System>                       ┌ value 0   u16      4625
+//!    <Provider Name="Microsoft-…"/>      │ value 1   FILETIME
+//!    <EventID>%0</EventID>               │ …
+//!    <TimeCreated SystemTime="%1"/> …    │ value 9   BinXML ─▶ instance of
+//!  </System>%9</Event>                   └                      <EventData>…
+//! ```
+//!
+//! [`compile`] walks a definition once and keeps a [`Plan`]; reading a record
+//! is then a few loads at known places. What a plan cannot express is
+//! [`Unplanned`], and the record goes the slow way.
+
+use crate::record::{FieldId, Wanted, utf16_eq_ascii, utf16_text};
+
+/// Deepest nesting of elements in a definition; Windows writes about 6.
+const DEPTH_MAX: usize = 32;
+
+/// Most data items that one definition may name; Windows' largest have about 90.
+const ITEMS_MAX: usize = 1024;
+
+/// The types of substitution values that are told apart here ([MS-EVEN6] 2.2.12).
+pub mod value_type {
+    pub const NULL: u8 = 0x00;
+    pub const STRING: u8 = 0x01;
+    pub const ANSI_STRING: u8 = 0x02;
+    pub const INT8: u8 = 0x03;
+    pub const UINT8: u8 = 0x04;
+    pub const INT16: u8 = 0x05;
+    pub const UINT16: u8 = 0x06;
+    pub const INT32: u8 = 0x07;
+    pub const UINT32: u8 = 0x08;
+    pub const INT64: u8 = 0x09;
+    pub const UINT64: u8 = 0x0a;
+    pub const BOOL: u8 = 0x0d;
+    pub const BINARY: u8 = 0x0e;
+    pub const GUID: u8 = 0x0f;
+    pub const SIZE_T: u8 = 0x10;
+    pub const FILETIME: u8 = 0x11;
+    pub const SID: u8 = 0x13;
+    pub const HEX32: u8 = 0x14;
+    pub const HEX64: u8 = 0x15;
+    pub const BINXML: u8 = 0x21;
+    pub const STRING_ARRAY: u8 = 0x81;
+}
+
+/// The definition cannot be read, or says something that a plan has no words
+/// for: a value made of several parts, a template within a leaf.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unplanned;
+
+/// Where a value comes from.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum From {
+    #[default]
+    Nowhere,
+    Literal(Box<str>),
+    /// Index into the instance's values.
+    Slot(u16),
+    /// Text and values mixed, or several values.
+    Mixed,
+}
+
+/// What stands at one place of the event's data.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    pub name: Name,
+    pub from: From,
+    /// The element is left out when this value is null (its dependency id).
+    pub unless_null: Option<u16>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Name {
+    /// A wanted field.
+    Field(FieldId),
+    /// A data item without a name: its field depends on how many such items
+    /// stand before it in the instance.
+    Position,
+    /// A named data item that nobody wants; it still counts for `#count`.
+    Unwanted,
+}
+
+/// Where a nested instance stands, and so what its root element may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Place {
+    /// The record's own instance: the root is `Event`.
+    Record,
+    /// A child of `Event`: `EventData`, `UserData`, `RenderingInfo`, …
+    EventChild,
+    /// Somewhere below `UserData`.
+    UserData,
+}
+
+/// What reading an instance of one template takes.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Plan {
+    pub provider: From,
+    pub source_name: From,
+    pub event_id: From,
+    pub version: From,
+    pub level: From,
+    pub time: From,
+    pub record_id: From,
+    pub channel: From,
+    pub computer: From,
+    pub user: From,
+    pub culture: From,
+    pub message: From,
+    pub binary: From,
+    pub items: Vec<Item>,
+    /// Values that are instances of their own, in document order, and how many
+    /// of `items` stand before each.
+    pub nested: Vec<(u16, Place, usize)>,
+    /// Whether a field of `items` makes the record wanted whatever its id.
+    pub teaches: bool,
+    /// Wanted ids of the provider and source, where these are literals.
+    pub wanted_ids: Option<Box<[u32]>>,
+}
+
+/// Length of a template definition's own header: next offset, GUID, size.
+pub const DEFINITION_HEADER_BYTES: usize = 24;
+
+/// Compiles the definition at `offset` of a chunk (its header included).
+pub fn compile(
+    chunk: &[u8],
+    offset: usize,
+    place: Place,
+    wanted: &Wanted,
+) -> Result<Plan, Unplanned> {
+    let start = offset.checked_add(DEFINITION_HEADER_BYTES).ok_or(Unplanned)?;
+    let size = read_u32(chunk, start - 4).ok_or(Unplanned)? as usize;
+    let end = start.checked_add(size).filter(|&end| end <= chunk.len()).ok_or(Unplanned)?;
+    let mut compiler = Compiler { chunk, at: start, end, wanted, plan: Plan::default() };
+    compiler.root(place)?;
+    let mut plan = compiler.plan;
+    plan.wanted_ids = literal_ids(&plan, wanted);
+    Ok(plan)
+}
+
+/// The wanted ids when provider and source are known from the template alone.
+fn literal_ids(plan: &Plan, wanted: &Wanted) -> Option<Box<[u32]>> {
+    let From::Literal(provider) = &plan.provider else { return None };
+    let mut ids = wanted.ids_of(provider).to_vec();
+    match &plan.source_name {
+        From::Nowhere => {}
+        From::Literal(source) => ids.extend_from_slice(wanted.ids_of(source)),
+        From::Slot(_) | From::Mixed => return None,
+    }
+    ids.sort_unstable();
+    ids.dedup();
+    Some(ids.into())
+}
+
+/// What an element means for the plan, by where it stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Event,
+    System,
+    Provider,
+    EventId,
+    Version,
+    Level,
+    TimeCreated,
+    RecordId,
+    Channel,
+    Computer,
+    Security,
+    EventData,
+    /// A child of `EventData`; `Data` or a field by its element name.
+    Data,
+    Binary,
+    /// `<string>` within a `Data`.
+    DataString,
+    /// `UserData` and everything below it.
+    UserData,
+    Rendering,
+    Message,
+    /// Nothing here is wanted.
+    Other,
+}
+
+struct Compiler<'c> {
+    chunk: &'c [u8],
+    at: usize,
+    end: usize,
+    wanted: &'c Wanted,
+    plan: Plan,
+}
+
+impl<'c> Compiler<'c> {
+    fn root(&mut self, place: Place) -> Result<(), Unplanned> {
+        loop {
+            match self.u8()? {
+                0x0f => self.skip(3)?,
+                token @ (0x01 | 0x41) => {
+                    let parent = match place {
+                        Place::Record => None,
+                        Place::EventChild => Some(Role::Event),
+                        Place::UserData => Some(Role::UserData),
+                    };
+                    self.element(token, parent, 0)?;
+                    return Ok(());
+                }
+                _ => return Err(Unplanned),
+            }
+        }
+    }
+
+    /// An element after its opening token, up to and with its end.
+    fn element(&mut self, token: u8, parent: Option<Role>, depth: usize) -> Result<(), Unplanned> {
+        if depth >= DEPTH_MAX {
+            return Err(Unplanned);
+        }
+        let dependency = self.u16()?;
+        let unless_null = (dependency != 0xffff).then_some(dependency);
+        self.skip(4)?;
+        let name = self.name()?;
+        let role = role_of(parent, name)?;
+        let mut field = self.wanted_by_name(role, name);
+        let mut named = role == Role::UserData || (role == Role::Data && !is(name, "Data"));
+        if token & 0x40 != 0 {
+            self.skip(4)?;
+            // Attributes: name, then what its value is made of.
+            while matches!(self.peek()?, 0x06 | 0x46) {
+                self.skip(1)?;
+                let attribute = self.name()?;
+                let value = self.attribute_value()?;
+                if role == Role::Data && is(attribute, "Name") {
+                    let From::Literal(text) = &value else { return Err(Unplanned) };
+                    field = self.wanted.field(text);
+                    named = true;
+                } else if let Some(place) = self.attribute_place(role, attribute) {
+                    *place = value;
+                }
+            }
+        }
+        let (from, has_children) = match self.u8()? {
+            0x03 => (From::Nowhere, false),
+            0x02 => self.content(role, depth)?,
+            _ => return Err(Unplanned),
+        };
+        if parent == Some(Role::Event) {
+            // `EventData` or `UserData` itself, however empty, is no data item.
+            return Ok(());
+        }
+        self.finish(role, field, named, from, has_children, unless_null)
+    }
+
+    /// What stands between an element's tags: its own text, and whether it has
+    /// element children.
+    fn content(&mut self, role: Role, depth: usize) -> Result<(From, bool), Unplanned> {
+        let mut from = From::Nowhere;
+        let mut has_children = false;
+        loop {
+            let token = self.u8()?;
+            match token {
+                0x04 => return Ok((from, has_children)),
+                0x01 | 0x41 => {
+                    has_children = true;
+                    self.element(token, Some(role), depth + 1)?;
+                }
+                0x0d | 0x0e => {
+                    let slot = self.u16()?;
+                    let declared = self.u8()?;
+                    match role {
+                        Role::Event | Role::EventData => self.nest(slot, Place::EventChild)?,
+                        Role::UserData if declared == value_type::BINXML => {
+                            has_children = true;
+                            self.nest(slot, Place::UserData)?;
+                        }
+                        _ => append(&mut from, From::Slot(slot)),
+                    }
+                }
+                _ => {
+                    let text = self.literal(token)?;
+                    append(&mut from, From::Literal(text));
+                }
+            }
+        }
+    }
+
+    fn nest(&mut self, slot: u16, place: Place) -> Result<(), Unplanned> {
+        if self.plan.nested.len() >= ITEMS_MAX {
+            return Err(Unplanned);
+        }
+        self.plan.nested.push((slot, place, self.plan.items.len()));
+        Ok(())
+    }
+
+    fn finish(
+        &mut self,
+        role: Role,
+        field: Option<FieldId>,
+        named: bool,
+        from: From,
+        has_children: bool,
+        unless_null: Option<u16>,
+    ) -> Result<(), Unplanned> {
+        let plan = &mut self.plan;
+        match role {
+            Role::EventId => plan.event_id = from,
+            Role::Version => plan.version = from,
+            Role::Level => plan.level = from,
+            Role::RecordId => plan.record_id = from,
+            Role::Channel => plan.channel = from,
+            Role::Computer => plan.computer = from,
+            Role::Message => plan.message = from,
+            Role::Binary => plan.binary = from,
+            // The strings of an old-style Data were items of their own.
+            Role::Data if has_children && !named => {}
+            // A UserData element that holds elements is no field.
+            Role::UserData | Role::Data if has_children => {}
+            Role::Data | Role::DataString | Role::UserData => {
+                if plan.items.len() >= ITEMS_MAX {
+                    return Err(Unplanned);
+                }
+                let name = match (named, field) {
+                    (true, Some(field)) => Name::Field(field),
+                    (true, None) => Name::Unwanted,
+                    (false, _) => Name::Position,
+                };
+                if let Name::Field(field) = name {
+                    plan.teaches |= self.wanted.teaches(field);
+                }
+                plan.items.push(Item { name, from, unless_null });
+            }
+            Role::Event
+            | Role::System
+            | Role::Provider
+            | Role::TimeCreated
+            | Role::Security
+            | Role::EventData
+            | Role::Rendering
+            | Role::Other => {}
+        }
+        Ok(())
+    }
+
+    fn wanted_by_name(&self, role: Role, name: &[u8]) -> Option<FieldId> {
+        match role {
+            Role::UserData | Role::Data => self.wanted.field(&utf16_text(name)),
+            _ => None,
+        }
+    }
+
+    fn attribute_place(&mut self, role: Role, attribute: &[u8]) -> Option<&mut From> {
+        match role {
+            Role::Provider if is(attribute, "Name") => Some(&mut self.plan.provider),
+            Role::Provider if is(attribute, "EventSourceName") => Some(&mut self.plan.source_name),
+            Role::TimeCreated if is(attribute, "SystemTime") => Some(&mut self.plan.time),
+            Role::Security if is(attribute, "UserID") => Some(&mut self.plan.user),
+            Role::Rendering if is(attribute, "Culture") => Some(&mut self.plan.culture),
+            _ => None,
+        }
+    }
+
+    fn attribute_value(&mut self) -> Result<From, Unplanned> {
+        let mut from = From::Nowhere;
+        loop {
+            match self.peek()? {
+                0x0d | 0x0e => {
+                    self.skip(1)?;
+                    let slot = self.u16()?;
+                    self.skip(1)?;
+                    append(&mut from, From::Slot(slot));
+                }
+                0x05 | 0x45 | 0x08 | 0x48 | 0x09 | 0x49 => {
+                    let token = self.u8()?;
+                    let text = self.literal(token)?;
+                    append(&mut from, From::Literal(text));
+                }
+                _ => return Ok(from),
+            }
+        }
+    }
+
+    /// Text that stands in the definition itself.
+    fn literal(&mut self, token: u8) -> Result<Box<str>, Unplanned> {
+        match token {
+            0x05 | 0x45 => {
+                if self.u8()? != value_type::STRING {
+                    return Err(Unplanned);
+                }
+                Ok(utf16_text(self.counted_text()?).into())
+            }
+            0x07 | 0x47 => Ok(utf16_text(self.counted_text()?).into()),
+            0x08 | 0x48 => {
+                let unit = self.u16()?;
+                Ok(char::from_u32(u32::from(unit)).ok_or(Unplanned)?.to_string().into())
+            }
+            0x09 | 0x49 => {
+                let name = self.name()?;
+                let text = [("amp", "&"), ("lt", "<"), ("gt", ">"), ("quot", "\""), ("apos", "'")]
+                    .into_iter()
+                    .find(|(entity, _)| is(name, entity));
+                Ok(text.ok_or(Unplanned)?.1.into())
+            }
+            _ => Err(Unplanned),
+        }
+    }
+
+    fn counted_text(&mut self) -> Result<&'c [u8], Unplanned> {
+        let chars = usize::from(self.u16()?);
+        let start = self.at;
+        self.skip(chars * 2)?;
+        Ok(&self.chunk[start..self.at])
+    }
+
+    /// A name by its offset in the chunk; the first use in a chunk holds the
+    /// name itself, right behind the offset:
+    ///
+    /// ```text
+    /// offset u32 │ next u32 │ hash u16 │ chars u16 │ UTF-16 … │ NUL u16
+    /// ```
+    fn name(&mut self) -> Result<&'c [u8], Unplanned> {
+        let offset = self.u32()? as usize;
+        let chars_at = offset.checked_add(6).ok_or(Unplanned)?;
+        let chars = usize::from(read_u16(self.chunk, chars_at).ok_or(Unplanned)?);
+        let text = self.chunk.get(chars_at + 2..chars_at + 2 + chars * 2).ok_or(Unplanned)?;
+        if offset == self.at {
+            self.skip(8 + chars * 2 + 2)?;
+        }
+        Ok(text)
+    }
+
+    fn peek(&self) -> Result<u8, Unplanned> {
+        self.window(1).map(|bytes| bytes[0])
+    }
+
+    fn u8(&mut self) -> Result<u8, Unplanned> {
+        let value = self.peek()?;
+        self.at += 1;
+        Ok(value)
+    }
+
+    fn u16(&mut self) -> Result<u16, Unplanned> {
+        let value = read_u16(self.window(2)?, 0).ok_or(Unplanned)?;
+        self.at += 2;
+        Ok(value)
+    }
+
+    fn u32(&mut self) -> Result<u32, Unplanned> {
+        let value = read_u32(self.window(4)?, 0).ok_or(Unplanned)?;
+        self.at += 4;
+        Ok(value)
+    }
+
+    fn skip(&mut self, len: usize) -> Result<(), Unplanned> {
+        self.window(len)?;
+        self.at += len;
+        Ok(())
+    }
+
+    /// The next bytes of the definition.
+    fn window(&self, len: usize) -> Result<&'c [u8], Unplanned> {
+        let end = self.at.checked_add(len).filter(|&end| end <= self.end).ok_or(Unplanned)?;
+        self.chunk.get(self.at..end).ok_or(Unplanned)
+    }
+}
+
+fn role_of(parent: Option<Role>, name: &[u8]) -> Result<Role, Unplanned> {
+    let Some(parent) = parent else {
+        return if is(name, "Event") { Ok(Role::Event) } else { Err(Unplanned) };
+    };
+    let known: &[(&str, Role)] = match parent {
+        Role::Event => &[
+            ("System", Role::System),
+            ("EventData", Role::EventData),
+            ("UserData", Role::UserData),
+            ("DebugData", Role::UserData),
+            ("ProcessingErrorData", Role::UserData),
+            ("RenderingInfo", Role::Rendering),
+        ],
+        Role::System => &[
+            ("Provider", Role::Provider),
+            ("EventID", Role::EventId),
+            ("Version", Role::Version),
+            ("Level", Role::Level),
+            ("TimeCreated", Role::TimeCreated),
+            ("EventRecordID", Role::RecordId),
+            ("Channel", Role::Channel),
+            ("Computer", Role::Computer),
+            ("Security", Role::Security),
+        ],
+        Role::EventData => &[("Binary", Role::Binary)],
+        Role::Rendering => &[("Message", Role::Message)],
+        Role::Data
+        | Role::DataString
+        | Role::UserData
+        | Role::Provider
+        | Role::EventId
+        | Role::Version
+        | Role::Level
+        | Role::TimeCreated
+        | Role::RecordId
+        | Role::Channel
+        | Role::Computer
+        | Role::Security
+        | Role::Binary
+        | Role::Message
+        | Role::Other => &[],
+    };
+    let found = known.iter().find(|(text, _)| is(name, text)).map(|(_, role)| *role);
+    Ok(found.unwrap_or(match parent {
+        Role::EventData => Role::Data,
+        Role::Data => Role::DataString,
+        Role::UserData => Role::UserData,
+        _ => Role::Other,
+    }))
+}
+
+/// Element and attribute names of events are ASCII and written in one way.
+fn is(name: &[u8], text: &str) -> bool {
+    utf16_eq_ascii(name, text)
+}
+
+fn append(from: &mut From, more: From) {
+    *from = match (std::mem::take(from), more) {
+        (From::Nowhere, more) => more,
+        (From::Literal(before), From::Literal(after)) => {
+            From::Literal(format!("{before}{after}").into())
+        }
+        _ => From::Mixed,
+    };
+}
+
+pub fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))
+}
+
+pub fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
+}
+
+pub fn read_u64(bytes: &[u8], at: usize) -> Option<u64> {
+    bytes.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
+}

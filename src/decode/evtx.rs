@@ -1,0 +1,700 @@
+//! The fast path for EVTX: chunk walk, template plans, only the wanted slots.
+//!
+//! ```text
+//! file    │ header 4 KiB │ chunk 64 KiB │ chunk │ …
+//! chunk   │ header 512 B │ record │ record │ … │ free space │
+//! record  │ 2a2a0000 │ size u32 │ id u64 │ FILETIME │ BinXML … │ size u32 │
+//! BinXML  │ 0f 01 01 00 │ 0c 01 │ template id u32 │ definition offset u32 │
+//!         │ [definition] │ count u32 │ (size u16, type u8, 0)* │ values … │
+//! ```
+//!
+//! For each record the [`Plan`] of its template says in which value the event
+//! id stands; when nobody wants the event, that one load is all. Otherwise the
+//! wanted values are read where they stand, borrowed from the chunk. Records
+//! that a plan cannot express are collected and go through [`oracle`].
+//!
+//! The walk sees the records that the `evtx` crate sees: from the header to
+//! the free space or the chunk's last record, going on behind damage at the
+//! next record that fits the chunk.
+
+use std::borrow::Cow;
+use std::sync::Arc;
+
+use rustc_hash::FxHashMap;
+
+use super::binxml::{self, From, Name, Place, Plan, Unplanned, read_u32, read_u64, value_type};
+use super::xml::FieldPlan;
+use super::{Emit, Skip, Tally, oracle};
+use crate::event::{EventTime, Sid};
+use crate::record::{FieldId, Record, Value, Wanted, utf16_text};
+
+/// Size of a chunk, whatever it holds.
+pub const CHUNK_BYTES: usize = 64 * 1024;
+
+const CHUNK_HEADER_BYTES: usize = 512;
+const CHUNK_MAGIC: &[u8; 8] = b"ElfChnk\0";
+const RECORD_MAGIC: [u8; 4] = [0x2a, 0x2a, 0, 0];
+const RECORD_HEADER_BYTES: usize = 24;
+/// The header and the copy of the size at the end.
+const RECORD_BYTES_MIN: usize = RECORD_HEADER_BYTES + 4;
+/// Chunk flag: the checksums are not kept.
+const FLAG_NO_CRC32: u32 = 0x4;
+
+/// Template definitions compiled per chunk, in bytes. A chunk's definitions
+/// are part of it, so more than this is many names for the same bytes.
+const DEFINITION_BYTES_MAX: usize = 4 * CHUNK_BYTES;
+
+/// Deepest nesting of instances: record, event data, and one to spare.
+const INSTANCES_DEEP_MAX: usize = 4;
+
+/// Decodes chunks for one worker.
+#[derive(Debug)]
+pub struct ChunkDecoder {
+    wanted: Arc<Wanted>,
+    /// For the slow path.
+    fields: FieldPlan,
+    /// Whether any field makes a record wanted that no rule wants.
+    teaching: bool,
+    special: SpecialFields,
+    plans: Plans,
+    /// Instances of the record at hand: the record's own and the nested ones.
+    instances: Vec<Instance>,
+    /// Offsets of the records that take the slow path.
+    slow: Vec<u64>,
+}
+
+/// Fields that are no data items (see [`Wanted`]).
+#[derive(Debug)]
+struct SpecialFields {
+    count: Option<FieldId>,
+    binary: Option<FieldId>,
+    level: Option<FieldId>,
+    version: Option<FieldId>,
+    user: Option<FieldId>,
+    message: Option<FieldId>,
+    culture: Option<FieldId>,
+}
+
+/// The templates of the chunk at hand.
+#[derive(Debug, Default)]
+struct Plans {
+    by_offset: FxHashMap<(u32, Place), usize>,
+    plans: Vec<Result<Plan, Unplanned>>,
+    definition_bytes: usize,
+}
+
+/// One template instance: its plan and where its values stand in the chunk.
+#[derive(Clone, Copy, Debug)]
+struct Instance {
+    plan: usize,
+    descriptors_at: usize,
+    count: usize,
+    values_at: usize,
+    end: usize,
+    /// How many of the parent's items stand before it, and who the parent is.
+    after_items: usize,
+    parent: usize,
+}
+
+/// The fast path cannot tell; the slow path may.
+#[derive(Debug)]
+struct Slow;
+
+impl std::convert::From<Unplanned> for Slow {
+    fn from(_: Unplanned) -> Slow {
+        Slow
+    }
+}
+
+#[derive(Clone, Copy)]
+struct ChunkHeader {
+    first_id: u64,
+    last_id: u64,
+    last_record_at: usize,
+    live_end: usize,
+}
+
+struct RecordHeader {
+    size: usize,
+    id: u64,
+}
+
+#[derive(PartialEq)]
+enum Damage {
+    /// Zeros, or the chunk's end: nothing was written here.
+    Blank,
+    Broken,
+}
+
+impl ChunkDecoder {
+    pub fn new(wanted: Arc<Wanted>) -> ChunkDecoder {
+        let special = SpecialFields {
+            count: wanted.field("#count"),
+            binary: wanted.field("#binary"),
+            level: wanted.field("#level"),
+            version: wanted.field("#version"),
+            user: wanted.field("#user"),
+            message: wanted.field("#message"),
+            culture: wanted.field("#culture"),
+        };
+        let teaching = wanted.teaching_names().next().is_some();
+        ChunkDecoder {
+            fields: FieldPlan::new(Arc::clone(&wanted)),
+            wanted,
+            teaching,
+            special,
+            plans: Plans::default(),
+            instances: Vec::new(),
+            slow: Vec::new(),
+        }
+    }
+
+    /// Decodes the chunks of a segment: whole chunks, the last one possibly
+    /// cut off. `first_chunk` numbers them for the samples in the tally.
+    pub fn decode(
+        &mut self,
+        segment: &[u8],
+        first_chunk: u64,
+        tally: &mut Tally,
+        emit: &mut Emit<'_>,
+    ) {
+        tally.bytes += segment.len() as u64;
+        for (index, chunk) in segment.chunks(CHUNK_BYTES).enumerate() {
+            self.chunk(chunk, first_chunk + index as u64, tally, emit);
+        }
+    }
+
+    fn chunk(&mut self, chunk: &[u8], number: u64, tally: &mut Tally, emit: &mut Emit<'_>) {
+        if chunk.len() < CHUNK_HEADER_BYTES || !chunk.starts_with(CHUNK_MAGIC) {
+            // Files are allocated ahead: chunks of zeros were never written.
+            if chunk.iter().any(|&byte| byte != 0) {
+                let (reason, what) = if chunk.len() < CHUNK_BYTES {
+                    (Skip::ChunkTruncated, "ends within the chunk")
+                } else {
+                    (Skip::ChunkHeader, "does not start with `ElfChnk`")
+                };
+                tally.skip(reason, || format!("chunk {number} {what}"));
+            }
+            return;
+        }
+        if chunk.len() < CHUNK_BYTES {
+            tally.skip(Skip::ChunkTruncated, || {
+                format!("chunk {number} has {} of {CHUNK_BYTES} bytes", chunk.len())
+            });
+        }
+        tally.chunks += 1;
+        if let Err(what) = verify_checksums(chunk) {
+            tally.skip(Skip::ChunkChecksum, || {
+                format!("chunk {number}: the checksum of its {what} is wrong; records are read all the same")
+            });
+        }
+        self.plans.clear();
+        self.slow.clear();
+        self.walk(chunk, number, tally, emit);
+        if !self.slow.is_empty() {
+            oracle::decode_records(chunk, number, &self.slow, &self.fields, tally, emit);
+        }
+    }
+
+    fn walk(&mut self, chunk: &[u8], number: u64, tally: &mut Tally, emit: &mut Emit<'_>) {
+        let field = |at| read_u64(chunk, at).unwrap_or_default();
+        let offset = |at| read_u32(chunk, at).unwrap_or_default() as usize;
+        let header = ChunkHeader {
+            first_id: field(24),
+            last_id: field(32),
+            last_record_at: offset(44),
+            live_end: offset(48).min(chunk.len()),
+        };
+        let mut at = CHUNK_HEADER_BYTES;
+        while at < header.live_end {
+            match record_header(chunk, at) {
+                Ok(record) => {
+                    tally.records += 1;
+                    if self.record(chunk, at, record.size, emit).is_err() {
+                        self.slow.push(at as u64);
+                    }
+                    if record.id == header.last_id {
+                        return;
+                    }
+                    at += record.size;
+                }
+                Err(damage) => {
+                    let next = next_live_record(chunk, at + 1, header);
+                    if next.is_some() || damage == Damage::Broken {
+                        tally.skip(Skip::RecordHeader, || {
+                            format!("chunk {number}, offset {at}: no record starts here")
+                        });
+                    }
+                    let Some(next) = next else { return };
+                    at = next;
+                }
+            }
+        }
+    }
+
+    /// One record: reads as little as tells that nobody wants it.
+    fn record(
+        &mut self,
+        chunk: &[u8],
+        at: usize,
+        size: usize,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), Slow> {
+        let end = at + size - 4;
+        let start = at + RECORD_HEADER_BYTES;
+        let [0x0f, _, _, _, 0x0c, ..] = chunk[start..end] else { return Err(Slow) };
+        self.instances.clear();
+        let outer = self.plans.instance(chunk, start + 5, end, Place::Record, &self.wanted)?;
+        self.instances.push(outer);
+        let plan = self.plans.get(outer.plan)?;
+        let event_id = match &plan.event_id {
+            From::Slot(slot) => outer.number(chunk, *slot)?,
+            From::Literal(text) => text.trim().parse().map_err(|_| Slow)?,
+            From::Nowhere | From::Mixed => return Err(Slow),
+        };
+        let event_id = u32::try_from(event_id).map_err(|_| Slow)?;
+        let source = self.wanted_source(chunk, plan, outer, event_id)?;
+        if source == Source::Nobody && !self.teaching {
+            return Ok(());
+        }
+        // Every template below the record's is known before values are read.
+        let mut next = 0;
+        while next < self.instances.len() {
+            self.nested(chunk, next)?;
+            next += 1;
+        }
+        if source == Source::Nobody && !self.teaches(chunk) {
+            return Ok(());
+        }
+        self.read(chunk, event_id, source, emit)
+    }
+
+    /// Under which name a rule wants the event, if any does.
+    fn wanted_source(
+        &self,
+        chunk: &[u8],
+        plan: &Plan,
+        outer: Instance,
+        event_id: u32,
+    ) -> Result<Source, Slow> {
+        if !self.wanted.wants_id(event_id) {
+            return Ok(Source::Nobody);
+        }
+        if let Some(ids) = &plan.wanted_ids
+            && ids.binary_search(&event_id).is_err()
+        {
+            return Ok(Source::Nobody);
+        }
+        for (from, source) in
+            [(&plan.provider, Source::Provider), (&plan.source_name, Source::SourceName)]
+        {
+            let name = outer.value(chunk, from)?;
+            if self.wanted.wants(&name.text(), event_id) {
+                return Ok(source);
+            }
+        }
+        Ok(Source::Nobody)
+    }
+
+    /// Adds the instances that stand in values of instance `parent`.
+    fn nested(&mut self, chunk: &[u8], parent: usize) -> Result<(), Slow> {
+        let instance = self.instances[parent];
+        let nested = self.plans.get(instance.plan)?.nested.len();
+        if nested == 0 {
+            return Ok(());
+        }
+        if parent + 1 >= INSTANCES_DEEP_MAX || nested > INSTANCES_DEEP_MAX {
+            return Err(Slow);
+        }
+        for index in 0..nested {
+            let (slot, place, after_items) = self.plans.get(instance.plan)?.nested[index];
+            let (kind, start, end) = instance.slot(chunk, slot)?;
+            if kind == value_type::NULL || start == end {
+                continue;
+            }
+            let bytes = &chunk[start..end];
+            let within = match bytes {
+                [0x0f, _, _, _, 0x0c, ..] => 5,
+                [0x0c, ..] => 1,
+                _ => return Err(Slow),
+            };
+            if kind != value_type::BINXML {
+                return Err(Slow);
+            }
+            let mut found =
+                self.plans.instance(chunk, start + within, end, place, &self.wanted)?;
+            found.after_items = after_items;
+            found.parent = parent;
+            self.instances.push(found);
+        }
+        Ok(())
+    }
+
+    /// Whether a field that teaches holds an account's SID.
+    fn teaches(&self, chunk: &[u8]) -> bool {
+        self.instances.iter().any(|instance| {
+            let Ok(plan) = self.plans.get(instance.plan) else { return false };
+            plan.teaches
+                && plan.items.iter().any(|item| match (&item.name, &item.from) {
+                    (Name::Field(field), From::Slot(slot)) if self.wanted.teaches(*field) => {
+                        instance.slot(chunk, *slot).is_ok_and(|(kind, start, end)| match kind {
+                            value_type::SID => {
+                                Sid::from_bytes(&chunk[start..end]).is_some_and(|sid| sid.is_account())
+                            }
+                            value_type::STRING => Sid::parse(&utf16_text(&chunk[start..end]))
+                                .is_some_and(|sid| sid.is_account()),
+                            _ => false,
+                        })
+                    }
+                    _ => false,
+                })
+        })
+    }
+
+    /// Reads the wanted values and hands the record over.
+    fn read(
+        &self,
+        chunk: &[u8],
+        event_id: u32,
+        source: Source,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), Slow> {
+        let outer = self.instances[0];
+        let plan = self.plans.get(outer.plan)?;
+        let provider = match source {
+            Source::Provider | Source::Nobody => outer.value(chunk, &plan.provider)?,
+            Source::SourceName => outer.value(chunk, &plan.source_name)?,
+        };
+        let Value::Time(time) = outer.value(chunk, &plan.time)? else { return Err(Slow) };
+        let record_id = outer.value(chunk, &plan.record_id)?.as_u64().ok_or(Slow)?;
+        let computer = outer.value(chunk, &plan.computer)?;
+        if provider.as_name().is_none() || computer.as_name().is_none() {
+            return Err(Slow);
+        }
+        let mut record = Record {
+            provider: match provider {
+                Value::Text(text) => text,
+                other => Cow::Owned(other.text().into_owned()),
+            },
+            event_id,
+            channel: outer.value(chunk, &plan.channel)?,
+            computer,
+            record_id,
+            time,
+            fields: Vec::with_capacity(24),
+        };
+        for (field, from) in [
+            (self.special.level, &plan.level),
+            (self.special.version, &plan.version),
+            (self.special.user, &plan.user),
+        ] {
+            if let Some(field) = field {
+                record.fields.push((field, outer.value(chunk, from)?));
+            }
+        }
+        let mut items = Items { positions: 0, count: 0 };
+        self.read_items(chunk, 0, &mut items, &mut record)?;
+        if let Some(field) = self.special.count {
+            record.fields.push((field, Value::Unsigned(items.count)));
+        }
+        emit(&record);
+        Ok(())
+    }
+
+    /// The items of one instance, those of the instances nested in it at
+    /// their places.
+    fn read_items<'r>(
+        &'r self,
+        chunk: &'r [u8],
+        index: usize,
+        items: &mut Items,
+        record: &mut Record<'r>,
+    ) -> Result<(), Slow> {
+        let instance = self.instances[index];
+        let plan = self.plans.get(instance.plan)?;
+        let mut nested = (index + 1..self.instances.len())
+            .filter(|&child| self.instances[child].parent == index)
+            .peekable();
+        for (position, item) in plan.items.iter().enumerate() {
+            while let Some(child) =
+                nested.next_if(|&child| self.instances[child].after_items <= position)
+            {
+                self.read_items(chunk, child, items, record)?;
+            }
+            if let Some(slot) = item.unless_null
+                && instance.slot(chunk, slot)?.0 == value_type::NULL
+            {
+                continue;
+            }
+            match item.name {
+                Name::Unwanted => items.count += 1,
+                Name::Field(field) => {
+                    items.count += 1;
+                    record.fields.push((field, instance.value(chunk, &item.from)?));
+                }
+                Name::Position => {
+                    self.read_unnamed(chunk, instance, &item.from, items, record)?;
+                }
+            }
+        }
+        for child in nested {
+            self.read_items(chunk, child, items, record)?;
+        }
+        for (field, from) in [
+            (self.special.binary, &plan.binary),
+            (self.special.message, &plan.message),
+            (self.special.culture, &plan.culture),
+        ] {
+            if let Some(field) = field
+                && *from != From::Nowhere
+            {
+                record.fields.push((field, instance.value(chunk, from)?));
+            }
+        }
+        Ok(())
+    }
+
+    /// A data item without a name. An array of strings stands for as many
+    /// items as it has strings ([MS-EVEN6] 3.1.4.7.5).
+    fn read_unnamed<'r>(
+        &'r self,
+        chunk: &'r [u8],
+        instance: Instance,
+        from: &'r From,
+        items: &mut Items,
+        record: &mut Record<'r>,
+    ) -> Result<(), Slow> {
+        let mut push = |value| {
+            items.count += 1;
+            items.positions += 1;
+            if let Some(field) = self.wanted.position(items.positions) {
+                record.fields.push((field, value));
+            }
+        };
+        if let From::Slot(slot) = from {
+            let (kind, start, end) = instance.slot(chunk, *slot)?;
+            if kind == value_type::STRING_ARRAY && start < end {
+                let mut rest = &chunk[start..end];
+                while !rest.is_empty() {
+                    let len = rest.as_chunks::<2>().0.iter().position(|unit| *unit == [0, 0]);
+                    let len = len.ok_or(Slow)? * 2;
+                    push(Value::Utf16(&rest[..len]));
+                    rest = &rest[len + 2..];
+                }
+                return Ok(());
+            }
+            if kind == value_type::STRING_ARRAY {
+                push(Value::Null);
+                return Ok(());
+            }
+        }
+        push(instance.value(chunk, from)?);
+        Ok(())
+    }
+}
+
+/// Under which of its two names a rule wants an event.
+#[derive(Clone, Copy, PartialEq)]
+enum Source {
+    Nobody,
+    Provider,
+    SourceName,
+}
+
+struct Items {
+    positions: usize,
+    count: u64,
+}
+
+impl Plans {
+    fn clear(&mut self) {
+        self.by_offset.clear();
+        self.plans.clear();
+        self.definition_bytes = 0;
+    }
+
+    fn get(&self, plan: usize) -> Result<&Plan, Slow> {
+        self.plans[plan].as_ref().map_err(|_| Slow)
+    }
+
+    /// The template instance at `at`, behind its token.
+    fn instance(
+        &mut self,
+        chunk: &[u8],
+        at: usize,
+        end: usize,
+        place: Place,
+        wanted: &Wanted,
+    ) -> Result<Instance, Slow> {
+        let definition = read_u32(chunk, at + 5).ok_or(Slow)?;
+        let mut at = at + 9;
+        if definition as usize == at {
+            let size = read_u32(chunk, at + binxml::DEFINITION_HEADER_BYTES - 4).ok_or(Slow)?;
+            at = at
+                .checked_add(binxml::DEFINITION_HEADER_BYTES)
+                .and_then(|at| at.checked_add(size as usize))
+                .ok_or(Slow)?;
+        }
+        let count = read_u32(chunk, at).ok_or(Slow)? as usize;
+        let descriptors_at = at + 4;
+        let values_at = count
+            .checked_mul(4)
+            .and_then(|len| len.checked_add(descriptors_at))
+            .filter(|&values_at| values_at <= end)
+            .ok_or(Slow)?;
+        let plan = match self.by_offset.get(&(definition, place)) {
+            Some(plan) => *plan,
+            None => self.compile(chunk, definition, place, wanted),
+        };
+        Ok(Instance { plan, descriptors_at, count, values_at, end, after_items: 0, parent: 0 })
+    }
+
+    fn compile(&mut self, chunk: &[u8], definition: u32, place: Place, wanted: &Wanted) -> usize {
+        let offset = definition as usize;
+        let size = read_u32(chunk, offset.saturating_add(binxml::DEFINITION_HEADER_BYTES - 4));
+        self.definition_bytes = self.definition_bytes.saturating_add(size.unwrap_or(0) as usize);
+        let plan = if self.definition_bytes <= DEFINITION_BYTES_MAX {
+            binxml::compile(chunk, offset, place, wanted)
+        } else {
+            Err(Unplanned)
+        };
+        self.plans.push(plan);
+        self.by_offset.insert((definition, place), self.plans.len() - 1);
+        self.plans.len() - 1
+    }
+}
+
+impl Instance {
+    /// Type and extent of a value. A slot past the last value is null, as
+    /// templates of a newer build than the record's have more slots.
+    fn slot(&self, chunk: &[u8], slot: u16) -> Result<(u8, usize, usize), Slow> {
+        let slot = usize::from(slot);
+        if slot >= self.count {
+            return Ok((value_type::NULL, self.values_at, self.values_at));
+        }
+        let descriptors = &chunk[self.descriptors_at..self.descriptors_at + slot * 4 + 4];
+        let (descriptors, _) = descriptors.as_chunks::<4>();
+        let (before, own) = descriptors.split_at(slot);
+        let size = |descriptor: &[u8; 4]| {
+            usize::from(u16::from_le_bytes([descriptor[0], descriptor[1]]))
+        };
+        let start = self.values_at + before.iter().map(size).sum::<usize>();
+        let end = start + size(&own[0]);
+        if end > self.end { Err(Slow) } else { Ok((own[0][2], start, end)) }
+    }
+
+    fn number(&self, chunk: &[u8], slot: u16) -> Result<u64, Slow> {
+        let (kind, start, end) = self.slot(chunk, slot)?;
+        value(kind, &chunk[start..end])?.as_u64().ok_or(Slow)
+    }
+
+    fn value<'r>(&self, chunk: &'r [u8], from: &'r From) -> Result<Value<'r>, Slow> {
+        match from {
+            From::Nowhere => Ok(Value::Null),
+            From::Literal(text) => Ok(Value::Text(Cow::Borrowed(text))),
+            From::Slot(slot) => {
+                let (kind, start, end) = self.slot(chunk, *slot)?;
+                value(kind, &chunk[start..end])
+            }
+            From::Mixed => Err(Slow),
+        }
+    }
+}
+
+/// A substitution value, typed. Types that rules never read, and sizes that do
+/// not fit their type, are left to the slow path.
+fn value(kind: u8, bytes: &[u8]) -> Result<Value<'_>, Slow> {
+    let exact = |len: usize| if bytes.len() == len { Ok(()) } else { Err(Slow) };
+    let unsigned = || {
+        let mut wide = [0; 8];
+        wide[..bytes.len()].copy_from_slice(bytes);
+        u64::from_le_bytes(wide)
+    };
+    let sized = |len: usize| exact(len).map(|()| unsigned());
+    Ok(match kind {
+        value_type::NULL => Value::Null,
+        value_type::STRING => Value::Utf16(bytes),
+        value_type::ANSI_STRING => {
+            let text = std::str::from_utf8(bytes).map_err(|_| Slow)?;
+            if !text.is_ascii() || text.contains('\0') {
+                return Err(Slow);
+            }
+            Value::Text(Cow::Borrowed(text))
+        }
+        value_type::INT8 => Value::Signed(i64::from(sized(1)? as i8)),
+        value_type::UINT8 => Value::Unsigned(sized(1)?),
+        value_type::INT16 => Value::Signed(i64::from(sized(2)? as i16)),
+        value_type::UINT16 => Value::Unsigned(sized(2)?),
+        value_type::INT32 => Value::Signed(i64::from(sized(4)? as i32)),
+        value_type::UINT32 => Value::Unsigned(sized(4)?),
+        value_type::INT64 => Value::Signed(sized(8)? as i64),
+        value_type::UINT64 => Value::Unsigned(sized(8)?),
+        value_type::BOOL => match sized(4)? {
+            0 => Value::Bool(false),
+            1 => Value::Bool(true),
+            _ => return Err(Slow),
+        },
+        value_type::BINARY => Value::Binary(bytes),
+        value_type::GUID => Value::Guid(*bytes.as_array().ok_or(Slow)?),
+        value_type::SIZE_T if bytes.len() == 4 => Value::Hex(sized(4)?),
+        value_type::SIZE_T => Value::Hex(sized(8)?),
+        value_type::FILETIME => Value::Time(EventTime(sized(8)?)),
+        value_type::SID => Value::Sid(Sid::from_bytes(bytes).ok_or(Slow)?),
+        value_type::HEX32 => Value::Hex(sized(4)?),
+        value_type::HEX64 => Value::Hex(sized(8)?),
+        _ => return Err(Slow),
+    })
+}
+
+fn record_header(chunk: &[u8], at: usize) -> Result<RecordHeader, Damage> {
+    let Some(bytes) = chunk.get(at..at + RECORD_HEADER_BYTES) else { return Err(Damage::Blank) };
+    if bytes[..4] == [0; 4] {
+        return Err(Damage::Blank);
+    }
+    if bytes[..4] != RECORD_MAGIC {
+        return Err(Damage::Broken);
+    }
+    let size = read_u32(bytes, 4).ok_or(Damage::Broken)? as usize;
+    let fits = size >= RECORD_BYTES_MIN && at + size <= chunk.len();
+    let id = read_u64(bytes, 8).ok_or(Damage::Broken)?;
+    if fits { Ok(RecordHeader { size, id }) } else { Err(Damage::Broken) }
+}
+
+/// The next place where a whole record of this chunk starts: its size is
+/// repeated at its end, it ends before the free space, and its id is one of
+/// the chunk's. Records of the chunk's earlier use have other ids.
+fn next_live_record(chunk: &[u8], from: usize, header: ChunkHeader) -> Option<usize> {
+    let search_end = header.live_end.min(header.last_record_at.saturating_add(4));
+    let mut from = from;
+    loop {
+        let window = chunk.get(from..search_end)?;
+        let at = from + memchr::memmem::find(window, &RECORD_MAGIC)?;
+        if let Ok(record) = record_header(chunk, at) {
+            let end = at + record.size;
+            let copy = read_u32(chunk, end - 4).map(|copy| copy as usize);
+            let ids = header.first_id..=header.last_id;
+            if end <= header.live_end && copy == Some(record.size) && ids.contains(&record.id) {
+                return Some(at);
+            }
+        }
+        from = at + 1;
+    }
+}
+
+fn verify_checksums(chunk: &[u8]) -> Result<(), &'static str> {
+    if read_u32(chunk, 120).is_some_and(|flags| flags & FLAG_NO_CRC32 != 0) {
+        return Ok(());
+    }
+    let mut header = crc32fast::Hasher::new();
+    header.update(&chunk[..120]);
+    header.update(&chunk[128..CHUNK_HEADER_BYTES]);
+    if read_u32(chunk, 124) != Some(header.finalize()) {
+        return Err("header");
+    }
+    let free_space = read_u32(chunk, 48).unwrap_or_default() as usize;
+    let records = chunk.get(CHUNK_HEADER_BYTES..free_space).ok_or("records")?;
+    if read_u32(chunk, 52) != Some(crc32fast::hash(records)) {
+        return Err("records");
+    }
+    Ok(())
+}

@@ -1,0 +1,71 @@
+//! The slow path: whole chunks through the `evtx` crate, whose XML then takes
+//! the same way as any other event XML. The fast path is tested against it,
+//! hence the name.
+
+use std::collections::HashSet;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+
+use ::evtx::{EvtxChunkData, ParserSettings};
+
+use super::xml::FieldPlan;
+use super::{Emit, Skip, Tally, xml};
+
+/// Offset of a record's BinXML behind its header.
+const RECORD_HEADER_BYTES: u64 = 24;
+
+/// Decodes the records of a chunk that start at `offsets`. Those that cannot
+/// be read either are taken out of `tally.records` again and counted as
+/// skipped.
+pub fn decode_records(
+    chunk: &[u8],
+    number: u64,
+    offsets: &[u64],
+    plan: &FieldPlan,
+    tally: &mut Tally,
+    emit: &mut Emit<'_>,
+) {
+    let mut left: HashSet<u64> = offsets.iter().copied().collect();
+    let rendered = render(chunk, |at| left.contains(&at));
+    for (at, rendered) in rendered {
+        if !left.remove(&at) {
+            continue;
+        }
+        let result = match rendered {
+            Ok(text) => xml::decode_event(&text, plan, emit).map(|_| ()),
+            Err(error) => Err((Skip::RecordContent, error)),
+        };
+        if let Err((reason, sample)) = result {
+            tally.records -= 1;
+            tally.skip(reason, || format!("chunk {number}, offset {at}: {sample}"));
+        }
+    }
+    for at in offsets.iter().filter(|at| left.contains(at)) {
+        tally.records -= 1;
+        tally.skip(Skip::RecordContent, || {
+            format!("chunk {number}, offset {at}: the record's content cannot be read")
+        });
+    }
+}
+
+/// The XML of the records for which `take` holds, each with its offset.
+pub fn render(
+    chunk: &[u8],
+    mut take: impl FnMut(u64) -> bool,
+) -> Vec<(u64, Result<String, String>)> {
+    let mut rendered = Vec::new();
+    // A parser's panic on hostile bytes must not take the run with it.
+    let _ = catch_unwind(AssertUnwindSafe(|| {
+        let settings = Arc::new(ParserSettings::default());
+        let Ok(mut data) = EvtxChunkData::new(chunk.to_vec(), false) else { return };
+        let Ok(mut parsed) = data.parse(settings) else { return };
+        for record in parsed.iter().flatten() {
+            let at = record.binxml_offset - RECORD_HEADER_BYTES;
+            if take(at) {
+                let text = record.into_xml().map(|record| record.data);
+                rendered.push((at, text.map_err(|error| error.to_string())));
+            }
+        }
+    }));
+    rendered
+}

@@ -1,0 +1,325 @@
+//! What the stream teaches: which account has which SID, and what is known of
+//! each host. Evidence is kept as intervals of time, so that learning is the
+//! same in any order and however often a record comes.
+
+use std::collections::BTreeSet;
+
+use rustc_hash::FxHashMap;
+
+use super::names::{Names, Symbol};
+use crate::event::{DomainSid, EventTime, Sid, TICKS_PER_SEC, short_host};
+
+/// SIDs kept for one name: an account that was deleted and made again has a
+/// new one. The one seen last longest ago goes first.
+const SIDS_PER_NAME_MAX: usize = 8;
+
+/// Domain names kept for one domain SID: NetBIOS, DNS, and a few to spare.
+const NAMES_PER_DOMAIN_MAX: usize = 8;
+
+/// Domain SIDs kept for one domain name: as many machines may share a name.
+const DOMAINS_PER_NAME_MAX: usize = 8;
+
+/// Boots kept of one host: the last ones.
+const BOOTS_PER_HOST_MAX: usize = 32;
+
+/// Names are resolved as of the hour.
+const HOUR_TICKS: u64 = 3600 * TICKS_PER_SEC;
+
+/// The SID of an account, small: `S-1-5-21-a-b-c-rid` or `S-1-12-1-a-b-c-d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum AccountSid {
+    Issued([u32; 4]),
+    Entra([u32; 4]),
+}
+
+impl AccountSid {
+    pub fn new(sid: &Sid) -> Option<AccountSid> {
+        match *sid.subs() {
+            [21, a, b, c, rid] if sid.authority() == 5 => Some(AccountSid::Issued([a, b, c, rid])),
+            [1, a, b, c, d] if sid.authority() == 12 => Some(AccountSid::Entra([a, b, c, d])),
+            _ => None,
+        }
+    }
+
+    pub fn sid(self) -> Sid {
+        let (authority, [a, b, c, d], first) = match self {
+            AccountSid::Issued(subs) => (5, subs, 21),
+            AccountSid::Entra(subs) => (12, subs, 1),
+        };
+        Sid::new(authority, &[first, a, b, c, d]).expect("five sub-authorities fit a SID")
+    }
+
+    fn domain(self) -> Option<DomainSid> {
+        match self {
+            AccountSid::Issued([a, b, c, _]) => Some(DomainSid([a, b, c])),
+            AccountSid::Entra(_) => None,
+        }
+    }
+}
+
+/// First and last time of a piece of evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    pub first: EventTime,
+    pub last: EventTime,
+}
+
+impl Span {
+    pub fn at(time: EventTime) -> Span {
+        Span { first: time, last: time }
+    }
+
+    pub fn extend(&mut self, time: EventTime) {
+        self.first = self.first.min(time);
+        self.last = self.last.max(time);
+    }
+
+    /// How far a time lies outside, in hours of the clock.
+    fn hours_outside(&self, time: EventTime) -> u64 {
+        let hour = |time: EventTime| time.0 / HOUR_TICKS;
+        hour(self.first).saturating_sub(hour(time)) + hour(time).saturating_sub(hour(self.last))
+    }
+}
+
+/// What is known of one host.
+#[derive(Clone, Debug)]
+pub struct HostFacts {
+    pub seen: Span,
+    pub domain_controller: bool,
+    /// Starts of the operating system, the last ones.
+    pub boots: BTreeSet<EventTime>,
+}
+
+#[derive(Debug)]
+pub struct Directory {
+    accounts: FxHashMap<(Symbol, Symbol), Vec<(AccountSid, Span)>>,
+    names: FxHashMap<AccountSid, (Symbol, Symbol)>,
+    domains: FxHashMap<Symbol, Vec<DomainSid>>,
+    domain_names: FxHashMap<DomainSid, Vec<Symbol>>,
+    hosts: FxHashMap<Symbol, HostFacts>,
+    accounts_max: usize,
+    hosts_max: usize,
+    refused: u64,
+}
+
+impl Directory {
+    /// Holds `accounts_max` names and `hosts_max` hosts; what comes later is
+    /// not learnt, and counted.
+    pub fn new(accounts_max: usize, hosts_max: usize) -> Directory {
+        Directory {
+            accounts: FxHashMap::default(),
+            names: FxHashMap::default(),
+            domains: FxHashMap::default(),
+            domain_names: FxHashMap::default(),
+            hosts: FxHashMap::default(),
+            accounts_max,
+            hosts_max,
+            refused: 0,
+        }
+    }
+
+    /// Facts that were not learnt because the directory was full.
+    pub fn refused(&self) -> u64 {
+        self.refused
+    }
+
+    pub fn account_count(&self) -> usize {
+        self.accounts.len()
+    }
+
+    pub fn learn_account(
+        &mut self,
+        sid: AccountSid,
+        domain: Symbol,
+        name: Symbol,
+        time: EventTime,
+        names: &Names,
+    ) {
+        if self.accounts.len() >= self.accounts_max && !self.accounts.contains_key(&(domain, name)) {
+            self.refused += 1;
+            return;
+        }
+        let sids = self.accounts.entry((domain, name)).or_default();
+        match sids.iter_mut().find(|(known, _)| *known == sid) {
+            Some((_, span)) => span.extend(time),
+            None => {
+                sids.push((sid, Span::at(time)));
+                if sids.len() > SIDS_PER_NAME_MAX {
+                    let oldest = (0..sids.len()).min_by_key(|&at| (sids[at].1.last, sids[at].0));
+                    oldest.map(|at| sids.swap_remove(at));
+                }
+            }
+        }
+        let shown = self.names.entry(sid).or_insert((domain, name));
+        if names.compare(domain, shown.0).then(names.compare(name, shown.1)).is_lt() {
+            *shown = (domain, name);
+        }
+        if let Some(issuer) = sid.domain() {
+            insert_bounded(self.domains.entry(domain).or_default(), issuer, DOMAINS_PER_NAME_MAX);
+            insert_bounded(
+                self.domain_names.entry(issuer).or_default(),
+                domain,
+                NAMES_PER_DOMAIN_MAX,
+            );
+        }
+    }
+
+    pub fn learn_domain_controller(&mut self, host: Symbol, time: EventTime) {
+        if let Some(facts) = self.host_mut(host, time) {
+            facts.domain_controller = true;
+        }
+    }
+
+    pub fn learn_boot(&mut self, host: Symbol, time: EventTime) {
+        if let Some(facts) = self.host_mut(host, time) {
+            facts.boots.insert(time);
+            if facts.boots.len() > BOOTS_PER_HOST_MAX {
+                facts.boots.pop_first();
+            }
+        }
+    }
+
+    pub fn learn_host(&mut self, host: Symbol, time: EventTime) {
+        self.host_mut(host, time);
+    }
+
+    fn host_mut(&mut self, host: Symbol, time: EventTime) -> Option<&mut HostFacts> {
+        if self.hosts.len() >= self.hosts_max && !self.hosts.contains_key(&host) {
+            self.refused += 1;
+            return None;
+        }
+        let facts = self.hosts.entry(host).or_insert_with(|| HostFacts {
+            seen: Span::at(time),
+            domain_controller: false,
+            boots: BTreeSet::new(),
+        });
+        facts.seen.extend(time);
+        Some(facts)
+    }
+
+    pub fn host(&self, host: Symbol) -> Option<&HostFacts> {
+        self.hosts.get(&host)
+    }
+
+    pub fn hosts(&self) -> impl Iterator<Item = (Symbol, &HostFacts)> {
+        self.hosts.iter().map(|(host, facts)| (*host, facts))
+    }
+
+    /// Domain and name that a SID was seen with.
+    pub fn name_of(&self, sid: AccountSid) -> Option<(Symbol, Symbol)> {
+        self.names.get(&sid).copied()
+    }
+
+    /// The SID that an account had around `time`: the one whose evidence is
+    /// nearest, by the hour. Also tries the other names of the domain, as the
+    /// same domain is `CORP` to one event and `corp.example` to another.
+    pub fn resolve(
+        &self,
+        domain: Symbol,
+        name: Symbol,
+        time: EventTime,
+        names: &Names,
+    ) -> Option<AccountSid> {
+        if let Some(sid) = self.nearest(domain, name, time) {
+            return Some(sid);
+        }
+        let issuers = self.domains.get(&domain)?;
+        let dns = |domain: Symbol| names.text(domain).contains('.');
+        let aliases = issuers.iter().filter_map(|issuer| self.domain_names.get(issuer)).flatten();
+        aliases
+            .filter(|alias| **alias != domain && (dns(domain) || dns(**alias)))
+            .filter_map(|alias| self.nearest(*alias, name, time))
+            .min()
+    }
+
+    fn nearest(&self, domain: Symbol, name: Symbol, time: EventTime) -> Option<AccountSid> {
+        let sids = self.accounts.get(&(domain, name))?;
+        let nearest = sids.iter().min_by_key(|(sid, span)| {
+            (span.hours_outside(time), std::cmp::Reverse(span.first), *sid)
+        });
+        nearest.map(|(sid, _)| *sid)
+    }
+
+    /// The domain that a domain controller answers for, by its own DNS name:
+    /// `dc1.corp.example` answers for `corp.example`.
+    pub fn domain_of_controller(&self, host: Symbol, names: &Names) -> Option<Symbol> {
+        self.hosts.get(&host).filter(|facts| facts.domain_controller)?;
+        let computer = names.text(host);
+        let suffix = computer.strip_prefix(short_host(computer))?.strip_prefix('.')?;
+        names.find(suffix)
+    }
+
+    /// When the host last started at or before `time`.
+    pub fn last_boot(&self, host: Symbol, time: EventTime) -> Option<EventTime> {
+        self.hosts.get(&host)?.boots.range(..=time).next_back().copied()
+    }
+}
+
+/// Adds a value to a small set that keeps the smallest `max`.
+fn insert_bounded<T: Ord + Copy>(set: &mut Vec<T>, value: T, max: usize) {
+    if let Err(at) = set.binary_search(&value)
+        && at < max
+    {
+        set.insert(at, value);
+        set.truncate(max);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sid(text: &str) -> AccountSid {
+        AccountSid::new(&Sid::parse(text).expect(text)).expect(text)
+    }
+
+    #[test]
+    fn a_name_resolves_to_the_sid_it_had_at_the_time() {
+        let mut names = Names::new(4096);
+        let mut directory = Directory::new(100, 100);
+        let (corp, bob) = (names.intern("CORP"), names.intern("bob"));
+        let (old, new) = (sid("S-1-5-21-1-2-3-1104"), sid("S-1-5-21-1-2-3-2207"));
+        let at = |hour: u64| EventTime(hour * HOUR_TICKS);
+        directory.learn_account(old, corp, bob, at(10), &names);
+        directory.learn_account(old, corp, bob, at(20), &names);
+        directory.learn_account(new, corp, bob, at(40), &names);
+        for (hour, expect) in [(1, old), (15, old), (25, old), (35, new), (99, new)] {
+            assert_eq!(directory.resolve(corp, bob, at(hour), &names), Some(expect), "hour {hour}");
+        }
+    }
+
+    #[test]
+    fn the_dns_name_of_a_domain_finds_what_its_netbios_name_taught() {
+        let mut names = Names::new(4096);
+        let mut directory = Directory::new(100, 100);
+        let [corp, dns, bob, eve] =
+            ["CORP", "corp.example", "bob", "eve"].map(|name| names.intern(name));
+        let time = EventTime(0);
+        directory.learn_account(sid("S-1-5-21-1-2-3-1104"), corp, bob, time, &names);
+        assert_eq!(directory.resolve(dns, bob, time, &names), None);
+        directory.learn_account(sid("S-1-5-21-1-2-3-1105"), dns, eve, time, &names);
+        assert_eq!(directory.resolve(dns, bob, time, &names), Some(sid("S-1-5-21-1-2-3-1104")));
+    }
+
+    #[test]
+    fn two_machines_of_one_image_do_not_lend_each_other_accounts() {
+        let mut names = Names::new(4096);
+        let mut directory = Directory::new(100, 100);
+        let [pc1, pc2, bob, eve] = ["PC1", "PC2", "bob", "eve"].map(|name| names.intern(name));
+        let time = EventTime(0);
+        directory.learn_account(sid("S-1-5-21-1-2-3-1001"), pc1, bob, time, &names);
+        directory.learn_account(sid("S-1-5-21-1-2-3-1001"), pc2, eve, time, &names);
+        assert_eq!(directory.resolve(pc2, bob, time, &names), None);
+    }
+
+    #[test]
+    fn a_full_directory_says_what_it_did_not_learn() {
+        let mut names = Names::new(4096);
+        let mut directory = Directory::new(1, 1);
+        let [corp, bob, eve] = ["CORP", "bob", "eve"].map(|name| names.intern(name));
+        directory.learn_account(sid("S-1-5-21-1-2-3-1"), corp, bob, EventTime(0), &names);
+        directory.learn_account(sid("S-1-5-21-1-2-3-2"), corp, eve, EventTime(0), &names);
+        assert_eq!(directory.refused(), 1);
+        assert_eq!(directory.resolve(corp, eve, EventTime(0), &names), None);
+    }
+}

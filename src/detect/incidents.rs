@@ -1,0 +1,824 @@
+//! A session as an incident: who, where, what failed, how often, and what to
+//! do, in words that need no other table.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::directory::Directory;
+use super::names::{Address, Addresses, Names, Symbol};
+use super::pairing::Nearby;
+use super::sessions::{Line, LineOrder, Pattern, Patterns, Run, SourceKey, compare_lines};
+use super::verdict::{self, Case};
+use super::{Settings, Trace, category_of, codes, deciding_status};
+use crate::event::{Category, EventTime, Side, StatusCode, short_host};
+use crate::incident::{
+    AccountCount, Class, Confidence, Counts, Evidence, Host, HostStatus, Incident, IncidentId, Kind,
+    PeerCount, Role, Severity, State, StatusCount, Verdict,
+};
+
+/// Most entries of each list of an incident; counts are always complete.
+const HOSTS_MAX: usize = 64;
+const ACCOUNTS_MAX: usize = 64;
+const PEERS_MAX: usize = 64;
+const STATUSES_MAX: usize = 32;
+const EVIDENCE_MAX: usize = 20;
+const ACTIONS_MAX: usize = 6;
+/// Names listed within a sentence.
+const NAMED_MAX: usize = 3;
+
+/// Failures of one session from which on the severity rises.
+const FAILURES_MEDIUM: u64 = 20;
+const FAILURES_HIGH: u64 = 200;
+
+/// Microsoft's texts on the mismatch.
+const MISMATCH_REFERENCES: [&str; 2] = [
+    "https://support.microsoft.com/topic/76f7394d-c460-4882-9ed1-d27e0960f949",
+    "https://support.microsoft.com/topic/f67abf78-41c5-4a89-a2da-a7b2fe280270",
+];
+
+/// What turning a session into an incident needs to look things up in.
+#[derive(Clone, Copy, Debug)]
+pub struct Context<'a> {
+    pub settings: &'a Settings,
+    pub names: &'a Names,
+    pub addresses: &'a Addresses,
+    pub patterns: &'a Patterns,
+    pub directory: &'a Directory,
+}
+
+impl<'a> Context<'a> {
+    /// The source that a key belongs to, as far as is known by now.
+    pub fn resolve(&self, key: SourceKey, time: EventTime) -> SourceKey {
+        let resolve = |domain, name| {
+            match self.directory.resolve(domain, name, time, self.names) {
+                Some(sid) => SourceKey::Sid(sid),
+                None => SourceKey::Account { domain, name },
+            }
+        };
+        match key {
+            SourceKey::Sid(_) | SourceKey::Host(_) => key,
+            SourceKey::Account { domain, name } => resolve(domain, name),
+            SourceKey::Bare { host, name } => {
+                let local = self.names.find(short_host(self.names.text(host)));
+                match self.directory.domain_of_controller(host, self.names).or(local) {
+                    Some(domain) => resolve(domain, name),
+                    None => key,
+                }
+            }
+        }
+    }
+
+    fn order(&self) -> LineOrder<'a> {
+        LineOrder { names: self.names, addresses: self.addresses }
+    }
+
+    /// Domain and name of a source, where it has them.
+    fn label(&self, source: SourceKey) -> (Option<&'a str>, Option<&'a str>) {
+        let (domain, name) = match source {
+            SourceKey::Sid(sid) => {
+                self.directory.name_of(sid).unwrap_or((Symbol::NONE, Symbol::NONE))
+            }
+            SourceKey::Account { domain, name } => (domain, name),
+            SourceKey::Bare { name, .. } => (Symbol::NONE, name),
+            SourceKey::Host(_) => (Symbol::NONE, Symbol::NONE),
+        };
+        (self.names.text_opt(domain), self.names.text_opt(name))
+    }
+
+    /// `sid:…`, `name:DOMAIN\user` or `host:NAME`. Names in upper case, as
+    /// their case differs from event to event.
+    fn key_text(&self, source: SourceKey) -> String {
+        let upper = |symbol| self.names.text(symbol).to_uppercase();
+        match source {
+            SourceKey::Sid(sid) => format!("sid:{}", sid.sid()),
+            SourceKey::Account { domain, name } => format!("name:{}\\{}", upper(domain), upper(name)),
+            SourceKey::Bare { host, name } => format!("name:{}\\{}", upper(host), upper(name)),
+            SourceKey::Host(host) => format!("host:{}", upper(host)),
+        }
+    }
+
+    /// How a source is called in a sentence.
+    fn called(&self, source: SourceKey) -> String {
+        match (self.label(source), source) {
+            ((Some(domain), Some(name)), _) => format!("{domain}\\{name}"),
+            ((None, Some(name)), _) => name.to_owned(),
+            (_, SourceKey::Sid(sid)) => sid.sid().to_string(),
+            (_, SourceKey::Host(host)) => self.names.text(host).to_owned(),
+            _ => "an account without a name".to_owned(),
+        }
+    }
+
+    fn peer_text(&self, host: Symbol, ip: Address) -> Option<String> {
+        match (self.names.text_opt(host), self.addresses.get(ip)) {
+            (Some(host), Some(ip)) => Some(format!("{host} ({ip})")),
+            (Some(host), None) => Some(host.to_owned()),
+            (None, Some(ip)) => Some(ip.to_string()),
+            (None, None) => None,
+        }
+    }
+
+    fn role(&self, host: Symbol) -> Role {
+        match self.directory.host(host) {
+            Some(facts) if facts.domain_controller => Role::DomainController,
+            _ => Role::Unknown,
+        }
+    }
+}
+
+/// The incident of a session of failures; `None` below the threshold.
+/// `mismatched` tells whether a host logged a mismatch within a time span.
+pub fn of_failures(
+    context: &Context<'_>,
+    source: SourceKey,
+    runs: &[(SourceKey, &Run)],
+    mismatched: impl Fn(Symbol, EventTime, EventTime) -> bool,
+) -> Option<Incident> {
+    let failures: u64 = runs.iter().map(|(_, run)| run.count()).sum();
+    let lines = || runs.iter().flat_map(|(_, run)| run.lines.as_slice());
+    let grave = |line: &Line| {
+        let pattern = context.patterns.get(line.pattern);
+        [pattern.status, pattern.sub_status]
+            .into_iter()
+            .flatten()
+            .any(|code| context.settings.grave_statuses.contains(&code))
+    };
+    if failures < context.settings.failure_threshold && !lines().any(grave) {
+        return None;
+    }
+    let lines = merged(context, lines());
+    let (first, last) = span(&lines)?;
+    let category = dominant(context, &lines);
+    let statuses = statuses(context, &lines);
+    let mut reasons = vec![category_reason(context, category, &lines, failures)];
+    let beside: Vec<Symbol> = lines
+        .iter()
+        .filter(|line| {
+            let pattern = context.patterns.get(line.pattern);
+            pattern.side == Side::Target && mismatched(pattern.computer, line.first, line.last)
+        })
+        .map(|line| context.patterns.get(line.pattern).computer)
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    let mut actions = Vec::new();
+    if !beside.is_empty() {
+        let hosts = listed(beside.iter().map(|host| context.names.text(*host).to_owned()).collect());
+        reasons.push(format!(
+            "{hosts} logged a machine-id mismatch (LsaSrv 6167) within the same seconds: the \
+             refusal may be about the machine, not about the password."
+        ));
+        actions.push(
+            "Do not reset the password yet: look at the machine_id_mismatch incident of the same \
+             host first."
+                .to_owned(),
+        );
+    }
+    actions.extend(actions_for(category, &statuses));
+    actions.truncate(ACTIONS_MAX);
+    let key = context.key_text(source);
+    let (domain, name) = context.label(source);
+    Some(Incident {
+        id: session_id(context, Kind::AuthenticationFailures, &key, &lines),
+        kind: Kind::AuthenticationFailures,
+        state: State::Closed,
+        revision: 1,
+        severity: severity(category, failures, peer_count(&lines)),
+        source_sid: sid_of(source),
+        source_key: key,
+        title: failures_title(context, source, category, &lines, failures),
+        verdict: Verdict {
+            class: Class::Failure(category),
+            confidence: if beside.is_empty() { confidence(category) } else { Confidence::Low },
+            reasons,
+        },
+        first_seen: first,
+        last_seen: last,
+        hosts: hosts(context, &lines, None),
+        accounts: vec![AccountCount {
+            sid: sid_of(source),
+            name: name.map(str::to_owned),
+            domain: domain.map(str::to_owned),
+            count: failures,
+        }],
+        peers: peers(context, lines.iter().map(|l| (l.peer_host, l.peer_ip, u64::from(l.count)))),
+        counts: counts(context, &lines, 0, failures),
+        evidence: evidence(context, source, &lines),
+        references: references(&lines, context),
+        statuses,
+        actions,
+        supersedes: Vec::new(),
+    })
+}
+
+/// The incident of a session of mismatches on one host.
+pub fn of_mismatches(
+    context: &Context<'_>,
+    host: Symbol,
+    runs: &[&Run],
+    traces: &[&(EventTime, Trace)],
+    successes: &Nearby<SourceKey, Symbol>,
+) -> Incident {
+    let lines = merged(context, runs.iter().flat_map(|run| run.lines.as_slice()));
+    let (first, last) = span(&lines).unwrap_or_default();
+    let mismatches: u64 = lines.iter().map(|line| u64::from(line.count)).sum();
+    let target = context.names.text(host);
+    let accounts = accounts_beside(context, traces);
+    // A trace without a status is the account that the mismatch itself names.
+    let failures = traces.iter().filter(|(_, trace)| trace.status.is_some()).count();
+    let peers =
+        peers(context, traces.iter().map(|(_, trace)| (trace.peer_host, trace.peer_ip, 1)));
+    let own = |peer: &PeerCount| {
+        let by_name = peer.host.as_deref().map(|name| {
+            short_host(name).eq_ignore_ascii_case(short_host(target))
+                || name.eq_ignore_ascii_case("localhost")
+        });
+        by_name.unwrap_or_else(|| peer.ip.is_some_and(|ip| ip.is_loopback()))
+    };
+    let window = context.settings.pair_window_ticks;
+    let controller_said_yes = traces.iter().any(|(time, trace)| {
+        let within = (time.minus_ticks(window), time.plus_ticks(window));
+        !successes.within(trace.source, within.0, within.1).is_empty()
+    });
+    let peer_names = |peer: &PeerCount| match (&peer.host, peer.ip) {
+        (Some(host), Some(ip)) => format!("{host} at {ip}"),
+        (Some(host), None) => host.clone(),
+        (None, Some(ip)) => ip.to_string(),
+        (None, None) => String::new(),
+    };
+    let case = Case {
+        target,
+        first,
+        last,
+        mismatches,
+        other_peers: peers.iter().filter(|peer| !own(peer)).take(NAMED_MAX).map(peer_names).collect(),
+        own_peer: peers.iter().any(own),
+        accounts: accounts.len(),
+        failures,
+        last_boot: context.directory.last_boot(host, first),
+        controller_said_yes,
+    };
+    let verdict = verdict::judge(&case);
+    let key = context.key_text(SourceKey::Host(host));
+    let peer = case.other_peers.first().cloned();
+    let mut counts = counts(context, &lines, mismatches, failures as u64);
+    let statuses = trace_statuses(traces);
+    counts.by_status =
+        statuses.iter().map(|status| (status.code.to_string(), status.count)).collect();
+    Incident {
+        id: session_id(context, Kind::MachineIdMismatch, &key, &lines),
+        kind: Kind::MachineIdMismatch,
+        state: State::Closed,
+        revision: 1,
+        severity: mismatch_severity(verdict.class, verdict.confidence),
+        source_sid: None,
+        source_key: key,
+        title: mismatch_title(target, peer.as_deref(), &verdict),
+        first_seen: first,
+        last_seen: last,
+        hosts: hosts(context, &lines, Some(traces)),
+        accounts,
+        peers,
+        counts,
+        evidence: evidence(context, SourceKey::Host(host), &lines),
+        actions: mismatch_actions(&verdict, peer.as_deref()),
+        references: MISMATCH_REFERENCES.map(str::to_owned).to_vec(),
+        statuses,
+        verdict,
+        supersedes: Vec::new(),
+    }
+}
+
+fn sid_of(source: SourceKey) -> Option<crate::event::Sid> {
+    match source {
+        SourceKey::Sid(sid) => Some(sid.sid()),
+        SourceKey::Account { .. } | SourceKey::Bare { .. } | SourceKey::Host(_) => None,
+    }
+}
+
+/// Lines of all runs, equal ones joined, in an order that does not depend on
+/// arrival.
+fn merged<'l>(context: &Context<'_>, lines: impl Iterator<Item = &'l Line>) -> Vec<Line> {
+    let order = context.order();
+    let mut sorted: Vec<&Line> = lines.collect();
+    sorted.sort_by(|one, other| compare_lines(one, other, context.patterns, &order));
+    let mut merged: Vec<Line> = Vec::new();
+    for line in sorted {
+        match merged.last_mut() {
+            Some(known) if known.same(line) => known.absorb(line),
+            _ => merged.push(line.clone()),
+        }
+    }
+    merged
+}
+
+fn span(lines: &[Line]) -> Option<(EventTime, EventTime)> {
+    let first = lines.iter().map(|line| line.first).min()?;
+    let last = lines.iter().map(|line| line.last).max()?;
+    Some((first, last))
+}
+
+/// The session's first record decides the id.
+fn session_id(context: &Context<'_>, kind: Kind, key: &str, lines: &[Line]) -> IncidentId {
+    let upper = |symbol| context.names.text(symbol).to_uppercase();
+    let first = lines
+        .iter()
+        .map(|line| {
+            let pattern = context.patterns.get(line.pattern);
+            (line.first, line.record_id, upper(pattern.computer), upper(pattern.channel))
+        })
+        .min();
+    let Some((time, record_id, computer, channel)) = first else {
+        return IncidentId::of(kind, &[key]);
+    };
+    let parts = [key, &time.to_string(), &record_id.to_string(), &computer, &channel];
+    IncidentId::of(kind, &parts)
+}
+
+fn dominant(context: &Context<'_>, lines: &[Line]) -> Category {
+    let mut counts: BTreeMap<Category, u64> = BTreeMap::new();
+    for line in lines {
+        let category = category_of(context.patterns.get(line.pattern));
+        *counts.entry(category).or_default() += u64::from(line.count);
+    }
+    let most = counts.into_iter().max_by_key(|(category, count)| (*count, Reverse(*category)));
+    most.map_or(Category::Other, |(category, _)| category)
+}
+
+fn statuses(context: &Context<'_>, lines: &[Line]) -> Vec<StatusCount> {
+    let mut counts: BTreeMap<StatusCode, u64> = BTreeMap::new();
+    for line in lines {
+        let pattern = context.patterns.get(line.pattern);
+        if let Some(code) = deciding_status(pattern.status, pattern.sub_status) {
+            *counts.entry(code).or_default() += u64::from(line.count);
+        }
+    }
+    status_counts(counts)
+}
+
+fn trace_statuses(traces: &[&(EventTime, Trace)]) -> Vec<StatusCount> {
+    let mut counts: BTreeMap<StatusCode, u64> = BTreeMap::new();
+    for code in traces.iter().filter_map(|(_, trace)| trace.status) {
+        *counts.entry(code).or_default() += 1;
+    }
+    status_counts(counts)
+}
+
+fn status_counts(counts: BTreeMap<StatusCode, u64>) -> Vec<StatusCount> {
+    let mut statuses: Vec<StatusCount> = counts
+        .into_iter()
+        .map(|(code, count)| match codes::lookup(code) {
+            Some(info) => StatusCount { code, name: info.name, text: info.text, count },
+            None => StatusCount {
+                code,
+                name: "unknown",
+                text: "No meaning is known for this code.",
+                count,
+            },
+        })
+        .collect();
+    statuses.sort_by_key(|status| (Reverse(status.count), status.code));
+    statuses.truncate(STATUSES_MAX);
+    statuses
+}
+
+fn counts(context: &Context<'_>, lines: &[Line], mismatches: u64, failures: u64) -> Counts {
+    let mut by_event: BTreeMap<String, u64> = BTreeMap::new();
+    let mut by_status: BTreeMap<String, u64> = BTreeMap::new();
+    for line in lines {
+        let pattern = context.patterns.get(line.pattern);
+        let event = format!("{}/{}", context.names.text(pattern.provider), pattern.event_id);
+        *by_event.entry(event).or_default() += u64::from(line.count);
+        if let Some(code) = deciding_status(pattern.status, pattern.sub_status) {
+            *by_status.entry(code.to_string()).or_default() += u64::from(line.count);
+        }
+    }
+    Counts {
+        mismatches,
+        failures,
+        by_event: by_event.into_iter().collect(),
+        by_status: by_status.into_iter().collect(),
+    }
+}
+
+fn peer_count(lines: &[Line]) -> usize {
+    let peers: BTreeSet<_> = lines.iter().map(|line| (line.peer_host, line.peer_ip)).collect();
+    peers.into_iter().filter(|(host, ip)| !host.is_none() || *ip != Address::NONE).count()
+}
+
+fn peers(
+    context: &Context<'_>,
+    found: impl Iterator<Item = (Symbol, Address, u64)>,
+) -> Vec<PeerCount> {
+    let mut counts: BTreeMap<(Symbol, Address), u64> = BTreeMap::new();
+    for (host, ip, count) in found {
+        if !host.is_none() || ip != Address::NONE {
+            *counts.entry((host, ip)).or_default() += count;
+        }
+    }
+    let mut peers: Vec<PeerCount> = counts
+        .into_iter()
+        .map(|((host, ip), count)| PeerCount {
+            host: context.names.text_opt(host).map(str::to_owned),
+            ip: context.addresses.get(ip),
+            count,
+        })
+        .collect();
+    peers.sort_by(|a, b| (Reverse(a.count), &a.host, a.ip).cmp(&(Reverse(b.count), &b.host, b.ip)));
+    peers.truncate(PEERS_MAX);
+    peers
+}
+
+fn accounts_beside(context: &Context<'_>, traces: &[&(EventTime, Trace)]) -> Vec<AccountCount> {
+    let mut counts: BTreeMap<SourceKey, u64> = BTreeMap::new();
+    for (time, trace) in traces {
+        let source = context.resolve(trace.source, *time);
+        if !matches!(source, SourceKey::Host(_)) {
+            *counts.entry(source).or_default() += 1;
+        }
+    }
+    let mut accounts: Vec<AccountCount> = counts
+        .into_iter()
+        .map(|(source, count)| {
+            let (domain, name) = context.label(source);
+            AccountCount {
+                sid: sid_of(source),
+                name: name.map(str::to_owned),
+                domain: domain.map(str::to_owned),
+                count,
+            }
+        })
+        .collect();
+    accounts.sort_by(|a, b| {
+        (Reverse(a.count), a.sid, &a.domain, &a.name).cmp(&(
+            Reverse(b.count),
+            b.sid,
+            &b.domain,
+            &b.name,
+        ))
+    });
+    accounts.truncate(ACCOUNTS_MAX);
+    accounts
+}
+
+/// The computers that wrote the events, then those they are about.
+fn hosts(
+    context: &Context<'_>,
+    lines: &[Line],
+    traces: Option<&[&(EventTime, Trace)]>,
+) -> Vec<Host> {
+    let mut found: BTreeMap<(HostStatus, Symbol), (EventTime, EventTime)> = BTreeMap::new();
+    let mut note = |status, host: Symbol, first, last| {
+        if !host.is_none() && host != Symbol::BEYOND {
+            let span = found.entry((status, host)).or_insert((first, last));
+            *span = (span.0.min(first), span.1.max(last));
+        }
+    };
+    for line in lines {
+        let pattern = context.patterns.get(line.pattern);
+        note(HostStatus::Target, pattern.computer, line.first, line.last);
+        note(HostStatus::Peer, line.peer_host, line.first, line.last);
+    }
+    for (time, trace) in traces.into_iter().flatten() {
+        note(HostStatus::Peer, trace.peer_host, *time, *time);
+    }
+    let mut hosts: Vec<Host> = found
+        .into_iter()
+        .map(|((status, host), (first_seen, last_seen))| Host {
+            name: context.names.text(host).to_owned(),
+            role: context.role(host),
+            first_seen,
+            last_seen,
+            status,
+        })
+        .collect();
+    hosts.sort_by(|a, b| (a.status, a.first_seen, &a.name).cmp(&(b.status, b.first_seen, &b.name)));
+    hosts.truncate(HOSTS_MAX);
+    hosts
+}
+
+/// The first record of each line, the earliest lines first.
+fn evidence(context: &Context<'_>, source: SourceKey, lines: &[Line]) -> Vec<Evidence> {
+    let mut sorted: Vec<&Line> = lines.iter().collect();
+    sorted.sort_by_key(|line| (line.first, line.record_id));
+    sorted.truncate(EVIDENCE_MAX);
+    sorted
+        .into_iter()
+        .map(|line| {
+            let pattern = context.patterns.get(line.pattern);
+            Evidence {
+                computer: context.names.text(pattern.computer).to_owned(),
+                channel: context.names.text(pattern.channel).to_owned(),
+                provider: context.names.text(pattern.provider).to_owned(),
+                event_id: pattern.event_id,
+                record_id: line.record_id,
+                time: line.first,
+                what: line_text(context, source, line, pattern),
+            }
+        })
+        .collect()
+}
+
+/// What a line shows: `wrong password for CORP\bob from WS07, network logon
+/// (12 times)`.
+fn line_text(context: &Context<'_>, source: SourceKey, line: &Line, pattern: &Pattern) -> String {
+    let code = deciding_status(pattern.status, pattern.sub_status);
+    let mut text = match (code.and_then(codes::lookup), code) {
+        (Some(info), Some(code)) => format!("{} {code}", info.name),
+        (None, Some(code)) => format!("status {code}"),
+        _ if pattern.category.is_some() => category_words(category_of(pattern)).to_owned(),
+        _ => "machine-id mismatch".to_owned(),
+    };
+    if !matches!(source, SourceKey::Host(_)) {
+        text.push_str(&format!(" for {}", context.called(source)));
+    }
+    if let Some(peer) = context.peer_text(line.peer_host, line.peer_ip) {
+        let towards = if pattern.side == Side::Client { "to" } else { "from" };
+        text.push_str(&format!(" {towards} {peer}"));
+    }
+    if let Some(service) = context.names.text_opt(line.service) {
+        text.push_str(&format!(", service {service}"));
+    }
+    if let Some(logon) = pattern.logon_type.and_then(codes::logon_type) {
+        text.push_str(&format!(", {logon}"));
+    }
+    if line.count > 1 {
+        text.push_str(&format!(" ({} times)", line.count));
+    }
+    text
+}
+
+/// A category as the middle of a sentence.
+pub fn category_words(category: Category) -> &'static str {
+    match category {
+        Category::BadPassword => "wrong password",
+        Category::UnknownAccount => "unknown account",
+        Category::AccountLocked => "account locked out",
+        Category::AccountExpired => "account expired",
+        Category::PasswordExpired => "password expired",
+        Category::AccountDisabled => "account disabled, expired or locked",
+        Category::AccountRestriction => "account restriction (hours or workstation)",
+        Category::LogonRight => "logon right missing",
+        Category::ClockSkew => "clocks too far apart",
+        Category::SpnOrKey => "service name or key wrong",
+        Category::EncryptionType => "no common encryption type",
+        Category::TrustBroken => "trust with the domain broken",
+        Category::NtlmBlocked => "NTLM blocked by policy",
+        Category::ChannelBinding => "channel binding refused",
+        Category::NoLogonServers => "no domain controller reachable",
+        Category::Refused => "refused without a stated reason",
+        Category::Other => "failed for another reason",
+    }
+}
+
+fn failures_title(
+    context: &Context<'_>,
+    source: SourceKey,
+    category: Category,
+    lines: &[Line],
+    failures: u64,
+) -> String {
+    let times = if failures == 1 { "once".to_owned() } else { format!("{failures} times") };
+    let names: BTreeSet<&str> = lines
+        .iter()
+        .map(|line| context.patterns.get(line.pattern).computer)
+        .filter(|host| *host != Symbol::BEYOND)
+        .map(|host| context.names.text(host))
+        .collect();
+    let place = listed(names.into_iter().map(str::to_owned).collect());
+    let what = category_words(category);
+    match source {
+        SourceKey::Host(host) => {
+            format!("Authentication failed {times} on {}: {what}", context.names.text(host))
+        }
+        SourceKey::Sid(_) | SourceKey::Account { .. } | SourceKey::Bare { .. } => {
+            format!("{} was refused {times} on {place}: {what}", context.called(source))
+        }
+    }
+}
+
+fn mismatch_title(target: &str, peer: Option<&str>, verdict: &Verdict) -> String {
+    let whom = match peer {
+        Some(peer) => format!("{target} refuses {peer}"),
+        None => format!("{target} refuses logons"),
+    };
+    let why = match verdict.class {
+        Class::ClonedImage => "they look like clones of one image",
+        Class::StaleBootSession => "the ticket is from before the last start",
+        Class::StaleOrManipulatedTicket => "a stale or manipulated ticket",
+        Class::Undetermined | Class::Failure(_) => "cause not yet known",
+    };
+    format!("{whom} because of a machine-id mismatch (LsaSrv 6167): {why}")
+}
+
+/// `A, B, C and 4 more`.
+fn listed(names: Vec<String>) -> String {
+    let more = names.len().saturating_sub(NAMED_MAX);
+    let shown = names[..names.len() - more].join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
+
+fn category_reason(
+    context: &Context<'_>,
+    category: Category,
+    lines: &[Line],
+    failures: u64,
+) -> String {
+    let of_category: u64 = lines
+        .iter()
+        .filter(|line| category_of(context.patterns.get(line.pattern)) == category)
+        .map(|line| u64::from(line.count))
+        .sum();
+    let what = category_words(category);
+    if of_category == failures {
+        format!("The codes of all {failures} failures say: {what}.")
+    } else {
+        format!("The codes of {of_category} of {failures} failures say: {what}.")
+    }
+}
+
+/// How surely the codes alone tell what is wrong.
+fn confidence(category: Category) -> Confidence {
+    match category {
+        Category::Refused | Category::Other => Confidence::Low,
+        Category::SpnOrKey | Category::TrustBroken | Category::AccountDisabled => Confidence::Medium,
+        Category::BadPassword
+        | Category::UnknownAccount
+        | Category::AccountLocked
+        | Category::AccountExpired
+        | Category::PasswordExpired
+        | Category::AccountRestriction
+        | Category::LogonRight
+        | Category::ClockSkew
+        | Category::EncryptionType
+        | Category::NtlmBlocked
+        | Category::ChannelBinding
+        | Category::NoLogonServers => Confidence::High,
+    }
+}
+
+/// What a category is worth by itself, raised by numbers that a forgetful
+/// person does not reach.
+fn severity(category: Category, failures: u64, peers: usize) -> Severity {
+    let by_itself = match category {
+        Category::TrustBroken | Category::SpnOrKey => Severity::Medium,
+        Category::AccountLocked | Category::ClockSkew | Category::NoLogonServers => Severity::Medium,
+        Category::BadPassword
+        | Category::UnknownAccount
+        | Category::AccountExpired
+        | Category::PasswordExpired
+        | Category::AccountDisabled
+        | Category::AccountRestriction
+        | Category::LogonRight
+        | Category::EncryptionType
+        | Category::NtlmBlocked
+        | Category::ChannelBinding
+        | Category::Refused
+        | Category::Other => Severity::Low,
+    };
+    let by_number = if failures >= FAILURES_HIGH || (failures >= FAILURES_MEDIUM && peers >= 10) {
+        Severity::High
+    } else if failures >= FAILURES_MEDIUM {
+        Severity::Medium
+    } else {
+        Severity::Low
+    };
+    by_itself.max(by_number)
+}
+
+fn mismatch_severity(class: Class, confidence: Confidence) -> Severity {
+    match (class, confidence) {
+        (Class::ClonedImage, Confidence::High) | (Class::StaleOrManipulatedTicket, _) => {
+            Severity::High
+        }
+        (Class::StaleBootSession, _) => Severity::Low,
+        (Class::ClonedImage | Class::Undetermined | Class::Failure(_), _) => Severity::Medium,
+    }
+}
+
+fn actions_for(category: Category, statuses: &[StatusCount]) -> Vec<String> {
+    let mut actions: Vec<String> = Vec::new();
+    for info in statuses.iter().filter_map(|status| codes::lookup(status.code)) {
+        if !actions.iter().any(|action| action == info.action) {
+            actions.push(info.action.to_owned());
+        }
+    }
+    if actions.is_empty() {
+        actions.push(default_action(category).to_owned());
+    }
+    actions
+}
+
+/// For events that carry no code.
+fn default_action(category: Category) -> &'static str {
+    match category {
+        Category::TrustBroken => {
+            "Check the secure channel of the computer with Test-ComputerSecureChannel, and repair \
+             it with -Repair; two clones that share one computer account break each other's."
+        }
+        Category::NtlmBlocked => {
+            "Find out why Kerberos was not used (address instead of name, missing SPN), or add an \
+             exception to the policy that blocks NTLM."
+        }
+        Category::NoLogonServers => {
+            "Check name resolution and the network path from this computer to a domain controller."
+        }
+        Category::SpnOrKey => {
+            "Look for duplicate service principal names with setspn -X, and for a service account \
+             whose password was changed elsewhere."
+        }
+        Category::EncryptionType => {
+            "Compare the encryption types that account, service and domain controller allow."
+        }
+        Category::BadPassword
+        | Category::UnknownAccount
+        | Category::AccountLocked
+        | Category::AccountExpired
+        | Category::PasswordExpired
+        | Category::AccountDisabled
+        | Category::AccountRestriction
+        | Category::LogonRight
+        | Category::ClockSkew
+        | Category::ChannelBinding
+        | Category::Refused
+        | Category::Other => {
+            "Open the records listed as evidence on the named computers and look at what happened \
+             around them."
+        }
+    }
+}
+
+fn mismatch_actions(verdict: &Verdict, peer: Option<&str>) -> Vec<String> {
+    let compare = match peer {
+        Some(peer) => format!(
+            "Compare the machine SIDs of this host and of {peer} (PsGetSid, or the prefix of any \
+             local account's SID)."
+        ),
+        None => "Find out which machine was refused: give twinsid the Security logs of this host \
+                 and of the domain controllers as well."
+            .to_owned(),
+    };
+    let rebuild = "If the machine SIDs are equal, rebuild one of the two from an image generalised \
+                   with Sysprep. Leaving the domain and running Sysprep on a machine in use is not \
+                   enough; the workaround that Microsoft hands out ends at the end of 2027.";
+    match verdict.class {
+        Class::StaleBootSession => {
+            vec!["Let the client log on again; nothing else is needed unless it goes on.".to_owned()]
+        }
+        Class::StaleOrManipulatedTicket => vec![
+            "Look for a program on this host that authenticates to the host itself with forged or \
+             replayed tickets; a restart while a ticket was in use is the harmless cause."
+                .to_owned(),
+            "If it comes back without restarts, treat it as an attempt to raise privileges."
+                .to_owned(),
+        ],
+        Class::ClonedImage | Class::Undetermined | Class::Failure(_) => {
+            vec![compare, rebuild.to_owned()]
+        }
+    }
+}
+
+/// Microsoft's page of each Security event among the lines.
+fn references(lines: &[Line], context: &Context<'_>) -> Vec<String> {
+    let documented = [4625, 4768, 4769, 4771, 4776];
+    let ids: BTreeSet<u32> = lines
+        .iter()
+        .map(|line| context.patterns.get(line.pattern).event_id)
+        .filter(|id| documented.contains(id))
+        .collect();
+    ids.into_iter()
+        .map(|id| {
+            format!(
+                "https://learn.microsoft.com/previous-versions/windows/it-pro/windows-10/security/\
+                 threat-protection/auditing/event-{id}"
+            )
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::directory::AccountSid;
+
+    #[test]
+    fn long_lists_say_how_many_more_there_are() {
+        let names = |count: usize| (1..=count).map(|n| format!("PC{n}")).collect::<Vec<_>>();
+        assert_eq!(listed(names(2)), "PC1, PC2");
+        assert_eq!(listed(names(5)), "PC1, PC2, PC3 and 2 more");
+        assert_eq!(listed(Vec::new()), "");
+    }
+
+    #[test]
+    fn numbers_raise_the_severity() {
+        assert_eq!(severity(Category::BadPassword, 5, 1), Severity::Low);
+        assert_eq!(severity(Category::BadPassword, 20, 1), Severity::Medium);
+        assert_eq!(severity(Category::BadPassword, 20, 10), Severity::High);
+        assert_eq!(severity(Category::ClockSkew, 1, 1), Severity::Medium);
+    }
+
+    #[test]
+    fn account_sids_keep_their_text() {
+        let sid = crate::event::Sid::parse("S-1-12-1-1-2-3-4").expect("valid");
+        assert_eq!(AccountSid::new(&sid).map(AccountSid::sid), Some(sid));
+    }
+}

@@ -1,0 +1,136 @@
+//! What stood near in time: the failures on the host of a mismatch, and a
+//! domain controller's yes for the same account. Either may arrive first, so
+//! both are kept until the watermark has passed them.
+
+use std::hash::Hash;
+
+use rustc_hash::FxHashMap;
+
+use crate::event::EventTime;
+
+/// Values by key and time. Of more than `count_max`, the older half goes.
+#[derive(Debug)]
+pub struct Nearby<K, V> {
+    by_key: FxHashMap<K, Vec<(EventTime, V)>>,
+    count: usize,
+    count_max: usize,
+    dropped: u64,
+}
+
+impl<K: Copy + Eq + Hash, V: Clone> Nearby<K, V> {
+    pub fn new(count_max: usize) -> Nearby<K, V> {
+        Nearby { by_key: FxHashMap::default(), count: 0, count_max, dropped: 0 }
+    }
+
+    pub fn add(&mut self, key: K, time: EventTime, value: V) {
+        self.by_key.entry(key).or_default().push((time, value));
+        self.count += 1;
+        if self.count > self.count_max {
+            let before = self.count;
+            let median = self.median_time();
+            self.forget_before(median);
+            self.dropped += (before - self.count) as u64;
+        }
+    }
+
+    /// Values dropped because there were too many.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    pub fn forget_before(&mut self, time: EventTime) {
+        self.by_key.retain(|_, values| {
+            values.retain(|(at, _)| *at >= time);
+            !values.is_empty()
+        });
+        self.count = self.by_key.values().map(Vec::len).sum();
+    }
+
+    /// The values of a key within a time span, both ends included, by time.
+    pub fn within(&self, key: K, first: EventTime, last: EventTime) -> Vec<&(EventTime, V)> {
+        let Some(values) = self.by_key.get(&key) else { return Vec::new() };
+        let mut found: Vec<_> =
+            values.iter().filter(|(at, _)| (first..=last).contains(at)).collect();
+        found.sort_by_key(|(at, _)| *at);
+        found
+    }
+
+    /// A time that leaves at least one value behind it.
+    fn median_time(&self) -> EventTime {
+        let mut times: Vec<EventTime> = self.by_key.values().flatten().map(|(at, _)| *at).collect();
+        let middle = times.len() / 2;
+        let (_, median, _) = times.select_nth_unstable(middle);
+        EventTime(median.0 + 1)
+    }
+}
+
+/// Moments of one host, each widened by the pairing window on both sides, as
+/// spans that do not touch.
+#[derive(Clone, Debug, Default)]
+pub struct Windows {
+    spans: Vec<(EventTime, EventTime)>,
+    /// Length at which the spans are joined again.
+    join_at: usize,
+}
+
+impl Windows {
+    pub fn add(&mut self, time: EventTime, window_ticks: u64) {
+        self.spans.push((time.minus_ticks(window_ticks), time.plus_ticks(window_ticks)));
+        if self.spans.len() >= self.join_at.max(64) {
+            self.spans = join(std::mem::take(&mut self.spans));
+            self.join_at = self.spans.len() * 2;
+        }
+    }
+
+    /// The spans, by time.
+    pub fn spans(&self) -> Vec<(EventTime, EventTime)> {
+        join(self.spans.clone())
+    }
+
+    pub fn forget_before(&mut self, time: EventTime) {
+        self.spans.retain(|(_, end)| *end >= time);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+}
+
+fn join(mut spans: Vec<(EventTime, EventTime)>) -> Vec<(EventTime, EventTime)> {
+    spans.sort_unstable();
+    let mut joined: Vec<(EventTime, EventTime)> = Vec::new();
+    for (start, end) in spans {
+        match joined.last_mut() {
+            Some((_, last)) if start <= *last => *last = end.max(*last),
+            _ => joined.push((start, end)),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_older_half_goes_when_there_are_too_many() {
+        let mut nearby = Nearby::new(4);
+        for time in [5, 1, 4, 2, 3] {
+            nearby.add("PC1", EventTime(time), time);
+        }
+        let left = nearby.within("PC1", EventTime(0), EventTime(9));
+        assert_eq!(left.iter().map(|(_, value)| *value).collect::<Vec<_>>(), [4, 5]);
+        assert_eq!(nearby.dropped(), 3);
+    }
+
+    #[test]
+    fn many_moments_close_together_are_one_window() {
+        let mut windows = Windows::default();
+        for time in (100..10_000).rev() {
+            windows.add(EventTime(time), 5);
+        }
+        windows.add(EventTime(20_000), 5);
+        let at = |first, last| (EventTime(first), EventTime(last));
+        assert_eq!(windows.spans(), [at(95, 10_004), at(19_995, 20_005)]);
+    }
+}

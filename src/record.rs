@@ -1,0 +1,428 @@
+//! One Windows event as `decode` hands it to `detect`: the System fields and
+//! the data values that somebody wants, borrowed from the input where they
+//! can be, and [`Wanted`], which says what somebody wants.
+//!
+//! Values keep the type that the input gave them (a SID in EVTX is bytes, in
+//! XML it is text); the readers (`as_sid`, `as_u64`, …) accept either, so that
+//! a rule sees the same event in every format.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fmt::Write as _;
+
+use crate::event::{EventTime, Sid};
+
+/// One decoded event.
+#[derive(Clone, Debug, Default)]
+pub struct Record<'a> {
+    pub provider: Cow<'a, str>,
+    pub event_id: u32,
+    /// The channel the event was written to on its own machine.
+    pub channel: Value<'a>,
+    pub computer: Value<'a>,
+    pub record_id: u64,
+    pub time: EventTime,
+    /// The wanted data values in the order of the event.
+    pub fields: Vec<(FieldId, Value<'a>)>,
+}
+
+impl<'a> Record<'a> {
+    /// The first value of a field.
+    pub fn field(&self, id: FieldId) -> Option<&Value<'a>> {
+        self.fields.iter().find(|(field, _)| *field == id).map(|(_, value)| value)
+    }
+}
+
+/// One value of an event.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Value<'a> {
+    #[default]
+    Null,
+    Text(Cow<'a, str>),
+    /// UTF-16LE code units as they stand in the input; an odd last byte and
+    /// everything from the first NUL on is not part of the text.
+    Utf16(&'a [u8]),
+    Unsigned(u64),
+    Signed(i64),
+    /// A number that Windows prints as `0x…`.
+    Hex(u64),
+    Bool(bool),
+    Sid(Sid),
+    Time(EventTime),
+    Guid([u8; 16]),
+    Binary(&'a [u8]),
+}
+
+impl<'a> Value<'a> {
+    /// As Windows would print it in XML; unpaired surrogates become U+FFFD.
+    pub fn text(&self) -> Cow<'_, str> {
+        match self {
+            Value::Null => Cow::Borrowed(""),
+            Value::Text(text) => Cow::Borrowed(text),
+            Value::Utf16(bytes) => Cow::Owned(utf16_text(bytes)),
+            Value::Unsigned(number) => Cow::Owned(number.to_string()),
+            Value::Signed(number) => Cow::Owned(number.to_string()),
+            Value::Hex(number) => Cow::Owned(format!("0x{number:x}")),
+            Value::Bool(true) => Cow::Borrowed("true"),
+            Value::Bool(false) => Cow::Borrowed("false"),
+            Value::Sid(sid) => Cow::Owned(sid.to_string()),
+            Value::Time(time) => Cow::Owned(time.to_string()),
+            Value::Guid(guid) => Cow::Owned(guid_text(guid)),
+            Value::Binary(bytes) => Cow::Owned(hex_text(bytes)),
+        }
+    }
+
+    /// The text without blanks around it; `None` for the forms in which
+    /// Windows writes "nothing": empty, blanks, `-`.
+    pub fn as_name(&self) -> Option<Cow<'_, str>> {
+        let text = match self.text() {
+            Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
+            Cow::Owned(text) if text.trim().len() == text.len() => Cow::Owned(text),
+            Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
+        };
+        (!matches!(&*text, "" | "-")).then_some(text)
+    }
+
+    /// Whether [`Value::as_name`] has nothing, without making text of it.
+    pub fn is_nothing(&self) -> bool {
+        match self {
+            Value::Null => true,
+            Value::Text(text) => matches!(text.trim(), "" | "-"),
+            Value::Utf16(bytes) => match bytes.as_chunks::<2>().0 {
+                [] | [[0, 0], ..] | [[b'-', 0]] | [[b'-', 0], [0, 0], ..] => true,
+                [[b' ', 0], ..] => self.as_name().is_none(),
+                _ => false,
+            },
+            Value::Unsigned(_)
+            | Value::Signed(_)
+            | Value::Hex(_)
+            | Value::Bool(_)
+            | Value::Sid(_)
+            | Value::Time(_)
+            | Value::Guid(_) => false,
+            Value::Binary(bytes) => bytes.is_empty(),
+        }
+    }
+
+    pub fn as_sid(&self) -> Option<Sid> {
+        match self {
+            Value::Sid(sid) => Some(*sid),
+            Value::Text(text) => Sid::parse(text.trim()),
+            Value::Utf16(bytes) => Sid::parse(utf16_text(bytes).trim()),
+            Value::Null
+            | Value::Unsigned(_)
+            | Value::Signed(_)
+            | Value::Hex(_)
+            | Value::Bool(_)
+            | Value::Time(_)
+            | Value::Guid(_)
+            | Value::Binary(_) => None,
+        }
+    }
+
+    /// A number, or text that is one: decimal, `0x…`, or `%%nnnn` (the number
+    /// of a message). Negative numbers are their 32-bit two's complement, as
+    /// status codes are sometimes printed.
+    pub fn as_u64(&self) -> Option<u64> {
+        match self {
+            Value::Unsigned(number) | Value::Hex(number) => Some(*number),
+            Value::Signed(number) => signed_code(*number),
+            Value::Bool(flag) => Some(u64::from(*flag)),
+            Value::Text(text) => parse_number(text),
+            Value::Utf16(bytes) => parse_number(&utf16_text(bytes)),
+            Value::Null | Value::Sid(_) | Value::Time(_) | Value::Guid(_) | Value::Binary(_) => None,
+        }
+    }
+
+    /// Bytes: a binary value, or hex text of even length.
+    pub fn as_bytes(&self) -> Option<Cow<'_, [u8]>> {
+        match self {
+            Value::Binary(bytes) => Some(Cow::Borrowed(bytes)),
+            Value::Text(text) => parse_hex(text).map(Cow::Owned),
+            Value::Utf16(bytes) => parse_hex(&utf16_text(bytes)).map(Cow::Owned),
+            Value::Null
+            | Value::Unsigned(_)
+            | Value::Signed(_)
+            | Value::Hex(_)
+            | Value::Bool(_)
+            | Value::Sid(_)
+            | Value::Time(_)
+            | Value::Guid(_) => None,
+        }
+    }
+}
+
+fn signed_code(number: i64) -> Option<u64> {
+    match number {
+        0.. => u64::try_from(number).ok(),
+        _ => i32::try_from(number).ok().map(|code| u64::from(code as u32)),
+    }
+}
+
+fn parse_number(text: &str) -> Option<u64> {
+    let text = text.trim();
+    if let Some(hex) = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        return u64::from_str_radix(hex, 16).ok();
+    }
+    let digits = text.strip_prefix("%%").unwrap_or(text);
+    digits.parse::<u64>().ok().or_else(|| digits.parse().ok().and_then(signed_code))
+}
+
+fn parse_hex(text: &str) -> Option<Vec<u8>> {
+    let text = text.trim().as_bytes();
+    if text.is_empty() || !text.len().is_multiple_of(2) {
+        return None;
+    }
+    let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
+    text.as_chunks::<2>().0.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+}
+
+/// UTF-16LE bytes as text, up to the first NUL.
+pub fn utf16_text(bytes: &[u8]) -> String {
+    let units = bytes.as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit));
+    let units = units.take_while(|&unit| unit != 0);
+    let mut text = String::with_capacity(bytes.len() / 2);
+    text.extend(char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)));
+    text
+}
+
+/// Whether UTF-16LE bytes spell an ASCII text, without regard to case.
+pub fn utf16_eq_ascii(bytes: &[u8], ascii: &str) -> bool {
+    bytes.len() == ascii.len() * 2
+        && bytes
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .zip(ascii.bytes())
+            .all(|([low, high], byte)| *high == 0 && low.eq_ignore_ascii_case(&byte))
+}
+
+/// `{54849625-5478-4994-a5ba-3e3b0328c30d}` from the mixed-endian bytes.
+fn guid_text(guid: &[u8; 16]) -> String {
+    let [a, b, c, d, e, f, g, h, rest @ ..] = *guid;
+    let mut text = format!(
+        "{{{:08x}-{:04x}-{:04x}-",
+        u32::from_le_bytes([a, b, c, d]),
+        u16::from_le_bytes([e, f]),
+        u16::from_le_bytes([g, h])
+    );
+    for (index, byte) in rest.iter().enumerate() {
+        let dash = if index == 2 { "-" } else { "" };
+        let _ = write!(text, "{dash}{byte:02x}");
+    }
+    text.push('}');
+    text
+}
+
+fn hex_text(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02X}");
+        text
+    })
+}
+
+/// A wanted field, as an index into [`Wanted::field_name`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FieldId(pub u16);
+
+/// Most data items of one event that are read by position (`#1` … `#64`).
+pub const POSITIONS_MAX: usize = 64;
+
+/// Most distinct field names that rules may want.
+pub const FIELDS_MAX: usize = 1024;
+
+/// What `detect` wants of the stream, so that `decode` reads nothing else.
+///
+/// Fields are named as in the event. Names that start with `#` are not data:
+///
+/// | name | value |
+/// |---|---|
+/// | `#1`, `#2`, … | the n-th data item that has no name |
+/// | `#count` | number of data items, named or not (leaf elements of `UserData`) |
+/// | `#binary` | the `Binary` element |
+/// | `#level`, `#version` | System/Level, System/Version |
+/// | `#user` | System/Security@UserID |
+/// | `#message`, `#culture` | RenderingInfo/Message, RenderingInfo@Culture |
+#[derive(Clone, Debug, Default)]
+pub struct Wanted {
+    /// Wanted ids of each provider, the provider's name in ASCII lower case.
+    providers: HashMap<Box<str>, Box<[u32]>>,
+    /// Every wanted id below 65,536, whatever the provider: a cheap first no.
+    any_provider: IdSet,
+    names: Vec<Box<str>>,
+    by_name: HashMap<Box<str>, FieldId>,
+    teaching: Vec<bool>,
+    positions: Vec<Option<FieldId>>,
+}
+
+impl Wanted {
+    /// `events`: provider and ids that rules want. `fields`: every field name
+    /// that rules or facts read. `teaching`: those fields (data fields only)
+    /// that make a record wanted although no rule wants its id.
+    ///
+    /// # Panics
+    /// With more than [`FIELDS_MAX`] fields: the rules' reader refuses those.
+    pub fn new<'n>(
+        events: impl IntoIterator<Item = (&'n str, u32)>,
+        fields: impl IntoIterator<Item = &'n str>,
+        teaching: impl IntoIterator<Item = &'n str>,
+    ) -> Wanted {
+        let mut wanted = Wanted::default();
+        let mut providers: HashMap<Box<str>, Vec<u32>> = HashMap::new();
+        for (provider, id) in events {
+            providers.entry(provider.to_ascii_lowercase().into()).or_default().push(id);
+            wanted.any_provider.insert(id);
+        }
+        for (provider, mut ids) in providers {
+            ids.sort_unstable();
+            ids.dedup();
+            wanted.providers.insert(provider, ids.into());
+        }
+        for name in fields {
+            wanted.intern(name);
+        }
+        for name in teaching {
+            let id = wanted.intern(name);
+            wanted.teaching[usize::from(id.0)] = true;
+        }
+        wanted.positions = (1..=POSITIONS_MAX)
+            .map(|position| wanted.by_name.get(format!("#{position}").as_str()).copied())
+            .collect();
+        wanted
+    }
+
+    fn intern(&mut self, name: &str) -> FieldId {
+        if let Some(id) = self.by_name.get(name) {
+            return *id;
+        }
+        assert!(self.names.len() < FIELDS_MAX, "at most {FIELDS_MAX} field names");
+        let id = FieldId(self.names.len() as u16);
+        self.names.push(name.into());
+        self.by_name.insert(name.into(), id);
+        self.teaching.push(false);
+        id
+    }
+
+    /// Whether a rule wants this event.
+    pub fn wants(&self, provider: &str, event_id: u32) -> bool {
+        if !self.any_provider.contains(event_id) {
+            return false;
+        }
+        match self.providers.get(provider) {
+            Some(ids) => ids.binary_search(&event_id).is_ok(),
+            None if provider.bytes().any(|byte| byte.is_ascii_uppercase()) => self
+                .providers
+                .get(provider.to_ascii_lowercase().as_str())
+                .is_some_and(|ids| ids.binary_search(&event_id).is_ok()),
+            None => false,
+        }
+    }
+
+    /// Whether a rule wants this id of some provider; false is final.
+    pub fn wants_id(&self, event_id: u32) -> bool {
+        self.any_provider.contains(event_id)
+    }
+
+    /// The wanted ids of one provider, in ascending order.
+    pub fn ids_of(&self, provider: &str) -> &[u32] {
+        self.providers.get(provider.to_ascii_lowercase().as_str()).map_or(&[], |ids| ids)
+    }
+
+    /// The field of this name, if anybody wants it.
+    pub fn field(&self, name: &str) -> Option<FieldId> {
+        self.by_name.get(name).copied()
+    }
+
+    /// The field for the n-th unnamed data item, counted from 1.
+    pub fn position(&self, position: usize) -> Option<FieldId> {
+        self.positions.get(position.checked_sub(1)?).copied().flatten()
+    }
+
+    /// Whether a record that has this field is wanted whatever its id.
+    pub fn teaches(&self, field: FieldId) -> bool {
+        self.teaching[usize::from(field.0)]
+    }
+
+    /// Names of the fields for which [`Wanted::teaches`] holds.
+    pub fn teaching_names(&self) -> impl Iterator<Item = &str> {
+        self.names.iter().zip(&self.teaching).filter(|(_, teaches)| **teaches).map(|(name, _)| &**name)
+    }
+
+    pub fn field_name(&self, field: FieldId) -> &str {
+        &self.names[usize::from(field.0)]
+    }
+
+    pub fn field_count(&self) -> usize {
+        self.names.len()
+    }
+}
+
+/// A set of event ids below 65,536, one bit each.
+#[derive(Clone, Debug)]
+struct IdSet(Box<[u64; 1024]>);
+
+impl Default for IdSet {
+    fn default() -> IdSet {
+        IdSet(Box::new([0; 1024]))
+    }
+}
+
+impl IdSet {
+    fn insert(&mut self, id: u32) {
+        if let Some(word) = self.0.get_mut(id as usize / 64) {
+            *word |= 1 << (id % 64);
+        }
+    }
+
+    fn contains(&self, id: u32) -> bool {
+        self.0.get(id as usize / 64).is_some_and(|word| word >> (id % 64) & 1 == 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_read_the_same_from_every_format() {
+        let utf16: Vec<u8> = "0xC000006D".encode_utf16().flat_map(u16::to_le_bytes).collect();
+        for value in [
+            Value::Hex(0xC000_006D),
+            Value::Text("0xc000006d".into()),
+            Value::Utf16(&utf16),
+            Value::Unsigned(3_221_225_581),
+            Value::Signed(-1_073_741_715),
+            Value::Text("-1073741715".into()),
+        ] {
+            assert_eq!(value.as_u64(), Some(0xC000_006D), "{value:?}");
+        }
+        assert_eq!(Value::Text("%%2313".into()).as_u64(), Some(2313));
+        assert_eq!(Value::Text("NtLmSsp ".into()).as_name().as_deref(), Some("NtLmSsp"));
+        for nothing in [Value::Null, Value::Text("-".into()), Value::Text("  ".into())] {
+            assert_eq!(nothing.as_name(), None);
+        }
+        assert_eq!(Value::Text("220000C0".into()).as_bytes().as_deref(), Some(&[0x22, 0, 0, 0xC0][..]));
+    }
+
+    #[test]
+    fn a_guid_prints_as_windows_prints_it() {
+        let bytes = [
+            0x25, 0x96, 0x84, 0x54, 0x78, 0x54, 0x94, 0x49, 0xa5, 0xba, 0x3e, 0x3b, 0x03, 0x28, 0xc3,
+            0x0d,
+        ];
+        assert_eq!(Value::Guid(bytes).text(), "{54849625-5478-4994-a5ba-3e3b0328c30d}");
+    }
+
+    #[test]
+    fn providers_are_compared_without_case_and_ids_exactly() {
+        let wanted = Wanted::new([("LsaSrv", 6167)], ["#1"], ["SubjectUserSid"]);
+        assert!(wanted.wants("LsaSrv", 6167));
+        assert!(wanted.wants("LSASRV", 6167));
+        assert!(!wanted.wants("LsaSrv", 6168));
+        assert!(!wanted.wants("NETLOGON", 6167));
+        assert_eq!(wanted.position(1), wanted.field("#1"));
+        assert_eq!(wanted.position(2), None);
+        let subject = wanted.field("SubjectUserSid").expect("interned");
+        assert!(wanted.teaches(subject));
+    }
+}
