@@ -16,13 +16,24 @@
 //! ```
 //!
 //! [`compile`] walks a definition once and keeps a [`Plan`]; reading a record
-//! is then a few loads at known places. What a plan cannot express is
-//! [`Unplanned`], and the record goes the slow way.
+//! is then a few loads at known places.
+//!
+//! A collector writes the events forwarded to it without templates: all names
+//! and values stand in the record itself, as text. [`compile_inline`] makes a
+//! plan of one such record, and stops behind `System` when nobody wants it.
+//!
+//! What a plan cannot express is [`Halt::Unplanned`], and the record goes the
+//! slow way.
+
+use std::ops::Range;
 
 use crate::record::{FieldId, Wanted, utf16_eq_ascii, utf16_text};
 
 /// Deepest nesting of elements in a definition; Windows writes about 6.
 const DEPTH_MAX: usize = 32;
+
+/// Longest field name that is looked up; rules want no longer ones.
+const FIELD_NAME_BYTES_MAX: usize = 128;
 
 /// Most data items that one definition may name; Windows' largest have about 90.
 const ITEMS_MAX: usize = 1024;
@@ -52,17 +63,23 @@ pub mod value_type {
     pub const STRING_ARRAY: u8 = 0x81;
 }
 
-/// The definition cannot be read, or says something that a plan has no words
-/// for: a value made of several parts, a template within a leaf.
+/// Why there is no plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unplanned;
+pub enum Halt {
+    /// It cannot be read, or says something that a plan has no words for: a
+    /// value made of several parts, a template within a leaf.
+    Unplanned,
+    /// Nobody wants the record.
+    Unwanted,
+}
 
 /// Where a value comes from.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub enum From {
     #[default]
     Nowhere,
-    Literal(Box<str>),
+    /// UTF-16 text at these offsets of the chunk.
+    Text(Range<u32>),
     /// Index into the instance's values.
     Slot(u16),
     /// Text and values mixed, or several values.
@@ -135,24 +152,42 @@ pub fn compile(
     offset: usize,
     place: Place,
     wanted: &Wanted,
-) -> Result<Plan, Unplanned> {
-    let start = offset.checked_add(DEFINITION_HEADER_BYTES).ok_or(Unplanned)?;
-    let size = read_u32(chunk, start - 4).ok_or(Unplanned)? as usize;
-    let end = start.checked_add(size).filter(|&end| end <= chunk.len()).ok_or(Unplanned)?;
-    let mut compiler = Compiler { chunk, at: start, end, wanted, plan: Plan::default() };
-    compiler.root(place)?;
-    let mut plan = compiler.plan;
-    plan.wanted_ids = literal_ids(&plan, wanted);
+) -> Result<Plan, Halt> {
+    let start = offset.checked_add(DEFINITION_HEADER_BYTES).ok_or(Halt::Unplanned)?;
+    let size = read_u32(chunk, start - 4).ok_or(Halt::Unplanned)? as usize;
+    let end = start.checked_add(size).filter(|&end| end <= chunk.len()).ok_or(Halt::Unplanned)?;
+    let mut plan = Plan::default();
+    let keep = &mut |_: &Plan| true;
+    let form = Form::Definition;
+    Compiler { chunk, at: start, end, form, wanted, plan: &mut plan, keep }.root(place)?;
+    plan.wanted_ids = literal_ids(chunk, &plan, wanted);
     Ok(plan)
 }
 
+/// Makes a plan of the record content from `start` to `end`, in the place of
+/// what `plan` held. `keep` is asked when `System` has been read.
+pub fn compile_inline(
+    chunk: &[u8],
+    start: usize,
+    end: usize,
+    wanted: &Wanted,
+    plan: &mut Plan,
+    keep: &mut dyn FnMut(&Plan) -> bool,
+) -> Result<(), Halt> {
+    plan.clear();
+    let form = Form::Inline;
+    Compiler { chunk, at: start, end, form, wanted, plan, keep }.root(Place::Record)
+}
+
 /// The wanted ids when provider and source are known from the template alone.
-fn literal_ids(plan: &Plan, wanted: &Wanted) -> Option<Box<[u32]>> {
-    let From::Literal(provider) = &plan.provider else { return None };
-    let mut ids = wanted.ids_of(provider).to_vec();
+fn literal_ids(chunk: &[u8], plan: &Plan, wanted: &Wanted) -> Option<Box<[u32]>> {
+    let From::Text(provider) = &plan.provider else { return None };
+    let mut ids = wanted.ids_of(&utf16_text(text_at(chunk, provider))).to_vec();
     match &plan.source_name {
         From::Nowhere => {}
-        From::Literal(source) => ids.extend_from_slice(wanted.ids_of(source)),
+        From::Text(source) => {
+            ids.extend_from_slice(wanted.ids_of(&utf16_text(text_at(chunk, source))));
+        }
         From::Slot(_) | From::Mixed => return None,
     }
     ids.sort_unstable();
@@ -188,16 +223,43 @@ enum Role {
     Other,
 }
 
+/// How elements are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Form {
+    /// In a template definition, each with a dependency id.
+    Definition,
+    /// In a record of its own, without.
+    Inline,
+}
+
 struct Compiler<'c> {
     chunk: &'c [u8],
     at: usize,
     end: usize,
+    form: Form,
     wanted: &'c Wanted,
-    plan: Plan,
+    plan: &'c mut Plan,
+    keep: &'c mut dyn FnMut(&Plan) -> bool,
+}
+
+impl Plan {
+    /// Empties the plan, and keeps its memory.
+    fn clear(&mut self) {
+        let (mut items, mut nested) =
+            (std::mem::take(&mut self.items), std::mem::take(&mut self.nested));
+        items.clear();
+        nested.clear();
+        *self = Plan { items, nested, ..Plan::default() };
+    }
+}
+
+/// The UTF-16 bytes that a [`From::Text`] stands for.
+pub fn text_at<'c>(chunk: &'c [u8], range: &Range<u32>) -> &'c [u8] {
+    chunk.get(range.start as usize..range.end as usize).unwrap_or_default()
 }
 
 impl<'c> Compiler<'c> {
-    fn root(&mut self, place: Place) -> Result<(), Unplanned> {
+    fn root(&mut self, place: Place) -> Result<(), Halt> {
         loop {
             match self.u8()? {
                 0x0f => self.skip(3)?,
@@ -210,21 +272,26 @@ impl<'c> Compiler<'c> {
                     self.element(token, parent, 0)?;
                     return Ok(());
                 }
-                _ => return Err(Unplanned),
+                _ => return Err(Halt::Unplanned),
             }
         }
     }
 
     /// An element after its opening token, up to and with its end.
-    fn element(&mut self, token: u8, parent: Option<Role>, depth: usize) -> Result<(), Unplanned> {
+    fn element(&mut self, token: u8, parent: Option<Role>, depth: usize) -> Result<(), Halt> {
         if depth >= DEPTH_MAX {
-            return Err(Unplanned);
+            return Err(Halt::Unplanned);
         }
-        let dependency = self.u16()?;
+        let dependency = if self.form == Form::Definition { self.u16()? } else { 0xffff };
         let unless_null = (dependency != 0xffff).then_some(dependency);
-        self.skip(4)?;
+        let size = self.u32()? as usize;
+        let start = self.at;
         let name = self.name()?;
         let role = role_of(parent, name)?;
+        if role == Role::Other {
+            self.at = start;
+            return self.skip(size);
+        }
         let mut field = self.wanted_by_name(role, name);
         let mut named = role == Role::UserData || (role == Role::Data && !is(name, "Data"));
         if token & 0x40 != 0 {
@@ -235,8 +302,8 @@ impl<'c> Compiler<'c> {
                 let attribute = self.name()?;
                 let value = self.attribute_value()?;
                 if role == Role::Data && is(attribute, "Name") {
-                    let From::Literal(text) = &value else { return Err(Unplanned) };
-                    field = self.wanted.field(text);
+                    let From::Text(text) = &value else { return Err(Halt::Unplanned) };
+                    field = self.field_named(text_at(self.chunk, text));
                     named = true;
                 } else if let Some(place) = self.attribute_place(role, attribute) {
                     *place = value;
@@ -246,8 +313,11 @@ impl<'c> Compiler<'c> {
         let (from, has_children) = match self.u8()? {
             0x03 => (From::Nowhere, false),
             0x02 => self.content(role, depth)?,
-            _ => return Err(Unplanned),
+            _ => return Err(Halt::Unplanned),
         };
+        if role == Role::System && !(self.keep)(self.plan) {
+            return Err(Halt::Unwanted);
+        }
         if parent == Some(Role::Event) {
             // `EventData` or `UserData` itself, however empty, is no data item.
             return Ok(());
@@ -257,7 +327,7 @@ impl<'c> Compiler<'c> {
 
     /// What stands between an element's tags: its own text, and whether it has
     /// element children.
-    fn content(&mut self, role: Role, depth: usize) -> Result<(From, bool), Unplanned> {
+    fn content(&mut self, role: Role, depth: usize) -> Result<(From, bool), Halt> {
         let mut from = From::Nowhere;
         let mut has_children = false;
         loop {
@@ -280,17 +350,14 @@ impl<'c> Compiler<'c> {
                         _ => append(&mut from, From::Slot(slot)),
                     }
                 }
-                _ => {
-                    let text = self.literal(token)?;
-                    append(&mut from, From::Literal(text));
-                }
+                _ => append(&mut from, self.literal(token)?),
             }
         }
     }
 
-    fn nest(&mut self, slot: u16, place: Place) -> Result<(), Unplanned> {
+    fn nest(&mut self, slot: u16, place: Place) -> Result<(), Halt> {
         if self.plan.nested.len() >= ITEMS_MAX {
-            return Err(Unplanned);
+            return Err(Halt::Unplanned);
         }
         self.plan.nested.push((slot, place, self.plan.items.len()));
         Ok(())
@@ -304,8 +371,8 @@ impl<'c> Compiler<'c> {
         from: From,
         has_children: bool,
         unless_null: Option<u16>,
-    ) -> Result<(), Unplanned> {
-        let plan = &mut self.plan;
+    ) -> Result<(), Halt> {
+        let plan = &mut *self.plan;
         match role {
             Role::EventId => plan.event_id = from,
             Role::Version => plan.version = from,
@@ -321,7 +388,7 @@ impl<'c> Compiler<'c> {
             Role::UserData | Role::Data if has_children => {}
             Role::Data | Role::DataString | Role::UserData => {
                 if plan.items.len() >= ITEMS_MAX {
-                    return Err(Unplanned);
+                    return Err(Halt::Unplanned);
                 }
                 let name = match (named, field) {
                     (true, Some(field)) => Name::Field(field),
@@ -347,9 +414,25 @@ impl<'c> Compiler<'c> {
 
     fn wanted_by_name(&self, role: Role, name: &[u8]) -> Option<FieldId> {
         match role {
-            Role::UserData | Role::Data => self.wanted.field(&utf16_text(name)),
+            Role::Data if is(name, "Data") => None,
+            Role::UserData | Role::Data => self.field_named(name),
             _ => None,
         }
+    }
+
+    /// The wanted field of a name in UTF-16, without making a string of it:
+    /// wanted names are ASCII and short.
+    fn field_named(&self, name: &[u8]) -> Option<FieldId> {
+        let mut ascii = [0; FIELD_NAME_BYTES_MAX];
+        let (units, _) = name.as_chunks::<2>();
+        let ascii = ascii.get_mut(..units.len())?;
+        for (byte, [low, high]) in ascii.iter_mut().zip(units) {
+            if *high != 0 || !low.is_ascii() {
+                return None;
+            }
+            *byte = *low;
+        }
+        self.wanted.field(std::str::from_utf8(ascii).ok()?)
     }
 
     fn attribute_place(&mut self, role: Role, attribute: &[u8]) -> Option<&mut From> {
@@ -363,7 +446,7 @@ impl<'c> Compiler<'c> {
         }
     }
 
-    fn attribute_value(&mut self) -> Result<From, Unplanned> {
+    fn attribute_value(&mut self) -> Result<From, Halt> {
         let mut from = From::Nowhere;
         loop {
             match self.peek()? {
@@ -375,8 +458,7 @@ impl<'c> Compiler<'c> {
                 }
                 0x05 | 0x45 | 0x08 | 0x48 | 0x09 | 0x49 => {
                     let token = self.u8()?;
-                    let text = self.literal(token)?;
-                    append(&mut from, From::Literal(text));
+                    append(&mut from, self.literal(token)?);
                 }
                 _ => return Ok(from),
             }
@@ -384,35 +466,26 @@ impl<'c> Compiler<'c> {
     }
 
     /// Text that stands in the definition itself.
-    fn literal(&mut self, token: u8) -> Result<Box<str>, Unplanned> {
+    fn literal(&mut self, token: u8) -> Result<From, Halt> {
         match token {
-            0x05 | 0x45 => {
-                if self.u8()? != value_type::STRING {
-                    return Err(Unplanned);
-                }
-                Ok(utf16_text(self.counted_text()?).into())
+            0x05 | 0x45 if self.u8()? != value_type::STRING => Err(Halt::Unplanned),
+            0x05 | 0x45 | 0x07 | 0x47 => {
+                let chars = usize::from(self.u16()?);
+                let start = self.at as u32;
+                self.skip(chars * 2)?;
+                Ok(From::Text(start..self.at as u32))
             }
-            0x07 | 0x47 => Ok(utf16_text(self.counted_text()?).into()),
+            // A character or entity reference is a part of a text.
             0x08 | 0x48 => {
-                let unit = self.u16()?;
-                Ok(char::from_u32(u32::from(unit)).ok_or(Unplanned)?.to_string().into())
+                self.skip(2)?;
+                Ok(From::Mixed)
             }
             0x09 | 0x49 => {
-                let name = self.name()?;
-                let text = [("amp", "&"), ("lt", "<"), ("gt", ">"), ("quot", "\""), ("apos", "'")]
-                    .into_iter()
-                    .find(|(entity, _)| is(name, entity));
-                Ok(text.ok_or(Unplanned)?.1.into())
+                self.name()?;
+                Ok(From::Mixed)
             }
-            _ => Err(Unplanned),
+            _ => Err(Halt::Unplanned),
         }
-    }
-
-    fn counted_text(&mut self) -> Result<&'c [u8], Unplanned> {
-        let chars = usize::from(self.u16()?);
-        let start = self.at;
-        self.skip(chars * 2)?;
-        Ok(&self.chunk[start..self.at])
     }
 
     /// A name by its offset in the chunk; the first use in a chunk holds the
@@ -421,55 +494,55 @@ impl<'c> Compiler<'c> {
     /// ```text
     /// offset u32 │ next u32 │ hash u16 │ chars u16 │ UTF-16 … │ NUL u16
     /// ```
-    fn name(&mut self) -> Result<&'c [u8], Unplanned> {
+    fn name(&mut self) -> Result<&'c [u8], Halt> {
         let offset = self.u32()? as usize;
-        let chars_at = offset.checked_add(6).ok_or(Unplanned)?;
-        let chars = usize::from(read_u16(self.chunk, chars_at).ok_or(Unplanned)?);
-        let text = self.chunk.get(chars_at + 2..chars_at + 2 + chars * 2).ok_or(Unplanned)?;
+        let chars_at = offset.checked_add(6).ok_or(Halt::Unplanned)?;
+        let chars = usize::from(read_u16(self.chunk, chars_at).ok_or(Halt::Unplanned)?);
+        let text = self.chunk.get(chars_at + 2..chars_at + 2 + chars * 2).ok_or(Halt::Unplanned)?;
         if offset == self.at {
             self.skip(8 + chars * 2 + 2)?;
         }
         Ok(text)
     }
 
-    fn peek(&self) -> Result<u8, Unplanned> {
+    fn peek(&self) -> Result<u8, Halt> {
         self.window(1).map(|bytes| bytes[0])
     }
 
-    fn u8(&mut self) -> Result<u8, Unplanned> {
+    fn u8(&mut self) -> Result<u8, Halt> {
         let value = self.peek()?;
         self.at += 1;
         Ok(value)
     }
 
-    fn u16(&mut self) -> Result<u16, Unplanned> {
-        let value = read_u16(self.window(2)?, 0).ok_or(Unplanned)?;
+    fn u16(&mut self) -> Result<u16, Halt> {
+        let value = read_u16(self.window(2)?, 0).ok_or(Halt::Unplanned)?;
         self.at += 2;
         Ok(value)
     }
 
-    fn u32(&mut self) -> Result<u32, Unplanned> {
-        let value = read_u32(self.window(4)?, 0).ok_or(Unplanned)?;
+    fn u32(&mut self) -> Result<u32, Halt> {
+        let value = read_u32(self.window(4)?, 0).ok_or(Halt::Unplanned)?;
         self.at += 4;
         Ok(value)
     }
 
-    fn skip(&mut self, len: usize) -> Result<(), Unplanned> {
+    fn skip(&mut self, len: usize) -> Result<(), Halt> {
         self.window(len)?;
         self.at += len;
         Ok(())
     }
 
     /// The next bytes of the definition.
-    fn window(&self, len: usize) -> Result<&'c [u8], Unplanned> {
-        let end = self.at.checked_add(len).filter(|&end| end <= self.end).ok_or(Unplanned)?;
-        self.chunk.get(self.at..end).ok_or(Unplanned)
+    fn window(&self, len: usize) -> Result<&'c [u8], Halt> {
+        let end = self.at.checked_add(len).filter(|&end| end <= self.end).ok_or(Halt::Unplanned)?;
+        self.chunk.get(self.at..end).ok_or(Halt::Unplanned)
     }
 }
 
-fn role_of(parent: Option<Role>, name: &[u8]) -> Result<Role, Unplanned> {
+fn role_of(parent: Option<Role>, name: &[u8]) -> Result<Role, Halt> {
     let Some(parent) = parent else {
-        return if is(name, "Event") { Ok(Role::Event) } else { Err(Unplanned) };
+        return if is(name, "Event") { Ok(Role::Event) } else { Err(Halt::Unplanned) };
     };
     let known: &[(&str, Role)] = match parent {
         Role::Event => &[
@@ -526,9 +599,6 @@ fn is(name: &[u8], text: &str) -> bool {
 fn append(from: &mut From, more: From) {
     *from = match (std::mem::take(from), more) {
         (From::Nowhere, more) => more,
-        (From::Literal(before), From::Literal(after)) => {
-            From::Literal(format!("{before}{after}").into())
-        }
         _ => From::Mixed,
     };
 }

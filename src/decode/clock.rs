@@ -33,7 +33,9 @@ pub fn from_unix_seconds(seconds: f64) -> Option<EventTime> {
     if !(0.0..1e11).contains(&seconds) {
         return None;
     }
-    EventTime::from_unix_nanos((seconds * 1e9) as i128)
+    // In two parts: the product would not fit the 53 bits of a double.
+    let nanos = (seconds.trunc() as i128) * 1_000_000_000 + (seconds.fract() * 1e9) as i128;
+    EventTime::from_unix_nanos(nanos)
 }
 
 /// Ticks of `.ddd…`, and what follows.

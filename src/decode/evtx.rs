@@ -22,11 +22,14 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::binxml::{self, From, Name, Place, Plan, Unplanned, read_u32, read_u64, value_type};
+use super::binxml::{
+    self, From, Halt, Name, Place, Plan, read_u32, read_u64, text_at, value_type,
+};
+use super::clock::parse_time;
 use super::xml::FieldPlan;
 use super::{Emit, Skip, Tally, oracle};
 use crate::event::{EventTime, Sid};
-use crate::record::{FieldId, Record, Value, Wanted, utf16_text};
+use crate::record::{FieldId, Record, Value, Wanted};
 
 /// Size of a chunk, whatever it holds.
 pub const CHUNK_BYTES: usize = 64 * 1024;
@@ -79,12 +82,14 @@ struct SpecialFields {
 #[derive(Debug, Default)]
 struct Plans {
     by_offset: FxHashMap<(u32, Place), usize>,
-    plans: Vec<Result<Plan, Unplanned>>,
+    plans: Vec<Result<Plan, Halt>>,
+    /// The plan of a record without a template.
+    inline: Plan,
     definition_bytes: usize,
 }
 
 /// One template instance: its plan and where its values stand in the chunk.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Instance {
     plan: usize,
     descriptors_at: usize,
@@ -100,11 +105,8 @@ struct Instance {
 #[derive(Debug)]
 struct Slow;
 
-impl std::convert::From<Unplanned> for Slow {
-    fn from(_: Unplanned) -> Slow {
-        Slow
-    }
-}
+/// In the place of an index into [`Plans`]: the record's own plan.
+const INLINE: usize = usize::MAX;
 
 #[derive(Clone, Copy)]
 struct ChunkHeader {
@@ -191,6 +193,7 @@ impl ChunkDecoder {
         self.plans.clear();
         self.slow.clear();
         self.walk(chunk, number, tally, emit);
+        tally.slow_records += self.slow.len() as u64;
         if !self.slow.is_empty() {
             oracle::decode_records(chunk, number, &self.slow, &self.fields, tally, emit);
         }
@@ -242,18 +245,20 @@ impl ChunkDecoder {
     ) -> Result<(), Slow> {
         let end = at + size - 4;
         let start = at + RECORD_HEADER_BYTES;
-        let [0x0f, _, _, _, 0x0c, ..] = chunk[start..end] else { return Err(Slow) };
         self.instances.clear();
-        let outer = self.plans.instance(chunk, start + 5, end, Place::Record, &self.wanted)?;
-        self.instances.push(outer);
+        match chunk[start..end] {
+            [0x0f, _, _, _, 0x0c, ..] => {
+                let outer =
+                    self.plans.instance(chunk, start + 5, end, Place::Record, &self.wanted)?;
+                self.instances.push(outer);
+            }
+            [0x0f, _, _, _, 0x01 | 0x41, ..] => return self.inline(chunk, start, end, emit),
+            _ => return Err(Slow),
+        }
+        let outer = self.instances[0];
         let plan = self.plans.get(outer.plan)?;
-        let event_id = match &plan.event_id {
-            From::Slot(slot) => outer.number(chunk, *slot)?,
-            From::Literal(text) => text.trim().parse().map_err(|_| Slow)?,
-            From::Nowhere | From::Mixed => return Err(Slow),
-        };
-        let event_id = u32::try_from(event_id).map_err(|_| Slow)?;
-        let source = self.wanted_source(chunk, plan, outer, event_id)?;
+        let event_id = event_id(chunk, plan, outer)?;
+        let source = wanted_source(chunk, plan, outer, event_id, &self.wanted)?;
         if source == Source::Nobody && !self.teaching {
             return Ok(());
         }
@@ -269,31 +274,37 @@ impl ChunkDecoder {
         self.read(chunk, event_id, source, emit)
     }
 
-    /// Under which name a rule wants the event, if any does.
-    fn wanted_source(
-        &self,
+    /// A record without a template, as a collector writes forwarded events.
+    fn inline(
+        &mut self,
         chunk: &[u8],
-        plan: &Plan,
-        outer: Instance,
-        event_id: u32,
-    ) -> Result<Source, Slow> {
-        if !self.wanted.wants_id(event_id) {
-            return Ok(Source::Nobody);
+        start: usize,
+        end: usize,
+        emit: &mut Emit<'_>,
+    ) -> Result<(), Slow> {
+        let own = Instance { plan: INLINE, end, ..Instance::default() };
+        let mut found = Err(Slow);
+        let keep = &mut |plan: &Plan| {
+            found = event_id(chunk, plan, own).and_then(|id| {
+                Ok((id, wanted_source(chunk, plan, own, id, &self.wanted)?))
+            });
+            self.teaching || !matches!(found, Ok((_, Source::Nobody)))
+        };
+        let inline = &mut self.plans.inline;
+        match binxml::compile_inline(chunk, start, end, &self.wanted, inline, keep) {
+            Ok(()) => {}
+            Err(Halt::Unwanted) => return Ok(()),
+            Err(Halt::Unplanned) => return Err(Slow),
         }
-        if let Some(ids) = &plan.wanted_ids
-            && ids.binary_search(&event_id).is_err()
-        {
-            return Ok(Source::Nobody);
+        let (event_id, source) = found?;
+        self.instances.push(own);
+        if source == Source::Nobody && !self.teaches(chunk) {
+            return Ok(());
         }
-        for (from, source) in
-            [(&plan.provider, Source::Provider), (&plan.source_name, Source::SourceName)]
-        {
-            let name = outer.value(chunk, from)?;
-            if self.wanted.wants(&name.text(), event_id) {
-                return Ok(source);
-            }
+        if !self.plans.inline.nested.is_empty() {
+            return Err(Slow);
         }
-        Ok(Source::Nobody)
+        self.read(chunk, event_id, source, emit)
     }
 
     /// Adds the instances that stand in values of instance `parent`.
@@ -335,18 +346,13 @@ impl ChunkDecoder {
         self.instances.iter().any(|instance| {
             let Ok(plan) = self.plans.get(instance.plan) else { return false };
             plan.teaches
-                && plan.items.iter().any(|item| match (&item.name, &item.from) {
-                    (Name::Field(field), From::Slot(slot)) if self.wanted.teaches(*field) => {
-                        instance.slot(chunk, *slot).is_ok_and(|(kind, start, end)| match kind {
-                            value_type::SID => {
-                                Sid::from_bytes(&chunk[start..end]).is_some_and(|sid| sid.is_account())
-                            }
-                            value_type::STRING => Sid::parse(&utf16_text(&chunk[start..end]))
-                                .is_some_and(|sid| sid.is_account()),
-                            _ => false,
-                        })
+                && plan.items.iter().any(|item| match item.name {
+                    Name::Field(field) if self.wanted.teaches(field) => {
+                        let value = instance.value(chunk, &item.from);
+                        let sid = value.ok().and_then(|value| value.as_sid());
+                        sid.is_some_and(|sid| sid.is_account())
                     }
-                    _ => false,
+                    Name::Field(_) | Name::Position | Name::Unwanted => false,
                 })
         })
     }
@@ -365,17 +371,17 @@ impl ChunkDecoder {
             Source::Provider | Source::Nobody => outer.value(chunk, &plan.provider)?,
             Source::SourceName => outer.value(chunk, &plan.source_name)?,
         };
-        let Value::Time(time) = outer.value(chunk, &plan.time)? else { return Err(Slow) };
+        let time = match outer.value(chunk, &plan.time)? {
+            Value::Time(time) => time,
+            text => parse_time(&text.text()).ok_or(Slow)?,
+        };
         let record_id = outer.value(chunk, &plan.record_id)?.as_u64().ok_or(Slow)?;
         let computer = outer.value(chunk, &plan.computer)?;
         if provider.as_name().is_none() || computer.as_name().is_none() {
             return Err(Slow);
         }
         let mut record = Record {
-            provider: match provider {
-                Value::Text(text) => text,
-                other => Cow::Owned(other.text().into_owned()),
-            },
+            provider: Cow::Owned(provider.text().into_owned()),
             event_id,
             channel: outer.value(chunk, &plan.channel)?,
             computer,
@@ -493,6 +499,38 @@ impl ChunkDecoder {
     }
 }
 
+fn event_id(chunk: &[u8], plan: &Plan, outer: Instance) -> Result<u32, Slow> {
+    let id = outer.value(chunk, &plan.event_id)?.as_u64().ok_or(Slow)?;
+    u32::try_from(id).map_err(|_| Slow)
+}
+
+/// Under which name a rule wants the event, if any does.
+fn wanted_source(
+    chunk: &[u8],
+    plan: &Plan,
+    outer: Instance,
+    event_id: u32,
+    wanted: &Wanted,
+) -> Result<Source, Slow> {
+    if !wanted.wants_id(event_id) {
+        return Ok(Source::Nobody);
+    }
+    if let Some(ids) = &plan.wanted_ids
+        && ids.binary_search(&event_id).is_err()
+    {
+        return Ok(Source::Nobody);
+    }
+    for (from, source) in
+        [(&plan.provider, Source::Provider), (&plan.source_name, Source::SourceName)]
+    {
+        let name = outer.value(chunk, from)?;
+        if wanted.wants(&name.text(), event_id) {
+            return Ok(source);
+        }
+    }
+    Ok(Source::Nobody)
+}
+
 /// Under which of its two names a rule wants an event.
 #[derive(Clone, Copy, PartialEq)]
 enum Source {
@@ -514,6 +552,9 @@ impl Plans {
     }
 
     fn get(&self, plan: usize) -> Result<&Plan, Slow> {
+        if plan == INLINE {
+            return Ok(&self.inline);
+        }
         self.plans[plan].as_ref().map_err(|_| Slow)
     }
 
@@ -556,7 +597,7 @@ impl Plans {
         let plan = if self.definition_bytes <= DEFINITION_BYTES_MAX {
             binxml::compile(chunk, offset, place, wanted)
         } else {
-            Err(Unplanned)
+            Err(Halt::Unplanned)
         };
         self.plans.push(plan);
         self.by_offset.insert((definition, place), self.plans.len() - 1);
@@ -583,15 +624,10 @@ impl Instance {
         if end > self.end { Err(Slow) } else { Ok((own[0][2], start, end)) }
     }
 
-    fn number(&self, chunk: &[u8], slot: u16) -> Result<u64, Slow> {
-        let (kind, start, end) = self.slot(chunk, slot)?;
-        value(kind, &chunk[start..end])?.as_u64().ok_or(Slow)
-    }
-
-    fn value<'r>(&self, chunk: &'r [u8], from: &'r From) -> Result<Value<'r>, Slow> {
+    fn value<'r>(&self, chunk: &'r [u8], from: &From) -> Result<Value<'r>, Slow> {
         match from {
             From::Nowhere => Ok(Value::Null),
-            From::Literal(text) => Ok(Value::Text(Cow::Borrowed(text))),
+            From::Text(range) => Ok(Value::Utf16(text_at(chunk, range))),
             From::Slot(slot) => {
                 let (kind, start, end) = self.slot(chunk, *slot)?;
                 value(kind, &chunk[start..end])

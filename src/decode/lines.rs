@@ -42,9 +42,9 @@ impl LineDecoder {
     }
 
     /// Decodes a block of whole events, as [`last_boundary`] cuts it. Each is
-    /// counted in `tally`, as a record or with the reason why it was skipped.
+    /// counted in `tally`, as a record or with the reason why it was skipped;
+    /// bytes are the caller's to count.
     pub fn decode(&mut self, text: &[u8], tally: &mut Tally, emit: &mut Emit<'_>) {
-        tally.bytes += text.len() as u64;
         for frame in Frames::new(text) {
             let bytes = &text[frame.start..frame.end];
             match frame.kind {
@@ -103,9 +103,10 @@ pub struct Prefilter {
 impl Prefilter {
     pub fn new(wanted: Arc<Wanted>) -> Prefilter {
         let teaches = |id: &u32| {
-            (0..64).filter_map(|items| json::manifest_names(*id, items)).flatten().any(|name| {
-                wanted.field(name).is_some_and(|field| wanted.teaches(field))
-            })
+            (0..64)
+                .filter_map(|items| json::manifest_names(*id, items))
+                .flatten()
+                .any(|name| wanted.field(name).is_some_and(|field| wanted.teaches(field)))
         };
         Prefilter {
             teaching: Teaching::new(wanted.teaching_names()),
@@ -139,11 +140,14 @@ impl Prefilter {
     /// whatever needs a closer look to be counted: envelopes, broken text.
     pub fn may_want_json(&self, json: &[u8]) -> bool {
         let mut ids = 0;
-        let whole = json.starts_with(b"{") && json.ends_with(b"}") && !json.starts_with(b"{\"records\"");
+        let whole =
+            json.starts_with(b"{") && json.ends_with(b"}") && !json.starts_with(b"{\"records\"");
         if !whole || self.teaching.occurs(json) {
             return true;
         }
-        for (finder, len) in [(&self.event_id, "EventID".len()), (&self.event_id_snake, "event_id".len())] {
+        for (finder, len) in
+            [(&self.event_id, "EventID".len()), (&self.event_id_snake, "event_id".len())]
+        {
             for at in finder.find_iter(json) {
                 let hint = match json.get(at + len) {
                     Some(b'"') => key_id(json, at + len + 1),
@@ -191,8 +195,9 @@ fn element_id(text: &[u8], at: usize) -> IdHint {
         return IdHint::None;
     }
     let content = match rest {
-        [b'>', content @ ..]
-        | [b'\\', b'u', b'0', b'0', b'3', b'e' | b'E', content @ ..] => Some(content),
+        [b'>', content @ ..] | [b'\\', b'u', b'0', b'0', b'3', b'e' | b'E', content @ ..] => {
+            Some(content)
+        }
         [b' ' | b'\t' | b'\r' | b'\n', ..] => after_attributes(rest),
         [b'\\', ..] => None,
         [..] => return IdHint::None,
@@ -229,7 +234,9 @@ fn key_id(json: &[u8], at: usize) -> IdHint {
     };
     let ends: &[u8] = if quoted { b"\"" } else { b",}" };
     match leading_number(value) {
-        Some((id, rest)) if rest.trim_ascii_start().first().is_some_and(|end| ends.contains(end)) => {
+        Some((id, rest))
+            if rest.trim_ascii_start().first().is_some_and(|end| ends.contains(end)) =>
+        {
             IdHint::Number(id)
         }
         Some(_) | None => IdHint::Unclear,
@@ -278,7 +285,8 @@ impl Teaching {
                 names: names
                     .iter()
                     .flat_map(|name| {
-                        let places = (0..name.len()).filter(|at| name.as_bytes()[*at..].starts_with(common.as_bytes()));
+                        let places = (0..name.len())
+                            .filter(|at| name.as_bytes()[*at..].starts_with(common.as_bytes()));
                         places.map(|at| (name.as_bytes().into(), at))
                     })
                     .collect(),
@@ -313,7 +321,8 @@ impl Teaching {
 
 fn longest_common_part<'n>(names: &[&'n str]) -> Option<&'n str> {
     let first = *names.first()?;
-    let parts = (0..first.len()).flat_map(|start| (start + 1..=first.len()).map(move |end| (start, end)));
+    let parts =
+        (0..first.len()).flat_map(|start| (start + 1..=first.len()).map(move |end| (start, end)));
     parts
         .filter_map(|(start, end)| first.get(start..end))
         .filter(|part| names.iter().all(|name| name.contains(part)))
@@ -378,6 +387,7 @@ struct Frames<'t> {
     at: usize,
     /// An event ended on this line; what follows it there is of no interest.
     after_event: bool,
+    next_newline: Next,
     next_start: Next,
     next_end: Next,
     /// The colon of `</prefix:Event>`.
@@ -394,6 +404,7 @@ impl<'t> Frames<'t> {
             text,
             at: 0,
             after_event: false,
+            next_newline: Next::new("\n", |_, _| true),
             next_start: Next::new("<Event", is_start),
             next_end: Next::new("</Event>", |_, _| true),
             next_prefixed_end: Next::new(":Event>", is_prefixed_end),
@@ -403,8 +414,9 @@ impl<'t> Frames<'t> {
         }
     }
 
-    fn line_end(&self, at: usize) -> Option<usize> {
-        memchr(b'\n', &self.text[at..]).map(|len| at + len + 1)
+    fn line_end(&mut self, at: usize) -> Option<usize> {
+        let newline = self.next_newline.from(self.text, at);
+        (newline < self.text.len()).then_some(newline + 1)
     }
 
     /// From here to the end of the line.
@@ -443,7 +455,10 @@ impl<'t> Frames<'t> {
                 self.next_end.from(text, from)
             };
             let following = self.next_start.from(text, from);
-            let markup = self.next_markup.from(text, from).saturating_sub(1);
+            let markup = match self.next_markup.from(text, from) {
+                none if none == text.len() => none,
+                exclamation => exclamation - 1,
+            };
             if markup < close.min(following) {
                 let rest = &text[markup..];
                 let past = if rest.starts_with(b"<![CDATA[") {
@@ -603,7 +618,8 @@ fn is_start(text: &[u8], at: usize) -> bool {
 
 /// The colon of an end tag, whose prefix is short.
 fn is_prefixed_end(text: &[u8], colon: usize) -> bool {
-    let prefix = text[..colon].iter().rev().take(64).take_while(|byte| byte.is_ascii_alphanumeric());
+    let prefix =
+        text[..colon].iter().rev().take(64).take_while(|byte| byte.is_ascii_alphanumeric());
     let slash = colon - prefix.count();
     text[..slash].ends_with(b"</")
 }
@@ -633,18 +649,34 @@ mod tests {
     const SECURITY: &str = "Microsoft-Windows-Security-Auditing";
 
     const FAILED_LOGON: &[(&str, &str)] = &[
-        ("SubjectUserSid", "S-1-0-0"), ("SubjectUserName", "-"), ("SubjectDomainName", "-"),
-        ("SubjectLogonId", "0x0"), ("TargetUserSid", "S-1-0-0"), ("TargetUserName", "b\u{f6}b & \"c\""),
-        ("TargetDomainName", "CORP"), ("Status", "0xc000006d"), ("FailureReason", "%%2313"),
-        ("SubStatus", "0xc000006a"), ("LogonType", "3"), ("LogonProcessName", "NtLmSsp "),
-        ("AuthenticationPackageName", "NTLM"), ("WorkstationName", "PC7"), ("TransmittedServices", "-"),
-        ("LmPackageName", "-"), ("KeyLength", "0"), ("ProcessId", "0x0"), ("ProcessName", "C:\\a<b>"),
-        ("IpAddress", "::ffff:10.0.0.7"), ("IpPort", "0"),
+        ("SubjectUserSid", "S-1-0-0"),
+        ("SubjectUserName", "-"),
+        ("SubjectDomainName", "-"),
+        ("SubjectLogonId", "0x0"),
+        ("TargetUserSid", "S-1-0-0"),
+        ("TargetUserName", "b\u{f6}b & \"c\""),
+        ("TargetDomainName", "CORP"),
+        ("Status", "0xc000006d"),
+        ("FailureReason", "%%2313"),
+        ("SubStatus", "0xc000006a"),
+        ("LogonType", "3"),
+        ("LogonProcessName", "NtLmSsp "),
+        ("AuthenticationPackageName", "NTLM"),
+        ("WorkstationName", "PC7"),
+        ("TransmittedServices", "-"),
+        ("LmPackageName", "-"),
+        ("KeyLength", "0"),
+        ("ProcessId", "0x0"),
+        ("ProcessName", "C:\\a<b>"),
+        ("IpAddress", "::ffff:10.0.0.7"),
+        ("IpPort", "0"),
     ];
 
     const CLEARED: &[(&str, &str)] = &[
-        ("SubjectUserSid", "S-1-5-21-1-2-3-500"), ("SubjectUserName", "admin"),
-        ("SubjectDomainName", "CORP"), ("SubjectLogonId", "0x3e7"),
+        ("SubjectUserSid", "S-1-5-21-1-2-3-500"),
+        ("SubjectUserName", "admin"),
+        ("SubjectDomainName", "CORP"),
+        ("SubjectLogonId", "0x3e7"),
     ];
 
     const EMPTY: Sample = Sample {
@@ -660,7 +692,13 @@ mod tests {
 
     fn samples() -> [Sample; 4] {
         [
-            Sample { provider: SECURITY, id: 4625, channel: "Security", named: FAILED_LOGON, ..EMPTY },
+            Sample {
+                provider: SECURITY,
+                id: 4625,
+                channel: "Security",
+                named: FAILED_LOGON,
+                ..EMPTY
+            },
             EMPTY,
             Sample {
                 provider: "NETLOGON",
@@ -681,7 +719,8 @@ mod tests {
 
     fn wanted(teaching: &[&'static str]) -> Arc<Wanted> {
         let rules = samples().map(|sample| (sample.provider, sample.id));
-        let names = ["#1", "#2", "#3", "#4", "#binary", "#count", "Status", "LogonType", "IpAddress"];
+        let names =
+            ["#1", "#2", "#3", "#4", "#binary", "#count", "Status", "LogonType", "IpAddress"];
         let names = names.into_iter().chain(["TargetUserName", "ProcessName", "SubjectUserName"]);
         Arc::new(Wanted::new(rules, names, teaching.iter().copied()))
     }
@@ -695,9 +734,10 @@ mod tests {
     }
 
     fn xml_data(sample: &Sample) -> String {
-        let named = sample.named.iter().map(|(name, value)| {
-            format!("<Data Name='{name}'>{}</Data>", escape(value))
-        });
+        let named = sample
+            .named
+            .iter()
+            .map(|(name, value)| format!("<Data Name='{name}'>{}</Data>", escape(value)));
         let unnamed = sample.unnamed.iter().map(|value| format!("<Data>{}</Data>", escape(value)));
         let binary = sample.binary.iter().map(|hex| format!("<Binary>{hex}</Binary>"));
         let data: String = named.chain(unnamed).chain(binary).collect();
@@ -706,13 +746,15 @@ mod tests {
 
     fn xml_user_data(sample: &Sample) -> String {
         let leaves = sample.user_data.iter();
-        let leaves: String = leaves.map(|(name, value)| format!("<{name}>{value}</{name}>")).collect();
+        let leaves: String =
+            leaves.map(|(name, value)| format!("<{name}>{value}</{name}>")).collect();
         format!("<UserData><LogFileCleared xmlns='x'>{leaves}</LogFileCleared></UserData>")
     }
 
     fn xml(sample: &Sample) -> String {
         let Sample { provider, id, channel, record_id, .. } = sample;
-        let data = if sample.user_data.is_empty() { xml_data(sample) } else { xml_user_data(sample) };
+        let data =
+            if sample.user_data.is_empty() { xml_data(sample) } else { xml_user_data(sample) };
         format!(
             "<Event xmlns='http://schemas.microsoft.com/win/2004/08/events/event'><System>\
              <Provider Name='{provider}'/><EventID Qualifiers='0'>{id}</EventID><Version>0</Version>\
@@ -759,9 +801,11 @@ mod tests {
         fn flatten(path: &str, value: &Json, into: &mut Map<String, Json>) {
             match value {
                 Json::Object(inner) => {
-                    inner.iter().for_each(|(key, value)| flatten(&format!("{path}.{key}"), value, into));
+                    inner
+                        .iter()
+                        .for_each(|(key, value)| flatten(&format!("{path}.{key}"), value, into));
                 }
-                value => {
+                Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Array(_) => {
                     into.insert(path.to_owned(), value.clone());
                 }
             }
@@ -772,7 +816,12 @@ mod tests {
     }
 
     fn vector(sample: &Sample) -> Json {
-        let inserts: Vec<_> = sample.named.iter().map(|(_, value)| *value).chain(sample.unnamed.iter().copied()).collect();
+        let inserts: Vec<_> = sample
+            .named
+            .iter()
+            .map(|(_, value)| *value)
+            .chain(sample.unnamed.iter().copied())
+            .collect();
         json!({
             "source_type": "windows_event_log", "timestamp": TIME, "computer": COMPUTER, "host": "x",
             "channel": sample.channel, "event_id": sample.id, "provider_name": sample.provider,
@@ -865,9 +914,9 @@ mod tests {
             "ProcessID": 1, "ThreadID": 2, "SeverityValue": 4,
         });
         let (section, data) = openwec_data(sample);
-        match data {
-            Json::Object(data) => data.into_iter().for_each(|(name, value)| event[name] = value),
-            data => event[section] = data,
+        match data.as_object() {
+            Some(data) => data.iter().for_each(|(name, value)| event[name] = value.clone()),
+            None => event[section] = data,
         }
         event
     }
@@ -890,9 +939,9 @@ mod tests {
             "Channel": sample.channel, "Hostname": COMPUTER, "Task": "0", "Message": "m",
         });
         let (section, data) = openwec_data(sample);
-        match data {
-            Json::Object(data) => data.into_iter().for_each(|(name, value)| event[name] = value),
-            data => event[section] = data,
+        match data.as_object() {
+            Some(data) => data.iter().for_each(|(name, value)| event[name] = value.clone()),
+            None => event[section] = data,
         }
         event
     }
@@ -919,7 +968,8 @@ mod tests {
     }
 
     fn security_event(sample: &Sample) -> Json {
-        let data = if sample.user_data.is_empty() { xml_data(sample) } else { xml_user_data(sample) };
+        let data =
+            if sample.user_data.is_empty() { xml_data(sample) } else { xml_user_data(sample) };
         json!({
             "TimeGenerated": TIME, "EventSourceName": sample.provider, "EventID": sample.id,
             "Channel": sample.channel, "Computer": COMPUTER, "Account": "a\\b", "AccountType": "User",
@@ -939,7 +989,7 @@ mod tests {
 
     fn shapes(sample: &Sample) -> Vec<(&'static str, Lacks, String)> {
         let plain = xml(sample);
-        let pretty = plain.replace("><", ">\r\n  <");
+        let pretty = plain.replace("><", ">\r\n  <").replace(">\r\n  </Data>", "></Data>");
         let rendering = "<RenderingInfo Culture='en-US'><Message>cut o";
         let shape = |name, value: Json| (name, Lacks::Nothing, value.to_string());
         let mut shapes = vec![
@@ -947,7 +997,11 @@ mod tests {
             ("XML, indented", Lacks::Nothing, format!("\u{feff}<?xml version=\"1.0\"?>\n{pretty}")),
             ("XML, prefixed", Lacks::Nothing, prefixed(&plain)),
             ("XML, cut off", Lacks::Nothing, plain.replace("</Event>", rendering)),
-            ("XML, cut off, closed", Lacks::Nothing, plain.replace("</Event>", &format!("{rendering}</Event>"))),
+            (
+                "XML, cut off, closed",
+                Lacks::Nothing,
+                plain.replace("</Event>", &format!("{rendering}</Event>")),
+            ),
             ("XML in Events", Lacks::Nothing, format!("<Events>{plain}</Events>")),
             shape("winlogbeat", winlogbeat(sample)),
             shape("dotted", dotted(sample)),
@@ -960,12 +1014,21 @@ mod tests {
             shape("NXLog", nxlog(sample)),
             ("flat winlogbeat", Lacks::RecordId, flat_winlogbeat(sample).to_string()),
             ("Fluent Bit", Lacks::Names, fluent_bit(sample).to_string()),
-            shape("Fluent Bit, XML", json!({"System": plain, "Message": "m", "StringInserts": ["a"]})),
+            shape(
+                "Fluent Bit, XML",
+                json!({"System": plain, "Message": "m", "StringInserts": ["a"]}),
+            ),
             shape("Sentinel WindowsEvent", sentinel(sample)),
             shape("Sentinel records", json!({"records": [sentinel(sample)]})),
             shape("Sentinel SecurityEvent", security_event(sample)),
-            shape("Splunk", json!({"time": 1.5, "host": "x", "sourcetype": "XmlWinEventLog", "event": plain})),
-            shape("Splunk result", json!({"preview": false, "result": {"_raw": plain, "host": "x"}})),
+            shape(
+                "Splunk",
+                json!({"time": 1.5, "host": "x", "sourcetype": "XmlWinEventLog", "event": plain}),
+            ),
+            shape(
+                "Splunk result",
+                json!({"preview": false, "result": {"_raw": plain, "host": "x"}}),
+            ),
             shape("Splunk result, flat", json!({"result": nxlog(sample)})),
             shape("Elasticsearch hit", json!({"_index": "i", "_source": winlogbeat(sample)})),
             shape("JSON in JSON", json!({"message": winlogbeat(sample).to_string()})),
@@ -992,9 +1055,10 @@ mod tests {
         let mut seen = Vec::new();
         let mut tally = Tally::default();
         LineDecoder::new(Arc::clone(wanted)).decode(text, &mut tally, &mut |record| {
-            let fields = record.fields.iter().map(|(id, value)| {
-                (wanted.field_name(*id).to_owned(), value.text().into_owned())
-            });
+            let fields = record
+                .fields
+                .iter()
+                .map(|(id, value)| (wanted.field_name(*id).to_owned(), value.text().into_owned()));
             seen.push((
                 record.provider.clone().into_owned(),
                 record.event_id,
@@ -1039,8 +1103,12 @@ mod tests {
 
     #[test]
     fn a_rejected_event_is_one_that_the_decoder_would_not_want() {
-        let teachings: [&[&str]; 4] =
-            [&[], &["SubjectUserSid"], &["SubjectUserSid", "TargetSid"], &["IpPort", "MemberSid", "x"]];
+        let teachings: [&[&str]; 4] = [
+            &[],
+            &["SubjectUserSid"],
+            &["SubjectUserSid", "TargetSid"],
+            &["IpPort", "MemberSid", "x"],
+        ];
         let ids = ["4625", "4624", "6167", "1", "04625", "4625.0", "\"4625\"", "99999999999"];
         let mut rejected = 0;
         for teaching in teachings {
@@ -1051,17 +1119,29 @@ mod tests {
                 for (shape, _, text) in shapes(&sample) {
                     for id in ids {
                         let changed = text.replace(&sample.id.to_string(), id);
-                        for text in [changed.replace("<EventID ", "<EventID\n"), changed.replace(":{", ": { "),
-                            changed.replace('S', "\\u0053"), changed.replace('<', "\\u003c"), changed]
-                        {
+                        for text in [
+                            changed.replace("<EventID ", "<EventID\n"),
+                            changed.replace(":{", ": { "),
+                            changed.replace('S', "\\u0053"),
+                            changed.replace('<', "\\u003c"),
+                            changed,
+                        ] {
                             let mut emitted = 0;
                             let mut tally = Tally::default();
                             let text = text.trim_start_matches('\u{feff}');
                             let maybe = if text.starts_with(['{', '[', '"']) {
-                                json::decode_object(text, &plan, &mut Tape::default(), &mut tally, &mut |_| emitted += 1);
+                                json::decode_object(
+                                    text,
+                                    &plan,
+                                    &mut Tape::default(),
+                                    &mut tally,
+                                    &mut |_| emitted += 1,
+                                );
                                 prefilter.may_want_json(text.as_bytes())
                             } else {
-                                emitted += usize::from(xml::decode_event(text, &plan, &mut |_| {}) == Ok(true));
+                                emitted += usize::from(
+                                    xml::decode_event(text, &plan, &mut |_| {}) == Ok(true),
+                                );
                                 prefilter.may_want_xml(text.as_bytes())
                             };
                             assert!(maybe || emitted == 0, "{shape} {id} {teaching:?}\n{text}");
@@ -1089,7 +1169,7 @@ mod tests {
             ("<EventID><!-- -->7</EventID>", true),
             ("<EventID>&#55;</EventID>", true),
             ("<EventID/>", false),
-            ("<EventRecordID>7</EventRecordID>", true),
+            ("<EventRecordID>7</EventRecordID>", false),
         ] {
             let text = format!("<Event>{text}<EventID>8</EventID></Event>");
             assert_eq!(prefilter.may_want_xml(text.as_bytes()), maybe, "{text}");
@@ -1127,9 +1207,11 @@ mod tests {
             text += &xml(&sample);
         }
         text += "\n]\n";
-        text += &xml(&EMPTY).replace("</EventData></Event>", "</EventData><RenderingInfo><Message>cu");
+        text +=
+            &xml(&EMPTY).replace("</EventData></Event>", "</EventData><RenderingInfo><Message>cu");
         text += "\n";
-        text += &xml(&EMPTY).replace("<EventData>", "<EventData><Data><![CDATA[</Event>\n<Event >]]></Data>");
+        text += &xml(&EMPTY)
+            .replace("<EventData>", "<EventData><Data><![CDATA[</Event>\n<Event >]]></Data>");
         text += "\n";
         text
     }
@@ -1139,7 +1221,6 @@ mod tests {
         let (seen, tally) = decode(&wanted(&[]), mixed().as_bytes());
         assert_eq!((seen.len(), tally.records), (22, 22), "{:?}", tally.samples);
         assert!(tally.skipped.is_empty(), "{:?}", tally.samples);
-        assert_eq!(tally.bytes, mixed().len() as u64);
     }
 
     #[test]
@@ -1175,24 +1256,40 @@ mod tests {
         let good = xml(&EMPTY);
         check_skips("hello\n\n  \nworld", 0, &[(Skip::LineNotAnEvent, 2)]);
         check_skips(&format!("<13>Oct 1 host: {good}\r\n"), 1, &[]);
-        check_skips(&format!("{{\"a\":1\n{good}\n{{\"a\":1}}\n7\n"), 1, &[
-            (Skip::LineNotAnEvent, 1), (Skip::JsonMalformed, 1), (Skip::JsonShapeUnknown, 1),
-        ]);
+        check_skips(
+            &format!("{{\"a\":1\n{good}\n{{\"a\":1}}\n7\n"),
+            1,
+            &[(Skip::LineNotAnEvent, 1), (Skip::JsonMalformed, 1), (Skip::JsonShapeUnknown, 1)],
+        );
         check_skips(&format!("<Event><System>{good}{good}"), 2, &[(Skip::XmlMalformed, 1)]);
-        check_skips(&format!("<Event><System>\n{}\n{good}", nxlog(&EMPTY)), 2, &[(Skip::XmlMalformed, 1)]);
-        check_skips(&format!("<Event/>{good}</Event>\n</Event>"), 1, &[
-            (Skip::LineNotAnEvent, 1), (Skip::XmlMalformed, 1),
-        ]);
-        check_skips(&nxlog(&EMPTY).to_string().replace("Hostname", "H"), 0, &[(Skip::FieldsMissing, 1)]);
-        check_skips(&json!({"records": [{}, nxlog(&EMPTY), 5]}).to_string(), 1, &[(Skip::JsonShapeUnknown, 2)]);
+        check_skips(
+            &format!("<Event><System>\n{}\n{good}", nxlog(&EMPTY)),
+            2,
+            &[(Skip::XmlMalformed, 1)],
+        );
+        check_skips(
+            &format!("<Event/>{good}</Event>\n</Event>"),
+            1,
+            &[(Skip::LineNotAnEvent, 1), (Skip::FieldsMissing, 1)],
+        );
+        check_skips(
+            &nxlog(&EMPTY).to_string().replace("Hostname", "H"),
+            0,
+            &[(Skip::FieldsMissing, 1)],
+        );
+        check_skips(
+            &json!({"records": [{}, nxlog(&EMPTY), 5]}).to_string(),
+            1,
+            &[(Skip::JsonShapeUnknown, 2)],
+        );
         check_skips("{\"OpenWEC\":{\"Error\":{}}}", 0, &[(Skip::JsonShapeUnknown, 1)]);
         check_skips("{\"Event\":{}}", 0, &[(Skip::FieldsMissing, 1)]);
     }
 
     #[test]
     fn bytes_that_are_not_text_stay_within_their_event() {
-        let mut text = nxlog(&EMPTY).to_string().replace("im_msvistalog", "\u{1}").into_bytes();
-        let at = text.iter().position(|byte| *byte == b'\\').unwrap_or(0);
+        let mut text = nxlog(&EMPTY).to_string().into_bytes();
+        let at = memmem::find(&text, b"im_msvistalog").expect("the sample has it");
         text[at] = 0xff;
         let (seen, _) = decode(&wanted(&[]), &text);
         assert_eq!(seen.len(), 1);
@@ -1211,8 +1308,14 @@ mod tests {
             check_skips(&text, 1, &[(Skip::LineTooLong, 1)]);
             assert!(last_boundary(text.as_bytes()) == Some(text.len()));
         }
-        for text in [format!("<Event><System>{long}"), format!("{{\"a\":\"{long}"), format!("[{{{long}")] {
-            assert_eq!(last_boundary(text.as_bytes()), Some(text.len()), "it cannot become an event");
+        for text in
+            [format!("<Event><System>{long}"), format!("{{\"a\":\"{long}"), format!("[{{{long}")]
+        {
+            assert_eq!(
+                last_boundary(text.as_bytes()),
+                Some(text.len()),
+                "it cannot become an event"
+            );
         }
         for text in ["<Event><System>", "{\"EventID\":1", "<Eve", "", "\n", "<?xm", "abc"] {
             assert_eq!(last_boundary(text.as_bytes()), None, "{text}");
@@ -1223,10 +1326,35 @@ mod tests {
     #[test]
     fn no_text_takes_quadratic_time() {
         for piece in [
-            "<Event ", "<Event>", "<e:Event ", "<Event><!--", "<Event><![CDATA[", "</Event>", "<!", "<?xml ",
-            "<Event xmlns='", "[", "{", "[{", "\"", ",]", "<Events", "<Event a=\"", "&", "<Event><!", ":Event>",
-            "<Event><a>", "{\"EventID\":", "{\"a\":\n", "\n[\n", "EventID>", "SubjectUserSi", "<Event>\n{\"",
-            "</a:Event>", "<e:Event>", "<Event>]]>",
+            "<Event ",
+            "<Event>",
+            "<e:Event ",
+            "<Event><!--",
+            "<Event><![CDATA[",
+            "</Event>",
+            "<!",
+            "<?xml ",
+            "<Event xmlns='",
+            "[",
+            "{",
+            "[{",
+            "\"",
+            ",]",
+            "<Events",
+            "<Event a=\"",
+            "&",
+            "<Event><!",
+            ":Event>",
+            "<Event><a>",
+            "{\"EventID\":",
+            "{\"a\":\n",
+            "\n[\n",
+            "EventID>",
+            "SubjectUserSi",
+            "<Event>\n{\"",
+            "</a:Event>",
+            "<e:Event>",
+            "<Event>]]>",
         ] {
             let text = piece.repeat((3 << 20) / piece.len());
             let _ = last_boundary(text.as_bytes());
@@ -1242,14 +1370,16 @@ mod tests {
         // A linear congruential generator: the same damage in every run.
         let mut state = 1_u64;
         let mut random = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 33) as usize
         };
         for _ in 0..300 {
             let mut damaged = text.clone();
             for _ in 0..random() % 40 {
                 let at = random() % damaged.len();
-                damaged[at] = b"<>&\"'{}[],:\\/!\n\0\xff0aE"[random() % 21];
+                damaged[at] = b"<>&\"'{}[],:\\/!\n\0\xff0aE"[random() % 20];
             }
             let end = random() % damaged.len();
             let (_, tally) = decode(&wanted, &damaged[..end]);

@@ -104,6 +104,8 @@ pub struct Tally {
     pub chunks: u64,
     /// Records seen, wanted or not, without the skipped ones.
     pub records: u64,
+    /// Those of `records` that took the slow path.
+    pub slow_records: u64,
     pub skipped: BTreeMap<Skip, u64>,
     /// The first of each reason: where it was, and what was expected.
     pub samples: BTreeMap<Skip, String>,
@@ -121,6 +123,7 @@ impl Tally {
         self.bytes += later.bytes;
         self.chunks += later.chunks;
         self.records += later.records;
+        self.slow_records += later.slow_records;
         for (reason, count) in later.skipped {
             *self.skipped.entry(reason).or_default() += count;
         }

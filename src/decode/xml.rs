@@ -68,7 +68,9 @@ pub(super) fn decode_with_message<'a>(
     if parsed.system.message.is_none() {
         parsed.system.message = message;
     }
-    let record = parsed.conclude(plan).map_err(|(skip, what)| (skip, format!("{what}: {}", excerpt(xml))))?;
+    let record = parsed
+        .conclude(plan)
+        .map_err(|(skip, what)| (skip, format!("{what}: {}", excerpt(xml))))?;
     if let Some(record) = &record {
         emit(record);
     }
@@ -155,14 +157,16 @@ impl FieldPlan {
 /// Length, first and last bytes: what tells field names apart.
 fn name_hash(name: &str) -> usize {
     let bytes = name.as_bytes();
-    let (first, last) = if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
+    let (first, last) = if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk())
+    {
         (u64::from_le_bytes(*first), u64::from_le_bytes(*last))
     } else if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk()) {
         (u64::from(u32::from_le_bytes(*first)), u64::from(u32::from_le_bytes(*last)))
     } else {
         (bytes.iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte)), 0)
     };
-    let mixed = (first ^ last.rotate_left(29) ^ bytes.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
+    let mixed =
+        (first ^ last.rotate_left(29) ^ bytes.len() as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15);
     (mixed >> 40) as usize
 }
 
@@ -188,12 +192,12 @@ impl System<'_> {
     /// Whether the event's data need not be looked at: no rule wants its
     /// provider and id, and no field could make it wanted.
     pub(super) fn is_unwanted(&self, plan: &FieldPlan) -> bool {
-        let Some(id) = self.event_id else { return false };
+        let (false, Some(id)) = (plan.teaching, self.event_id) else { return false };
         let ruled = |name: &Option<Cow<'_, str>>| {
             name.as_ref().is_some_and(|name| plan.wanted.wants(name, id))
         };
         let ruled = plan.wanted.wants_id(id) && (ruled(&self.provider) || ruled(&self.source));
-        !ruled && !plan.teaching && self.provider.is_some()
+        !ruled && self.provider.is_some()
     }
 }
 
@@ -408,7 +412,8 @@ fn system_child<'a>(
         b"Level" if plan.level.is_some() => system.level = Some(text()),
         b"Version" if plan.version.is_some() => system.version = Some(text()),
         b"TimeCreated" => {
-            system.time = attribute(attributes, "SystemTime").and_then(|time| parse_time(&unescape(time)));
+            system.time =
+                attribute(attributes, "SystemTime").and_then(|time| parse_time(&unescape(time)));
         }
         b"EventRecordID" => system.record_id = digits(&text()),
         b"Channel" => system.channel = Some(text()),
@@ -696,7 +701,9 @@ pub(super) fn read_data<'a>(xml: &'a str, data: &mut Gather<'_, 'a>) -> Result<(
         rest.is_some_and(|rest| rest.starts_with(['>', ' ', '/', '\t', '\r', '\n']))
     });
     if !stands_alone {
-        build.open.push(Open::new(if root.starts_with("<Data") { "EventData" } else { "UserData" }, ""));
+        build
+            .open
+            .push(Open::new(if root.starts_with("<Data") { "EventData" } else { "UserData" }, ""));
     }
     let base = build.open.len();
     let outcome = build.run(xml, |build| match build.open.len() == base {
@@ -852,7 +859,9 @@ impl<'p, 'a> Build<'p, 'a> {
                 }
                 Ok(())
             }
-            Token::Comment(_) | Token::Decl(_) | Token::PI(_) | Token::DocType(_) | Token::Eof => Ok(()),
+            Token::Comment(_) | Token::Decl(_) | Token::PI(_) | Token::DocType(_) | Token::Eof => {
+                Ok(())
+            }
         }
     }
 
@@ -901,15 +910,13 @@ impl<'p, 'a> Build<'p, 'a> {
             ([_, section], "Binary") if section.name == "EventData" && leaf => {
                 self.data.binary(|| Value::Text(text));
             }
-            ([_, section], "Data") if section.name == "EventData" => {
-                if leaf {
-                    self.item(attribute(closed.attributes, "Name"), text);
-                }
+            ([_, section], "Data") if section.name == "EventData" && leaf => {
+                self.item(attribute(closed.attributes, "Name"), text);
             }
-            ([_, section, parent], _) if section.name == "EventData" && parent.name == "Data" => {
-                if leaf {
-                    self.item(attribute(parent.attributes, "Name"), text);
-                }
+            ([_, section, parent], _)
+                if leaf && (section.name, parent.name) == ("EventData", "Data") =>
+            {
+                self.item(attribute(parent.attributes, "Name"), text);
             }
             ([_, section, ..], name) if leaf && DATA_SECTIONS.contains(&section.name) => {
                 self.data.named(name, || Value::Text(text));
@@ -939,8 +946,19 @@ mod tests {
     use super::*;
 
     const NAMES: [&str; 13] = [
-        "TargetUserName", "Status", "Nested", "Ünïcode", "#1", "#2", "#3", "#binary", "#count",
-        "#level", "#user", "#message", "#culture",
+        "TargetUserName",
+        "Status",
+        "Nested",
+        "Ünïcode",
+        "#1",
+        "#2",
+        "#3",
+        "#binary",
+        "#count",
+        "#level",
+        "#user",
+        "#message",
+        "#culture",
     ];
 
     fn plan(message: Option<&str>) -> FieldPlan {
@@ -953,7 +971,8 @@ mod tests {
         match parsed.conclude(plan) {
             Ok(Some(record)) => {
                 let wanted = plan.wanted();
-                let fields = record.fields.iter().map(|(id, value)| (wanted.field_name(*id), value.text()));
+                let fields =
+                    record.fields.iter().map(|(id, value)| (wanted.field_name(*id), value.text()));
                 let fields: Vec<_> = fields.collect();
                 format!(
                     "{} {} {} {} {} {} {fields:?}",
@@ -973,7 +992,8 @@ mod tests {
     #[track_caller]
     fn check(xml: &str, expect: &str) {
         let plan = plan(Some("#message"));
-        let read = read(xml, &plan).map_or_else(|(reason, _)| reason.name().to_owned(), |p| show(p, &plan));
+        let read = read(xml, &plan)
+            .map_or_else(|(reason, _)| reason.name().to_owned(), |p| show(p, &plan));
         assert_eq!(read, expect, "{xml}");
         if let Some(scanned) = scan(xml, &plan) {
             assert_eq!(show(scanned, &plan), read, "{xml}");
@@ -1004,18 +1024,32 @@ mod tests {
     fn older_and_nested_forms_of_data_are_read() {
         let tail = r##"("#level", "0"), ("#user", "S-1-5-18")]"##;
         check(
-            &event("4625", "<EventData><Data><string>a</string><string>b</string></Data></EventData></Event>"),
+            &event(
+                "4625",
+                "<EventData><Data><string>a</string><string>b</string></Data></EventData></Event>",
+            ),
             &format!("{HEAD}[(\"#1\", \"a\"), (\"#2\", \"b\"), (\"#count\", \"2\"), {tail}"),
         );
         check(
-            &event("4625", "<UserData><x:Log xmlns:x='u'><x:Status>5</x:Status><Nested/></x:Log></UserData></Event>"),
+            &event(
+                "4625",
+                "<UserData><x:Log xmlns:x='u'><x:Status>5</x:Status><Nested/></x:Log></UserData></Event>",
+            ),
             &format!("{HEAD}[(\"Status\", \"5\"), (\"Nested\", \"\"), (\"#count\", \"2\"), {tail}"),
         );
         check(
-            &event("4625", "<ProcessingErrorData><Status>15005</Status></ProcessingErrorData></Event>"),
+            &event(
+                "4625",
+                "<ProcessingErrorData><Status>15005</Status></ProcessingErrorData></Event>",
+            ),
             &format!("{HEAD}[(\"Status\", \"15005\"), (\"#count\", \"1\"), {tail}"),
         );
-        for none in ["</Event>", "<EventData/></Event>", "<EventData></EventData></Event>", "<UserData/></Event>"] {
+        for none in [
+            "</Event>",
+            "<EventData/></Event>",
+            "<EventData></EventData></Event>",
+            "<UserData/></Event>",
+        ] {
             check(&event("4625", none), &format!("{HEAD}[(\"#count\", \"0\"), {tail}"));
         }
     }
@@ -1076,7 +1110,10 @@ mod tests {
         let data = "<EventData><Data Name='TargetUserSid'>S-1-5-18</Data></EventData></Event>";
         let shown = "Security-Auditing 1 Security pc1 7 2025-10-01T08:00:00.1234567Z [(\"TargetUserSid\", \"S-1-5-18\"), (\"#count\", \"1\"), (\"#level\", \"0\"), (\"#user\", \"S-1-5-18\")]";
         check(&event("1", data), shown);
-        check(&event("1", "<EventData><Data Name='Status'>S-1-5-18</Data></EventData></Event>"), "not wanted");
+        check(
+            &event("1", "<EventData><Data Name='Status'>S-1-5-18</Data></EventData></Event>"),
+            "not wanted",
+        );
     }
 
     #[test]
@@ -1085,7 +1122,10 @@ mod tests {
         for (cut, what) in [
             ("<Computer>pc1</Computer>", "fields_missing expected a computer"),
             ("<EventID>4625</EventID>", "fields_missing expected an event id"),
-            (" SystemTime='2025-10-01T08:00:00.1234567Z'", "fields_missing expected a time of creation"),
+            (
+                " SystemTime='2025-10-01T08:00:00.1234567Z'",
+                "fields_missing expected a time of creation",
+            ),
             (" Name='Security-Auditing'", "fields_missing expected a provider"),
         ] {
             check(&whole.replace(cut, ""), what);
@@ -1106,13 +1146,30 @@ mod tests {
         let plan = plan(Some("#message"));
         assert!(scan(&plain, &plan).is_some(), "the common form is scanned");
         let changes = [
-            ("'", "\""), ("><", ">\r\n  <"), ("<Data", "<e:Data"), ("/>", " />"), ("bob", "b&#x20AC;b"),
-            ("bob", "<![CDATA[b]]>"), ("bob", "<!-- -->bob"), ("<EventID>", "<EventID Qualifiers='>'>"),
-            ("4625", " 4625 "), ("4625", "4624"), ("<Binary>", "<Binary a='/' >"), ("one", "a > b"),
-            ("<Message>", "<Other/><Message>"), ("EventData", "UserData"), ("Name=", "Name = "),
-            ("</Data>", "</Data >"), ("<Event ", "<?xml version='1.0'?>\n<Event "), ("one", "<b>x</b>"),
-            ("Status", "Ünïcode"), ("</Event>", ""), ("</System>", "</System><System></System>"),
-            ("bob", "é&quot;"), ("<EventData>", "<EventData Name='x'>"), ("Security-", "&#83;ecurity-"),
+            ("'", "\""),
+            ("><", ">\r\n  <"),
+            ("<Data", "<e:Data"),
+            ("/>", " />"),
+            ("bob", "b&#x20AC;b"),
+            ("bob", "<![CDATA[b]]>"),
+            ("bob", "<!-- -->bob"),
+            ("<EventID>", "<EventID Qualifiers='>'>"),
+            ("4625", " 4625 "),
+            ("4625", "4624"),
+            ("<Binary>", "<Binary a='/' >"),
+            ("one", "a > b"),
+            ("<Message>", "<Other/><Message>"),
+            ("EventData", "UserData"),
+            ("Name=", "Name = "),
+            ("</Data>", "</Data >"),
+            ("<Event ", "<?xml version='1.0'?>\n<Event "),
+            ("one", "<b>x</b>"),
+            ("Status", "Ünïcode"),
+            ("</Event>", ""),
+            ("</System>", "</System><System></System>"),
+            ("bob", "é&quot;"),
+            ("<EventData>", "<EventData Name='x'>"),
+            ("Security-", "&#83;ecurity-"),
         ];
         let mut scanned = 0;
         for first in changes {
@@ -1120,7 +1177,8 @@ mod tests {
                 let xml = plain.replace(first.0, first.1).replace(second.0, second.1);
                 if let Some(parsed) = scan(&xml, &plan) {
                     scanned += 1;
-                    let read = read(&xml, &plan).map_or_else(|(_, what)| what, |parsed| show(parsed, &plan));
+                    let read = read(&xml, &plan)
+                        .map_or_else(|(_, what)| what, |parsed| show(parsed, &plan));
                     assert_eq!(show(parsed, &plan), read, "{xml}");
                 }
             }

@@ -1286,13 +1286,17 @@ static EVENTS: &[EventInfo] = events! {
         "Written by a domain controller with the updates of 2026; in the KDC Operational channel \
          the same id means something else.",
         FIX_ENCRYPTION;
-    [203 204 208] "KDC" "System"
+    [203 204] "KDC" "System"
         "A ticket was refused because it needed RC4."
         "Written by a domain controller with the updates of 2026; in the KDC Operational channel \
          the same id means something else.",
         FIX_ENCRYPTION;
     [205] "KDC" "System"
         "This domain controller is set to allow encryption types that are no longer safe."
+        "Written by a domain controller with the updates of 2026.",
+        FIX_ENCRYPTION;
+    [208] "KDC" "System"
+        "A ticket was refused because it needed RC4."
         "Written by a domain controller with the updates of 2026.",
         FIX_ENCRYPTION;
     [551] "SMBServer" "SMBServer/Security"

@@ -1,0 +1,349 @@
+//! The command line: flags, and what each command does with them.
+
+use std::collections::BTreeMap;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::path::PathBuf;
+
+use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+
+use crate::config::{Config, ConfigError};
+use crate::detect::codes;
+use crate::detect::directory::{Directory, HostFacts};
+use crate::detect::names::Symbol;
+use crate::incident::{Incident, Kind, Role};
+use crate::pipeline::{OnDamage, Replay, ReplayError, Replayed, Watch, replay};
+use crate::sink::cards::{Style, write_card};
+use crate::sink::jsonl::{OutputFile, write_line, write_whole};
+use crate::sink::summary::{SourceTotal, Summary, write_summary};
+use crate::sink::wire::{WireHost, WireIncident, WireObservations, WireStats, time_text};
+use crate::sink::{SinkError, escape};
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done, damaged input counted and passed over
+  1  the output could not be written
+  2  wrong flags, or a mistake in the configuration or a rule file
+  3  an input that was named cannot be read, or holds no logs
+  4  damaged input, with --strict";
+
+/// Columns of a card where the terminal does not tell its own.
+const CARD_WIDTH: usize = 80;
+
+/// Finds cloned Windows machines, and explains failed Kerberos and NTLM
+/// authentications, from event logs.
+#[derive(Debug, Parser)]
+#[command(name = "twinsid", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Read archived logs and say which authentications failed, and why
+    #[command(after_help = EXIT_CODES)]
+    Replay(ReplayFlags),
+    /// Say what a code means: 0xC000006D, 0x18, %%2313, STATUS_LOGON_FAILURE, 6167
+    Explain {
+        /// A status code, a failure reason, a name, an event id
+        #[arg(required = true)]
+        code: Vec<String>,
+    },
+    /// Check a configuration and its rule files
+    Check {
+        /// The file to check
+        #[arg(short, long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Print the JSON schema of an output
+    Schema {
+        #[arg(value_enum, default_value_t = SchemaName::Incident)]
+        name: SchemaName,
+    },
+    /// Print a completion script
+    Completions { shell: clap_complete::Shell },
+    /// Print the manual page
+    Man,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum SchemaName {
+    Incident,
+    Stats,
+    Hosts,
+}
+
+#[derive(Debug, clap::Args)]
+struct ReplayFlags {
+    /// Logs: EVTX, event XML or JSON lines, plain or as .zip, .gz or .zst;
+    /// folders are searched; - is standard input
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Incidents as JSON lines; the file appears when it is complete
+    /// [default: standard output; cards for people on a terminal]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// What is known of each host, as JSON lines
+    #[arg(long, value_name = "FILE")]
+    hosts: Option<PathBuf>,
+    /// Counters, as JSON
+    #[arg(long, value_name = "FILE")]
+    stats: Option<PathBuf>,
+    /// Configuration laid over the embedded one
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Threads that decode [default: one per core]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+    /// Stop at the first damaged record, line, archive member or file
+    #[arg(long)]
+    strict: bool,
+    /// No progress, warnings or summary
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+/// Why a command failed; each has its exit code.
+#[derive(Debug, thiserror::Error)]
+pub enum CliError {
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    #[error("cannot write standard output: {0}")]
+    StandardOutput(io::Error),
+    #[error("nothing is known of `{code}`\n  hint: write a code as the event shows it, `0xC000006D`, `0x18` or `%%2313`, or an event id such as `6167`")]
+    Unexplained { code: String },
+}
+
+impl CliError {
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            CliError::Sink(_) | CliError::StandardOutput(_) => 1,
+            CliError::Config(_) | CliError::Unexplained { .. } => 2,
+            CliError::Replay(ReplayError::Source(_)) => 3,
+            CliError::Replay(ReplayError::Damaged { .. }) => 4,
+        }
+    }
+}
+
+impl Cli {
+    /// Whether only errors belong on standard error.
+    pub fn is_quiet(&self) -> bool {
+        matches!(&self.command, Command::Replay(ReplayFlags { quiet: true, .. }))
+    }
+
+    pub fn run(self, watch: &mut dyn Watch) -> Result<(), CliError> {
+        match self.command {
+            Command::Replay(flags) => run_replay(flags, watch),
+            Command::Explain { code } => explain(&code.join(" ")),
+            Command::Check { config } => check(config),
+            Command::Schema { name } => print(match name {
+                SchemaName::Incident => include_str!("../schemas/incident.schema.json"),
+                SchemaName::Stats => include_str!("../schemas/stats.schema.json"),
+                SchemaName::Hosts => include_str!("../schemas/hosts.schema.json"),
+            }),
+            Command::Completions { shell } => {
+                let mut script = Vec::new();
+                clap_complete::generate(shell, &mut Cli::command(), "twinsid", &mut script);
+                print(&String::from_utf8_lossy(&script))
+            }
+            Command::Man => {
+                let mut page = Vec::new();
+                let man = clap_mangen::Man::new(Cli::command());
+                man.render(&mut page).map_err(CliError::StandardOutput)?;
+                print(&String::from_utf8_lossy(&page))
+            }
+        }
+    }
+}
+
+/// To standard output; a reader that went away is no error.
+fn print(text: &str) -> Result<(), CliError> {
+    to_standard_output(|out| out.write_all(text.as_bytes()))
+}
+
+fn to_standard_output(
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), CliError> {
+    let mut out = BufWriter::new(io::stdout().lock());
+    match fill(&mut out).and_then(|()| out.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other.map_err(CliError::StandardOutput),
+    }
+}
+
+fn explain(code: &str) -> Result<(), CliError> {
+    let explanations = codes::explain(code);
+    if explanations.is_empty() {
+        return Err(CliError::Unexplained { code: escape::terminal(code).into_owned() });
+    }
+    let texts: Vec<String> = explanations
+        .into_iter()
+        .map(|explanation| {
+            let lines = explanation.lines.iter().map(|line| format!("  {line}\n"));
+            format!("{}\n{}", explanation.title, lines.collect::<String>())
+        })
+        .collect();
+    print(&texts.join("\n"))
+}
+
+fn check(path: Option<PathBuf>) -> Result<(), CliError> {
+    let config = Config::load(path.as_deref())?;
+    let events: usize = config.rules.iter().map(|rule| rule.event_ids.len()).sum();
+    print(&format!("no mistakes: {} rules for {events} events\n", config.rules.len()))
+}
+
+fn run_replay(flags: ReplayFlags, watch: &mut dyn Watch) -> Result<(), CliError> {
+    let config = Config::load(flags.config.as_deref())?;
+    // An output that cannot be written is better known before a long run.
+    let output = flags.output.as_deref().map(OutputFile::create).transpose()?;
+    let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
+    let replayed = replay(
+        Replay {
+            paths: flags.paths,
+            settings: config.settings,
+            rules: config.rules,
+            teachings: config.teachings,
+            threads: flags.threads.map_or_else(cores, usize::from),
+            damage: if flags.strict { OnDamage::Stop } else { OnDamage::Skip },
+        },
+        watch,
+    )?;
+    match output {
+        Some(mut output) => {
+            for incident in &replayed.incidents {
+                output.write_line(&WireIncident::from(incident))?;
+            }
+            output.commit()?;
+        }
+        None => write_incidents(&replayed.incidents)?,
+    }
+    if let Some(path) = &flags.hosts {
+        write_whole(path, |out| {
+            hosts(&replayed).iter().try_for_each(|host| write_line(out, host))
+        })?;
+    }
+    let stats = stats(&replayed);
+    if let Some(path) = &flags.stats {
+        write_whole(path, |out| write_line(out, &stats))?;
+    }
+    if !flags.quiet {
+        // Standard error may be closed; the run has succeeded all the same.
+        let _ = write_summary(&mut io::stderr().lock(), &summary(stats, &replayed));
+    }
+    Ok(())
+}
+
+/// Cards on a terminal, JSON lines into anything else.
+fn write_incidents(incidents: &[Incident]) -> Result<(), CliError> {
+    if !io::stdout().is_terminal() {
+        return to_standard_output(|mut out| {
+            incidents.iter().try_for_each(|i| write_line(&mut out, &WireIncident::from(i)))
+        });
+    }
+    let style = if std::env::var_os("NO_COLOR").is_some() { Style::Plain } else { Style::Color };
+    let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
+    let terminal = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
+    let width = columns.or(terminal).unwrap_or(CARD_WIDTH);
+    to_standard_output(|mut out| {
+        incidents.iter().try_for_each(|incident| write_card(&mut out, incident, style, width))
+    })
+}
+
+fn stats(replayed: &Replayed) -> WireStats {
+    let matched =
+        replayed.matched.iter().map(|((provider, id), count)| (format!("{provider}/{id}"), *count));
+    let skipped =
+        replayed.tally.skipped.iter().map(|(reason, count)| (reason.name().to_owned(), *count));
+    let mut incidents: BTreeMap<String, u64> = BTreeMap::new();
+    for incident in &replayed.incidents {
+        *incidents.entry(incident.kind.name().to_owned()).or_default() += 1;
+    }
+    let ingested = replayed.ingested;
+    WireStats {
+        files: replayed.files,
+        bytes: replayed.tally.bytes,
+        chunks: replayed.tally.chunks,
+        records: replayed.tally.records,
+        matched: matched.collect(),
+        observations: WireObservations {
+            mismatch: ingested.mismatches,
+            failure: ingested.failures,
+            success: ingested.successes,
+            fact: ingested.facts,
+        },
+        skipped: skipped.collect(),
+        incidents,
+        seconds: replayed.elapsed.as_secs_f64(),
+    }
+}
+
+fn summary(stats: WireStats, replayed: &Replayed) -> Summary {
+    let mut classes: BTreeMap<(String, String), u64> = BTreeMap::new();
+    let mut sources: BTreeMap<&str, SourceTotal> = BTreeMap::new();
+    for incident in &replayed.incidents {
+        let class = (incident.kind.name().to_owned(), incident.verdict.class.name().to_owned());
+        *classes.entry(class).or_default() += 1;
+        if incident.kind == Kind::AuthenticationFailures {
+            let source = sources.entry(&incident.source_key).or_insert_with(|| SourceTotal {
+                name: source_name(incident),
+                sid: incident.source_sid.map(|sid| sid.to_string()),
+                failures: 0,
+            });
+            source.failures += incident.counts.failures;
+        }
+    }
+    let skip_samples = replayed
+        .tally
+        .samples
+        .iter()
+        .map(|(reason, sample)| (reason.name().to_owned(), sample.clone()));
+    let given_up = replayed.detector.given_up().into_iter().filter(|(_, count)| *count > 0);
+    Summary {
+        stats,
+        skip_samples: skip_samples.collect(),
+        classes,
+        sources: sources.into_values().collect(),
+        given_up: given_up.map(|(what, count)| (what.to_owned(), count)).collect(),
+    }
+}
+
+fn source_name(incident: &Incident) -> Option<String> {
+    let account = incident.accounts.first()?;
+    match (&account.domain, &account.name) {
+        (Some(domain), Some(name)) => Some(format!("{domain}\\{name}")),
+        (None, Some(name)) => Some(name.clone()),
+        (_, None) => incident.source_key.split_once(':').map(|(_, key)| key.to_owned()),
+    }
+}
+
+/// What the directory knows of each host, by name.
+fn hosts(replayed: &Replayed) -> Vec<WireHost> {
+    let names = replayed.detector.names();
+    let directory: &Directory = replayed.detector.directory();
+    let mut hosts: Vec<(Symbol, &HostFacts)> = directory.hosts().collect();
+    hosts.sort_by(|(one, _), (other, _)| names.compare(*one, *other));
+    hosts
+        .into_iter()
+        .map(|(host, facts)| {
+            let name = names.text(host);
+            let role = if facts.domain_controller { Role::DomainController } else { Role::Unknown };
+            WireHost {
+                host: name.to_owned(),
+                names: vec![name.to_owned()],
+                domain: name.split_once('.').map(|(_, domain)| domain.to_owned()),
+                role: role.name().to_owned(),
+                machine_sids: Vec::new(),
+                twins: Vec::new(),
+                build: None,
+                exposure: "unknown".to_owned(),
+                boots: facts.boots.iter().map(|boot| time_text(*boot)).collect(),
+                first_seen: time_text(facts.seen.first),
+                last_seen: time_text(facts.seen.last),
+            }
+        })
+        .collect()
+}

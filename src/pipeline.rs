@@ -1,0 +1,337 @@
+//! The only place that knows every stage: source to workers to detector.
+//!
+//! ```text
+//!                  ┌─▶ worker 0: read, decode, apply rules ─┐
+//!  source ─ batch ─┼─▶ worker 1                            ─┼─▶ detector ─▶ incidents
+//!                  └─▶ …                                   ─┘
+//! ```
+//!
+//! Batch `n` goes to worker `n mod N`, and results are taken back in the same
+//! turn, so the detector sees the same sequence whatever the number of
+//! workers. Every channel holds [`BATCHES_PER_WORKER`] batches.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use tracing::warn;
+
+use crate::decode::evtx::ChunkDecoder;
+use crate::decode::lines::{LineDecoder, last_boundary};
+use crate::decode::{Skip, Tally};
+use crate::detect::rules::{Observer, RuleSpec, Rules, Teaching};
+use crate::detect::{Detector, Ingested, Settings};
+use crate::event::{EventTime, Observation};
+use crate::incident::Incident;
+use crate::source::discover::{Input, discover};
+use crate::source::files::Files;
+use crate::source::{Batch, Content, Next, SkippedWhat, Source, SourceError, read_segment};
+
+/// Batches on their way to one worker, and back from it.
+const BATCHES_PER_WORKER: usize = 2;
+
+/// Most warnings about single inputs in the log; the counts are complete.
+const WARNINGS_MAX: usize = 100;
+
+/// What a replay is to do.
+#[derive(Clone, Debug)]
+pub struct Replay {
+    pub paths: Vec<PathBuf>,
+    pub settings: Settings,
+    pub rules: Vec<RuleSpec>,
+    pub teachings: Vec<Teaching>,
+    /// Workers that decode; 1 decodes on the calling thread.
+    pub threads: usize,
+    pub damage: OnDamage,
+}
+
+/// What to do about input that cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnDamage {
+    /// Count it and go on.
+    Skip,
+    /// Stop at the first.
+    Stop,
+}
+
+/// What a replay came to.
+#[derive(Debug)]
+pub struct Replayed {
+    pub incidents: Vec<Incident>,
+    /// Keeps what was learnt of accounts and hosts.
+    pub detector: Detector,
+    pub ingested: Ingested,
+    pub files: u64,
+    pub tally: Tally,
+    /// Records for which a rule of kind mismatch or failure held.
+    pub matched: BTreeMap<(Box<str>, u32), u64>,
+    pub elapsed: Duration,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ReplayError {
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error("{sample}\n  hint: without --strict this is counted as `{reason}` and passed over")]
+    Damaged { reason: &'static str, sample: String },
+}
+
+/// Is told how far a replay is.
+pub trait Watch {
+    /// Called once: bytes of all files, 0 when not known.
+    fn started(&mut self, total_bytes: u64);
+    fn advanced(&mut self, bytes: u64, records: u64);
+    fn finished(&mut self);
+}
+
+/// For callers that do not want to know.
+#[derive(Clone, Copy, Debug)]
+pub struct NoWatch;
+
+impl Watch for NoWatch {
+    fn started(&mut self, _: u64) {}
+    fn advanced(&mut self, _: u64, _: u64) {}
+    fn finished(&mut self) {}
+}
+
+/// What one batch came to.
+struct Decoded {
+    input: Arc<str>,
+    observations: Vec<Observation>,
+    tally: Tally,
+    matched: BTreeMap<(Box<str>, u32), u64>,
+    progress_bytes: u64,
+}
+
+/// One worker's decoders.
+struct Worker {
+    chunks: ChunkDecoder,
+    lines: LineDecoder,
+    observer: Observer,
+    buffer: Vec<u8>,
+}
+
+impl Worker {
+    fn new(rules: &Arc<Rules>) -> Worker {
+        Worker {
+            chunks: ChunkDecoder::new(Arc::clone(rules.wanted())),
+            lines: LineDecoder::new(Arc::clone(rules.wanted())),
+            observer: Observer::new(Arc::clone(rules)),
+            buffer: Vec::new(),
+        }
+    }
+
+    fn decode(&mut self, batch: Batch) -> Decoded {
+        let mut tally = Tally::default();
+        let mut observations = Vec::new();
+        let observer = &mut self.observer;
+        let emit = &mut |record: &crate::record::Record<'_>| {
+            observer.observe(record, &mut observations);
+        };
+        match &batch.content {
+            Content::Segment { file, offset, len, first_chunk } => {
+                match read_segment(file, *offset, *len, &mut self.buffer) {
+                    Ok(()) => {
+                        if self.buffer.len() < *len {
+                            tally.skip(Skip::ChunkTruncated, || {
+                                "became shorter while it was read".to_owned()
+                            });
+                        }
+                        self.chunks.decode(&self.buffer, *first_chunk, &mut tally, emit);
+                    }
+                    Err(error) => tally.skip(Skip::File, || error.to_string()),
+                }
+            }
+            Content::Chunks { bytes, first_chunk } => {
+                self.chunks.decode(bytes, *first_chunk, &mut tally, emit);
+            }
+            Content::Text { bytes } => {
+                tally.bytes += bytes.len() as u64;
+                self.lines.decode(bytes, &mut tally, emit);
+            }
+        }
+        self.observer.finish_batch(&mut observations);
+        Decoded {
+            input: batch.input,
+            observations,
+            tally,
+            matched: self.observer.take_matched(),
+            progress_bytes: batch.progress_bytes,
+        }
+    }
+}
+
+/// Takes what workers decoded, in order.
+struct Collector<'w> {
+    detector: Detector,
+    files: BTreeSet<Arc<str>>,
+    tally: Tally,
+    matched: BTreeMap<(Box<str>, u32), u64>,
+    damage: OnDamage,
+    warned: BTreeSet<(Arc<str>, Skip)>,
+    watch: &'w mut dyn Watch,
+}
+
+impl Collector<'_> {
+    fn collect(&mut self, decoded: Decoded) -> Result<(), ReplayError> {
+        self.files.insert(Arc::clone(&decoded.input));
+        self.watch.advanced(decoded.progress_bytes, decoded.tally.records);
+        self.detector.ingest(&decoded.observations);
+        for (event, count) in decoded.matched {
+            *self.matched.entry(event).or_default() += count;
+        }
+        let samples: Vec<(Skip, String)> = decoded
+            .tally
+            .samples
+            .iter()
+            .map(|(reason, sample)| (*reason, format!("{}: {sample}", decoded.input)))
+            .collect();
+        self.tally.absorb(decoded.tally);
+        for (reason, sample) in samples {
+            self.damaged(&decoded.input, reason, sample)?;
+        }
+        Ok(())
+    }
+
+    fn skipped(
+        &mut self,
+        input: &Arc<str>,
+        what: SkippedWhat,
+        why: &str,
+    ) -> Result<(), ReplayError> {
+        let reason = match what {
+            SkippedWhat::File => Skip::File,
+            SkippedWhat::ArchiveMember => Skip::ArchiveMember,
+        };
+        self.files.insert(Arc::clone(input));
+        let sample = format!("{input}: {why}");
+        self.tally.skip(reason, || sample.clone());
+        self.damaged(input, reason, sample)
+    }
+
+    fn damaged(
+        &mut self,
+        input: &Arc<str>,
+        reason: Skip,
+        sample: String,
+    ) -> Result<(), ReplayError> {
+        if self.damage == OnDamage::Stop {
+            return Err(ReplayError::Damaged { reason: reason.name(), sample });
+        }
+        if self.warned.len() < WARNINGS_MAX && self.warned.insert((Arc::clone(input), reason)) {
+            let text = crate::sink::escape::terminal(&sample).into_owned();
+            warn!(reason = reason.name(), "{text}");
+            if self.warned.len() == WARNINGS_MAX {
+                warn!("more is passed over without a warning; the summary counts all of it");
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Reads everything and gives the final incidents.
+pub fn replay(replay: Replay, watch: &mut dyn Watch) -> Result<Replayed, ReplayError> {
+    let start = Instant::now();
+    let inputs = discover(&replay.paths)?;
+    let total = inputs.iter().map(|input| match input {
+        Input::File { bytes, .. } => *bytes,
+        Input::StandardInput => 0,
+    });
+    watch.started(total.sum());
+    let rules = Arc::new(Rules::new(&replay.rules, &replay.teachings));
+    let mut source = Files::new(inputs, last_boundary);
+    let mut collector = Collector {
+        detector: Detector::new(replay.settings),
+        files: BTreeSet::new(),
+        tally: Tally::default(),
+        matched: BTreeMap::new(),
+        damage: replay.damage,
+        warned: BTreeSet::new(),
+        watch,
+    };
+    if replay.threads <= 1 {
+        alone(&mut source, &mut Worker::new(&rules), &mut collector)?;
+    } else {
+        shared(&mut source, &rules, replay.threads, &mut collector)?;
+    }
+    collector.watch.finished();
+    let mut incidents = Vec::new();
+    collector.detector.advance(EventTime::MAX, &mut incidents);
+    Ok(Replayed {
+        incidents,
+        ingested: collector.detector.ingested(),
+        detector: collector.detector,
+        files: collector.files.len() as u64,
+        tally: collector.tally,
+        matched: collector.matched,
+        elapsed: start.elapsed(),
+    })
+}
+
+fn alone(
+    source: &mut dyn Source,
+    worker: &mut Worker,
+    collector: &mut Collector<'_>,
+) -> Result<(), ReplayError> {
+    loop {
+        match source.next()? {
+            Next::Batch(batch) => collector.collect(worker.decode(batch))?,
+            Next::Skipped(skipped) => {
+                collector.skipped(&skipped.input, skipped.what, &skipped.reason)?;
+            }
+            Next::End => return Ok(()),
+        }
+    }
+}
+
+fn shared(
+    source: &mut dyn Source,
+    rules: &Arc<Rules>,
+    threads: usize,
+    collector: &mut Collector<'_>,
+) -> Result<(), ReplayError> {
+    std::thread::scope(|scope| {
+        let mut lanes: Vec<(SyncSender<Batch>, Receiver<Decoded>)> = Vec::new();
+        for _ in 0..threads {
+            let (batch_in, batch_out) = sync_channel::<Batch>(BATCHES_PER_WORKER);
+            let (done_in, done_out) = sync_channel::<Decoded>(BATCHES_PER_WORKER);
+            let mut worker = Worker::new(rules);
+            scope.spawn(move || {
+                for batch in batch_out {
+                    // The other end is gone only when the run has failed.
+                    if done_in.send(worker.decode(batch)).is_err() {
+                        return;
+                    }
+                }
+            });
+            lanes.push((batch_in, done_out));
+        }
+        let (mut sent, mut taken) = (0, 0);
+        let lost = "a worker ends only when its channel is closed";
+        loop {
+            match source.next()? {
+                Next::Batch(batch) => {
+                    if sent - taken == threads * BATCHES_PER_WORKER {
+                        let decoded = lanes[taken % threads].1.recv().expect(lost);
+                        taken += 1;
+                        collector.collect(decoded)?;
+                    }
+                    lanes[sent % threads].0.send(batch).expect(lost);
+                    sent += 1;
+                }
+                Next::Skipped(skipped) => {
+                    collector.skipped(&skipped.input, skipped.what, &skipped.reason)?;
+                }
+                Next::End => break,
+            }
+        }
+        while taken < sent {
+            let decoded = lanes[taken % threads].1.recv().expect(lost);
+            taken += 1;
+            collector.collect(decoded)?;
+        }
+        Ok(())
+    })
+}

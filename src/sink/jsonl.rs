@@ -1,0 +1,495 @@
+//! JSON lines, and files that appear whole or not at all.
+//!
+//! ```text
+//!  create ─▶ .twinsid-PID-N.tmp beside the destination
+//!  write  ─▶ buffer ─▶ temporary file
+//!  commit ─▶ flush ─▶ sync ─▶ rename over the destination ─▶ sync the folder
+//!  drop   ─▶ remove the temporary file
+//! ```
+//!
+//! Until the rename, the destination is as it was; from then on it is the
+//! whole new file. A process that is killed before leaves the temporary file.
+//! Devices, pipes and sockets are written straight away: there is nothing to
+//! replace. A link is followed, and the file it leads to is replaced.
+
+use std::fmt;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::SinkError;
+
+/// Written to the file at once.
+const BUFFER_BYTES: usize = 256 * 1024;
+
+/// Names tried for the temporary file: others may have been left behind by
+/// killed processes of the same number.
+const TEMPORARY_NAMES_MAX: u32 = 1000;
+
+/// One value as one line.
+pub fn write_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, value)?;
+    out.write_all(b"\n")
+}
+
+/// Writes a whole file in one step: what `fill` writes, or nothing.
+pub fn write_whole(
+    path: &Path,
+    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> Result<(), SinkError> {
+    let mut file = OutputFile::create(path)?;
+    fill(&mut file).map_err(|cause| file.error("write", cause))?;
+    file.commit()
+}
+
+/// A file that appears under its name when it is committed, and not before.
+#[derive(Debug)]
+pub struct OutputFile {
+    /// As the user wrote it.
+    path: PathBuf,
+    disk: Box<dyn Disk>,
+    file: File,
+    buffer: Vec<u8>,
+    place: Place,
+    /// Whether bytes are missing, so that a commit would tear the file.
+    torn: bool,
+}
+
+#[derive(Debug)]
+enum Place {
+    /// Written straight to the destination.
+    Direct,
+    /// Written beside the destination, which it will replace.
+    Beside { temporary: PathBuf, destination: PathBuf, renamed: bool },
+}
+
+impl OutputFile {
+    pub fn create(path: &Path) -> Result<OutputFile, SinkError> {
+        OutputFile::create_on(path, Box::new(RealDisk))
+    }
+
+    /// One value as one line.
+    pub fn write_line(&mut self, value: &impl Serialize) -> Result<(), SinkError> {
+        write_line(self, value).map_err(|cause| self.error("write", cause))
+    }
+
+    /// Makes the file durable under its name. After an error the destination
+    /// is as it was, except when only the sync of the folder failed: then it
+    /// is new, but a power cut may still take it back.
+    pub fn commit(mut self) -> Result<(), SinkError> {
+        self.write_buffer().map_err(|cause| self.error("write", cause))?;
+        let OutputFile { path, disk, file, place, .. } = &mut self;
+        let error = |doing, cause| SinkError::Io { path: path.clone(), doing, cause };
+        let Place::Beside { temporary, destination, renamed } = place else { return Ok(()) };
+        disk.sync(file).map_err(|cause| error("sync", cause))?;
+        disk.rename(temporary, destination).map_err(|cause| error("replace", cause))?;
+        *renamed = true;
+        disk.sync_folder(folder_of(destination)).map_err(|cause| error("sync the folder of", cause))
+    }
+
+    fn create_on(path: &Path, mut disk: Box<dyn Disk>) -> Result<OutputFile, SinkError> {
+        let error = |doing, cause| SinkError::Io { path: path.to_owned(), doing, cause };
+        let (file, place) = match fs::metadata(path) {
+            Ok(known) if known.is_dir() => {
+                return Err(SinkError::Folder { path: path.to_owned() });
+            }
+            Ok(known) if !known.is_file() => {
+                (disk.open(path).map_err(|cause| error("open", cause))?, Place::Direct)
+            }
+            Ok(known) => {
+                let destination = path.canonicalize().map_err(|cause| error("find", cause))?;
+                beside(&mut *disk, destination, Some(known.permissions()))
+                    .map_err(|cause| error("create a file beside", cause))?
+            }
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                let ends_in_separator = path.to_string_lossy().ends_with(std::path::is_separator);
+                if ends_in_separator || path.file_name().is_none() {
+                    return Err(SinkError::Nameless { path: path.to_owned() });
+                }
+                beside(&mut *disk, path.to_owned(), None).map_err(|cause| error("create", cause))?
+            }
+            Err(cause) => return Err(error("look at", cause)),
+        };
+        let buffer = Vec::with_capacity(BUFFER_BYTES);
+        Ok(OutputFile { path: path.to_owned(), disk, file, buffer, place, torn: false })
+    }
+
+    fn write_buffer(&mut self) -> io::Result<()> {
+        if self.torn {
+            return Err(io::Error::other("an earlier write failed"));
+        }
+        let written = self.disk.write(&mut self.file, &self.buffer);
+        self.torn = written.is_err();
+        self.buffer.clear();
+        written
+    }
+
+    fn error(&self, doing: &'static str, cause: io::Error) -> SinkError {
+        SinkError::Io { path: self.path.clone(), doing, cause }
+    }
+}
+
+/// Into the buffer; the file is written when the buffer is full.
+impl Write for OutputFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.buffer.len() >= BUFFER_BYTES {
+            self.write_buffer()?;
+        }
+        let taken = bytes.len().min(BUFFER_BYTES - self.buffer.len());
+        self.buffer.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.write_buffer()
+    }
+}
+
+impl Drop for OutputFile {
+    fn drop(&mut self) {
+        if let Place::Beside { temporary, renamed: false, .. } = &self.place {
+            // Nobody is left to tell, and nothing is lost but room.
+            let _ = self.disk.remove(temporary);
+        }
+    }
+}
+
+/// A new file in the folder of `destination`, with the permissions of the file
+/// that it will replace.
+fn beside(
+    disk: &mut dyn Disk,
+    destination: PathBuf,
+    permissions: Option<Permissions>,
+) -> io::Result<(File, Place)> {
+    let folder = folder_of(&destination);
+    let process = std::process::id();
+    for number in 0..TEMPORARY_NAMES_MAX {
+        let temporary = folder.join(format!(".twinsid-{process}-{number}.tmp"));
+        let file = match disk.create(&temporary) {
+            Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => continue,
+            created => created?,
+        };
+        if let Some(permissions) = permissions
+            && let Err(cause) = disk.permit(&file, permissions)
+        {
+            let _ = disk.remove(&temporary);
+            return Err(cause);
+        }
+        return Ok((file, Place::Beside { temporary, destination, renamed: false }));
+    }
+    Err(io::Error::other(format!(
+        "`{}` holds {TEMPORARY_NAMES_MAX} files `.twinsid-{process}-….tmp` of killed processes",
+        folder.display()
+    )))
+}
+
+fn folder_of(path: &Path) -> &Path {
+    match path.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    }
+}
+
+/// What is done to the disk, so that a test can let each step fail.
+trait Disk: fmt::Debug + Send {
+    /// A new file; fails when there is one.
+    fn create(&mut self, path: &Path) -> io::Result<File>;
+    /// An existing device, pipe or socket.
+    fn open(&mut self, path: &Path) -> io::Result<File>;
+    fn permit(&mut self, file: &File, permissions: Permissions) -> io::Result<()>;
+    fn write(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<()>;
+    fn sync(&mut self, file: &File) -> io::Result<()>;
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
+    fn sync_folder(&mut self, path: &Path) -> io::Result<()>;
+    fn remove(&mut self, path: &Path) -> io::Result<()>;
+}
+
+#[derive(Debug)]
+struct RealDisk;
+
+impl Disk for RealDisk {
+    fn create(&mut self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().write(true).create_new(true).open(path)
+    }
+
+    fn open(&mut self, path: &Path) -> io::Result<File> {
+        OpenOptions::new().write(true).open(path)
+    }
+
+    fn permit(&mut self, file: &File, permissions: Permissions) -> io::Result<()> {
+        file.set_permissions(permissions)
+    }
+
+    fn write(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+        file.write_all(bytes)
+    }
+
+    fn sync(&mut self, file: &File) -> io::Result<()> {
+        file.sync_all()
+    }
+
+    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+        fs::rename(from, to)
+    }
+
+    fn sync_folder(&mut self, path: &Path) -> io::Result<()> {
+        // Folders can be opened and synced on Unix only.
+        if !cfg!(unix) {
+            return Ok(());
+        }
+        match File::open(path)?.sync_all() {
+            // Some network file systems have no such thing.
+            Err(cause) if cause.kind() == io::ErrorKind::InvalidInput => Ok(()),
+            synced => synced,
+        }
+    }
+
+    fn remove(&mut self, path: &Path) -> io::Result<()> {
+        fs::remove_file(path)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sink::samples;
+    use crate::sink::wire::WireIncident;
+
+    /// What happens at the failing step and after.
+    #[derive(Clone, Copy, Debug, PartialEq)]
+    enum Failure {
+        /// One step fails, the next ones work.
+        Once,
+        /// The process is gone: nothing after that step happens.
+        Kill,
+    }
+
+    /// Lets the steps before `fails_at` through. A failing write leaves half.
+    #[derive(Debug)]
+    struct FailingDisk {
+        steps_done: usize,
+        fails_at: usize,
+        failure: Failure,
+    }
+
+    impl FailingDisk {
+        fn step(&mut self) -> io::Result<()> {
+            let at = self.steps_done;
+            self.steps_done += 1;
+            let fails = match self.failure {
+                Failure::Once => at == self.fails_at,
+                Failure::Kill => at >= self.fails_at,
+            };
+            if fails { Err(io::Error::other("the disk failed")) } else { Ok(()) }
+        }
+    }
+
+    impl Disk for FailingDisk {
+        fn create(&mut self, path: &Path) -> io::Result<File> {
+            self.step()?;
+            RealDisk.create(path)
+        }
+
+        fn open(&mut self, path: &Path) -> io::Result<File> {
+            self.step()?;
+            RealDisk.open(path)
+        }
+
+        fn permit(&mut self, file: &File, permissions: Permissions) -> io::Result<()> {
+            self.step()?;
+            RealDisk.permit(file, permissions)
+        }
+
+        fn write(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
+            if let Err(cause) = self.step() {
+                if self.steps_done == self.fails_at + 1 {
+                    RealDisk.write(file, &bytes[..bytes.len() / 2])?;
+                }
+                return Err(cause);
+            }
+            RealDisk.write(file, bytes)
+        }
+
+        fn sync(&mut self, file: &File) -> io::Result<()> {
+            self.step()?;
+            RealDisk.sync(file)
+        }
+
+        fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
+            self.step()?;
+            RealDisk.rename(from, to)
+        }
+
+        fn sync_folder(&mut self, path: &Path) -> io::Result<()> {
+            self.step()?;
+            RealDisk.sync_folder(path)
+        }
+
+        fn remove(&mut self, path: &Path) -> io::Result<()> {
+            self.step()?;
+            RealDisk.remove(path)
+        }
+    }
+
+    fn files_in(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Three buffers of lines.
+    fn content() -> String {
+        (0..BUFFER_BYTES / 3).map(|n| format!("{n:08}\n")).collect()
+    }
+
+    fn replace(path: &Path, disk: FailingDisk, content: &str) -> Result<(), SinkError> {
+        let mut file = OutputFile::create_on(path, Box::new(disk))?;
+        file.write_all(content.as_bytes()).map_err(|cause| file.error("write", cause))?;
+        file.commit()
+    }
+
+    #[test]
+    fn a_disk_that_fails_at_any_step_leaves_the_old_file_or_the_whole_new_one() {
+        let new = content();
+        for (old, failure) in [
+            (None, Failure::Once),
+            (None, Failure::Kill),
+            (Some("old\n"), Failure::Once),
+            (Some("old\n"), Failure::Kill),
+        ] {
+            let mut succeeded = false;
+            for fails_at in 0..32 {
+                let folder = tempfile::tempdir().unwrap();
+                let path = folder.path().join("incidents.jsonl");
+                if let Some(old) = old {
+                    fs::write(&path, old).unwrap();
+                }
+                let disk = FailingDisk { steps_done: 0, fails_at, failure };
+                succeeded = replace(&path, disk, &new).is_ok();
+                let found = fs::read_to_string(&path).ok();
+                let case = format!("old {old:?}, {failure:?} at step {fails_at}");
+                if succeeded {
+                    assert!(found.as_deref() == Some(new.as_str()), "{case}: not the new file");
+                    assert_eq!(files_in(folder.path()), ["incidents.jsonl"], "{case}");
+                    assert!(fails_at >= 7, "{case}: fewer steps than expected");
+                    break;
+                }
+                assert!(
+                    found.as_deref() == old || found.as_deref() == Some(new.as_str()),
+                    "{case}: neither old nor new"
+                );
+                if failure == Failure::Once {
+                    assert!(
+                        files_in(folder.path()).iter().all(|name| name == "incidents.jsonl"),
+                        "{case}: a temporary file is left"
+                    );
+                }
+            }
+            assert!(succeeded, "old {old:?}, {failure:?}: never ran to the end");
+        }
+    }
+
+    #[test]
+    fn a_file_that_missed_a_write_cannot_be_committed() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("incidents.jsonl");
+        let disk = FailingDisk { steps_done: 0, fails_at: 1, failure: Failure::Once };
+        let mut file = OutputFile::create_on(&path, Box::new(disk)).unwrap();
+        assert!(file.write_all(content().as_bytes()).is_err());
+        let error = file.commit().unwrap_err().to_string();
+        assert!(error.contains("an earlier write failed"), "{error}");
+        assert_eq!(files_in(folder.path()), [""; 0]);
+    }
+
+    #[test]
+    fn a_file_that_is_dropped_was_never_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("incidents.jsonl");
+        fs::write(&path, "old").unwrap();
+        let mut file = OutputFile::create(&path).unwrap();
+        file.write_line(&1).unwrap();
+        file.flush().unwrap();
+        assert_eq!(files_in(folder.path()).len(), 2);
+        drop(file);
+        assert_eq!(files_in(folder.path()), ["incidents.jsonl"]);
+        assert_eq!(fs::read_to_string(&path).unwrap(), "old");
+    }
+
+    #[test]
+    fn two_files_are_written_in_one_folder_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let paths = ["a", "b"].map(|name| folder.path().join(name));
+        let mut files = paths.each_ref().map(|path| OutputFile::create(path).unwrap());
+        for (file, text) in files.iter_mut().zip(["one", "two"]) {
+            file.write_line(&text).unwrap();
+        }
+        for file in files {
+            file.commit().unwrap();
+        }
+        assert_eq!(paths.map(|path| fs::read_to_string(path).unwrap()), ["\"one\"\n", "\"two\"\n"]);
+    }
+
+    #[test]
+    fn each_incident_is_one_line_that_reads_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("incidents.jsonl");
+        let mut incident = WireIncident::from(&samples::incident());
+        incident.title = "two\nlines\u{2028}".to_owned();
+        write_whole(&path, |out| {
+            write_line(out, &incident)?;
+            write_line(out, &incident)
+        })
+        .unwrap();
+        let text = fs::read_to_string(&path).unwrap();
+        let lines: Vec<WireIncident> =
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert_eq!(lines, [incident.clone(), incident]);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn devices_are_written_straight_and_links_are_followed() {
+        use std::os::unix::fs::PermissionsExt;
+
+        write_whole(Path::new("/dev/null"), |out| out.write_all(b"x")).unwrap();
+        assert!(!fs::metadata("/dev/null").unwrap().is_file());
+
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        fs::write(&real, "old").unwrap();
+        fs::set_permissions(&real, Permissions::from_mode(0o600)).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        write_whole(&link, |out| out.write_all(b"new")).unwrap();
+        assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(fs::read_to_string(&real).unwrap(), "new");
+        assert_eq!(fs::metadata(&real).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+
+    #[test]
+    fn errors_name_the_file_and_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = |path: &Path| OutputFile::create(path).unwrap_err().to_string();
+        let missing = folder.path().join("missing/incidents.jsonl");
+        let text = error(&missing);
+        assert!(text.starts_with(&format!("cannot create `{}`: ", missing.display())), "{text}");
+        assert!(text.ends_with("hint: make the folder first"), "{text}");
+        assert_eq!(
+            error(folder.path()),
+            format!(
+                "cannot write `{}`: it is a folder\nhint: name a file in it",
+                folder.path().display()
+            )
+        );
+        let nameless =
+            [PathBuf::new(), folder.path().join("missing/"), PathBuf::from("missing/..")];
+        for path in nameless {
+            let text = error(&path);
+            assert!(text.ends_with("does not end in the name of a file"), "{text}");
+        }
+        assert!(error(Path::new("..")).contains("is a folder"));
+    }
+}

@@ -1,0 +1,159 @@
+//! Incidents out: what they look like outside, and how they get there.
+//!
+//! | module | promises |
+//! |---|---|
+//! | [`wire`] | the shapes that others rely on, as `schemas/` describes them |
+//! | [`jsonl`] | JSON lines; a file that appears whole or not at all |
+//! | [`cards`] | an incident as a person reads it on a terminal |
+//! | [`summary`] | what a whole run came to, for a person |
+//! | [`escape`] | text of events made harmless before it is shown |
+//!
+//! Nothing here decides anything: what an incident says was said by
+//! [`crate::incident`] already. Nothing here writes to standard output or
+//! standard error by itself; who calls passes the place to write to.
+
+pub mod cards;
+pub mod escape;
+pub mod jsonl;
+pub mod summary;
+pub mod wire;
+
+use std::io;
+use std::path::PathBuf;
+
+/// An output file that could not be written. The file that stood there before
+/// is as it was, unless [`SinkError::Io`] says that the folder was not synced.
+#[derive(Debug, thiserror::Error)]
+pub enum SinkError {
+    #[error("cannot write `{}`: it is a folder\nhint: name a file in it", path.display())]
+    Folder { path: PathBuf },
+    #[error("cannot write `{}`: it does not end in the name of a file", path.display())]
+    Nameless { path: PathBuf },
+    /// `doing` completes "cannot …".
+    #[error("cannot {doing} `{}`: {cause}{}", path.display(), hint(cause))]
+    Io { path: PathBuf, doing: &'static str, cause: io::Error },
+}
+
+/// What the user can do about it, on a line of its own; empty when nothing.
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of input and output errors are open")]
+fn hint(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::NotFound => "\nhint: make the folder first",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "\nhint: name a file in a folder that you may write to"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            "\nhint: make room, or name a file on another disk"
+        }
+        _ => "",
+    }
+}
+
+#[cfg(test)]
+mod samples {
+    use crate::event::{Category, CodeFamily, EventTime, Sid, StatusCode};
+    use crate::incident::{
+        AccountCount, Class, Confidence, Counts, Evidence, Host, HostStatus, Incident, IncidentId,
+        Kind, PeerCount, Role, Severity, State, StatusCount, Verdict,
+    };
+
+    pub fn time(clock: (u32, u32, u32)) -> EventTime {
+        EventTime::from_civil((2025, 10, 1), clock, 1_234_567).expect("a valid time")
+    }
+
+    /// An incident with something in every list.
+    pub fn incident() -> Incident {
+        let (first, last) = (time((8, 0, 0)), time((8, 12, 33)));
+        let sid = Sid::parse("S-1-5-21-3583694148-1414552638-2922671848-1104");
+        let host = |name: &str, role, status| Host {
+            name: name.to_owned(),
+            role,
+            first_seen: first,
+            last_seen: last,
+            status,
+        };
+        let status = |value, name, text, count| StatusCount {
+            code: StatusCode::new(CodeFamily::Ntstatus, value),
+            name,
+            text,
+            count,
+        };
+        let record = |record_id, clock, what: &str| Evidence {
+            computer: "FS01.corp.example".to_owned(),
+            channel: "Security".to_owned(),
+            provider: "Microsoft-Windows-Security-Auditing".to_owned(),
+            event_id: 4625,
+            record_id,
+            time: time(clock),
+            what: what.to_owned(),
+        };
+        Incident {
+            id: IncidentId::of(Kind::AuthenticationFailures, &["sample"]),
+            kind: Kind::AuthenticationFailures,
+            state: State::Closed,
+            revision: 1,
+            severity: Severity::Medium,
+            source_sid: sid,
+            source_key: "sid:S-1-5-21-3583694148-1414552638-2922671848-1104".to_owned(),
+            title: r"CORP\bob was refused 23 times on FS01.corp.example: wrong password".to_owned(),
+            verdict: Verdict {
+                class: Class::Failure(Category::BadPassword),
+                confidence: Confidence::Low,
+                reasons: vec![
+                    "The codes of 21 of 23 failures say: wrong password.".to_owned(),
+                    "FS01.corp.example logged a machine-id mismatch (LsaSrv 6167) within the same \
+                     seconds: the refusal may be about the machine, not about the password."
+                        .to_owned(),
+                ],
+            },
+            first_seen: first,
+            last_seen: last,
+            hosts: vec![
+                host("FS01.corp.example", Role::Unknown, HostStatus::Target),
+                host("DC1.corp.example", Role::DomainController, HostStatus::Target),
+                host("WS07", Role::Unknown, HostStatus::Peer),
+            ],
+            accounts: vec![AccountCount {
+                sid,
+                name: Some("bob".to_owned()),
+                domain: Some("CORP".to_owned()),
+                count: 23,
+            }],
+            peers: vec![
+                PeerCount {
+                    host: Some("WS07".to_owned()),
+                    ip: Some([10, 0, 0, 7].into()),
+                    count: 21,
+                },
+                PeerCount { host: None, ip: Some([0xfe80, 0, 0, 0, 0, 0, 0, 1].into()), count: 2 },
+            ],
+            counts: Counts {
+                mismatches: 0,
+                failures: 23,
+                by_event: vec![("Microsoft-Windows-Security-Auditing/4625".to_owned(), 23)],
+                by_status: vec![("0xC000006A".to_owned(), 21), ("0xC0000234".to_owned(), 2)],
+            },
+            statuses: vec![
+                status(0xC000_006A, "STATUS_WRONG_PASSWORD", "The password is wrong.", 21),
+                status(0xC000_0234, "STATUS_ACCOUNT_LOCKED_OUT", "The account is locked.", 2),
+            ],
+            evidence: vec![
+                record(
+                    4711,
+                    (8, 0, 0),
+                    r"STATUS_WRONG_PASSWORD 0xC000006A for CORP\bob from WS07 (21 times)",
+                ),
+                record(4790, (8, 12, 33), r"STATUS_ACCOUNT_LOCKED_OUT for CORP\bob (2 times)"),
+            ],
+            actions: vec![
+                "Do not reset the password yet: look at the machine_id_mismatch incident of the \
+                 same host first."
+                    .to_owned(),
+                "Look for a service, a task or a mapped drive on WS07 that keeps an old password."
+                    .to_owned(),
+            ],
+            references: vec!["https://learn.microsoft.com/event-4625".to_owned()],
+            supersedes: vec![IncidentId::of(Kind::AuthenticationFailures, &["older"])],
+        }
+    }
+}

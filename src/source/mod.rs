@@ -1,0 +1,118 @@
+//! Where events come from: an ordered stream of raw batches.
+//!
+//! A source knows containers (files, archives, compression, text encodings)
+//! and positions; what the bytes mean is the decoders' business. A batch is
+//! either bytes at hand, or a stretch of a file that whoever decodes it reads
+//! for itself, so that reading is as parallel as decoding.
+//!
+//! | module | reads |
+//! |---|---|
+//! | [`discover`] | paths to the list of inputs |
+//! | [`files`] | files, archives and standard input, one after the other |
+//! | [`text`] | text streams: encodings, blocks of whole events |
+
+pub mod discover;
+pub mod files;
+pub mod text;
+
+use std::fs::File;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Size of a chunk of an EVTX file; batches of chunks are multiples of it.
+pub const EVTX_CHUNK_BYTES: u64 = 64 * 1024;
+
+/// Size of the header that stands before the first chunk.
+pub const EVTX_HEADER_BYTES: u64 = 4096;
+
+/// Bytes of one batch, more or less: large enough that handing it over costs
+/// nothing, small enough to stay in the processor's cache.
+pub const BATCH_BYTES: u64 = 16 * EVTX_CHUNK_BYTES;
+
+/// What a source has next.
+#[derive(Debug)]
+pub enum Next {
+    Batch(Batch),
+    /// An input, or a part of one, that cannot be read; the source goes on.
+    Skipped(Skipped),
+    End,
+}
+
+pub trait Source {
+    fn next(&mut self) -> Result<Next, SourceError>;
+}
+
+/// Some of an input's bytes.
+#[derive(Debug)]
+pub struct Batch {
+    /// What the input is called in messages.
+    pub input: Arc<str>,
+    pub content: Content,
+    /// Bytes of the inputs' files that are done with this batch; fewer than
+    /// the content's where it was compressed.
+    pub progress_bytes: u64,
+}
+
+#[derive(Debug)]
+pub enum Content {
+    /// EVTX chunks, to be read from the file.
+    Segment { file: Arc<File>, offset: u64, len: usize, first_chunk: u64 },
+    /// EVTX chunks.
+    Chunks { bytes: Vec<u8>, first_chunk: u64 },
+    /// UTF-8 text that holds whole events.
+    Text { bytes: Vec<u8> },
+}
+
+#[derive(Debug)]
+pub struct Skipped {
+    pub input: Arc<str>,
+    pub what: SkippedWhat,
+    pub reason: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SkippedWhat {
+    File,
+    ArchiveMember,
+}
+
+/// Why a run cannot start or go on.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    #[error("cannot read `{path}`: {cause}\n  hint: {hint}")]
+    Unreadable { path: PathBuf, cause: io::Error, hint: &'static str },
+    #[error("no event logs in `{path}`\n  hint: files named {EXTENSIONS} are read, also in folders below and compressed as .zip, .gz or .zst; name a file directly to read it whatever it is called")]
+    NoLogs { path: PathBuf },
+    #[error("more than {max} files below `{path}`\n  hint: name the folders to read one by one")]
+    TooManyFiles { path: PathBuf, max: usize },
+}
+
+const EXTENSIONS: &str = ".evtx, .xml, .json, .jsonl, .ndjson or .log";
+
+/// Reads a stretch of a file, or as much of it as there is: the file may have
+/// become shorter meanwhile.
+pub fn read_segment(file: &File, offset: u64, len: usize, buffer: &mut Vec<u8>) -> io::Result<()> {
+    buffer.resize(len, 0);
+    let mut filled = 0;
+    while filled < len {
+        match read_at(file, &mut buffer[filled..], offset + filled as u64) {
+            Ok(0) => break,
+            Ok(read) => filled += read,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    buffer.truncate(filled);
+    Ok(())
+}
+
+#[cfg(unix)]
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::unix::fs::FileExt::read_at(file, buffer, offset)
+}
+
+#[cfg(windows)]
+fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    std::os::windows::fs::FileExt::seek_read(file, buffer, offset)
+}
