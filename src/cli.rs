@@ -114,7 +114,9 @@ pub enum CliError {
     Sink(#[from] SinkError),
     #[error("cannot write standard output: {0}")]
     StandardOutput(io::Error),
-    #[error("nothing is known of `{code}`\n  hint: write a code as the event shows it, `0xC000006D`, `0x18` or `%%2313`, or an event id such as `6167`")]
+    #[error(
+        "nothing is known of `{code}`\n  hint: write a code as the event shows it, `0xC000006D`, `0x18` or `%%2313`, or an event id such as `6167`"
+    )]
     Unexplained { code: String },
 }
 
@@ -165,9 +167,7 @@ fn print(text: &str) -> Result<(), CliError> {
     to_standard_output(|out| out.write_all(text.as_bytes()))
 }
 
-fn to_standard_output(
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<(), CliError> {
+fn to_standard_output(fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Result<(), CliError> {
     let mut out = BufWriter::new(io::stdout().lock());
     match fill(&mut out).and_then(|()| out.flush()) {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),

@@ -374,11 +374,8 @@ fn number(
 
 fn settings(base: &RawConfig, over: &RawConfig, user: &mut File<'_>) -> Settings {
     let (b, o) = (&base.session, &over.session);
-    let mut grave_statuses = grave(
-        user,
-        o.grave_status.as_ref().or(b.grave_status.as_ref()),
-        CodeFamily::Ntstatus,
-    );
+    let mut grave_statuses =
+        grave(user, o.grave_status.as_ref().or(b.grave_status.as_ref()), CodeFamily::Ntstatus);
     grave_statuses.extend(grave(
         user,
         o.grave_kerberos.as_ref().or(b.grave_kerberos.as_ref()),
@@ -538,7 +535,11 @@ fn checked_rule(file: &mut File<'_>, raw: RawRule) -> Option<RuleSpec> {
         }
         ("mismatch" | "failure" | "success", Some(_)) => {
             let what = format!("rule `{}` has a `fact` but is no fact", raw.id.get_ref());
-            file.mistake(raw.kind.span().start, what, "write `kind = \"fact\"`, or leave `fact` out");
+            file.mistake(
+                raw.kind.span().start,
+                what,
+                "write `kind = \"fact\"`, or leave `fact` out",
+            );
             None
         }
         (other, _) => {
@@ -733,7 +734,8 @@ fn similar<'w>(word: &str, right: impl IntoIterator<Item = &'w str>) -> String {
         let prefix = other.bytes().zip(word.bytes()).take_while(|(a, b)| a == b).count();
         (prefix, std::cmp::Reverse(other.len().abs_diff(word.len())))
     };
-    let nearest = right.iter().max_by_key(|other| shared(other)).filter(|other| shared(other).0 > 2);
+    let nearest =
+        right.iter().max_by_key(|other| shared(other)).filter(|other| shared(other).0 > 2);
     match nearest {
         Some(nearest) => format!("did you mean `{nearest}`?"),
         None if right.len() <= 20 => format!("one of {}", right.join(", ")),
@@ -774,7 +776,10 @@ mod tests {
     fn a_mistake_is_named_with_file_line_and_hint() {
         let rule = "[[rule]]\nid = \"x\"\nprovider = \"P\"\nevent_id = [1]\n";
         check_mistake(&format!("{rule}kind = \"failur\"\n"), &["my.toml:5", "failur", "`failure`"]);
-        check_mistake(&format!("{rule}kind = \"failure\"\nstatuss = \"S\"\n"), &["my.toml:6", "statuss"]);
+        check_mistake(
+            &format!("{rule}kind = \"failure\"\nstatuss = \"S\"\n"),
+            &["my.toml:6", "statuss"],
+        );
         check_mistake(
             &format!("{rule}kind = \"failure\"\ncategory = \"bad_pasword\"\n"),
             &["my.toml:6", "`bad_password`"],

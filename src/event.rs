@@ -49,7 +49,8 @@ impl EventTime {
         if !valid {
             return None;
         }
-        let (second, ticks) = if second == 60 { (59, TICKS_PER_SEC as u32 - 1) } else { (second, ticks) };
+        let (second, ticks) =
+            if second == 60 { (59, TICKS_PER_SEC as u32 - 1) } else { (second, ticks) };
         let days = days_from_civil(i64::from(year), i64::from(month), i64::from(day));
         let secs = days * SECS_PER_DAY
             + i64::from(hour) * 3600
@@ -173,7 +174,8 @@ impl Sid {
         let rest = text.strip_prefix("S-1-").or_else(|| text.strip_prefix("s-1-"))?;
         let mut parts = rest.split('-');
         let authority = parts.next()?;
-        let authority = match authority.strip_prefix("0x").or_else(|| authority.strip_prefix("0X")) {
+        let authority = match authority.strip_prefix("0x").or_else(|| authority.strip_prefix("0X"))
+        {
             Some(hex) => u64::from_str_radix(hex, 16).ok()?,
             None => parse_digits(authority)?,
         };
@@ -218,8 +220,7 @@ impl Sid {
     /// the built-in service accounts, groups and derived accounts are the same
     /// everywhere and name nobody.
     pub fn is_account(&self) -> bool {
-        self.issuer().is_some()
-            || (self.authority == 12 && matches!(self.subs(), [1, _, _, _, _]))
+        self.issuer().is_some() || (self.authority == 12 && matches!(self.subs(), [1, _, _, _, _]))
     }
 }
 
@@ -563,7 +564,9 @@ mod tests {
 
     #[test]
     fn text_that_is_no_sid_is_refused() {
-        for text in ["", "S-1", "S-1-", "S-2-5-18", "S-1-5-+18", "S-1-5-4294967296", "-", "S-1-5--1"] {
+        for text in
+            ["", "S-1", "S-1-", "S-2-5-18", "S-1-5-+18", "S-1-5-4294967296", "-", "S-1-5--1"]
+        {
             assert_eq!(Sid::parse(text), None, "{text}");
         }
         assert_eq!(Sid::from_bytes(&[1, 2, 0, 0, 0, 0, 0, 5, 1, 0, 0, 0]), None);

@@ -130,7 +130,9 @@ impl<'a> Value<'a> {
             Value::Bool(flag) => Some(u64::from(*flag)),
             Value::Text(text) => parse_number(text),
             Value::Utf16(bytes) => parse_number(&utf16_text(bytes)),
-            Value::Null | Value::Sid(_) | Value::Time(_) | Value::Guid(_) | Value::Binary(_) => None,
+            Value::Null | Value::Sid(_) | Value::Time(_) | Value::Guid(_) | Value::Binary(_) => {
+                None
+            }
         }
     }
 
@@ -174,7 +176,11 @@ fn parse_hex(text: &str) -> Option<Vec<u8>> {
         return None;
     }
     let digit = |byte: u8| (byte as char).to_digit(16).map(|digit| digit as u8);
-    text.as_chunks::<2>().0.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect()
+    text.as_chunks::<2>()
+        .0
+        .iter()
+        .map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?))
+        .collect()
 }
 
 /// UTF-16LE bytes as text, up to the first NUL.
@@ -258,7 +264,8 @@ pub struct Wanted {
 impl Wanted {
     /// `events`: provider and ids that rules want. `fields`: every field name
     /// that rules or facts read. `teaching`: those fields (data fields only)
-    /// that make a record wanted although no rule wants its id.
+    /// that make a record wanted although no rule wants its id, when they hold
+    /// the SID of an account ([`Sid::is_account`]).
     ///
     /// # Panics
     /// With more than [`FIELDS_MAX`] fields: the rules' reader refuses those.
@@ -338,14 +345,19 @@ impl Wanted {
         self.positions.get(position.checked_sub(1)?).copied().flatten()
     }
 
-    /// Whether a record that has this field is wanted whatever its id.
+    /// Whether a record is wanted whatever its id when this field holds the SID
+    /// of an account.
     pub fn teaches(&self, field: FieldId) -> bool {
         self.teaching[usize::from(field.0)]
     }
 
     /// Names of the fields for which [`Wanted::teaches`] holds.
     pub fn teaching_names(&self) -> impl Iterator<Item = &str> {
-        self.names.iter().zip(&self.teaching).filter(|(_, teaches)| **teaches).map(|(name, _)| &**name)
+        self.names
+            .iter()
+            .zip(&self.teaching)
+            .filter(|(_, teaches)| **teaches)
+            .map(|(name, _)| &**name)
     }
 
     pub fn field_name(&self, field: FieldId) -> &str {
@@ -401,14 +413,17 @@ mod tests {
         for nothing in [Value::Null, Value::Text("-".into()), Value::Text("  ".into())] {
             assert_eq!(nothing.as_name(), None);
         }
-        assert_eq!(Value::Text("220000C0".into()).as_bytes().as_deref(), Some(&[0x22, 0, 0, 0xC0][..]));
+        assert_eq!(
+            Value::Text("220000C0".into()).as_bytes().as_deref(),
+            Some(&[0x22, 0, 0, 0xC0][..])
+        );
     }
 
     #[test]
     fn a_guid_prints_as_windows_prints_it() {
         let bytes = [
-            0x25, 0x96, 0x84, 0x54, 0x78, 0x54, 0x94, 0x49, 0xa5, 0xba, 0x3e, 0x3b, 0x03, 0x28, 0xc3,
-            0x0d,
+            0x25, 0x96, 0x84, 0x54, 0x78, 0x54, 0x94, 0x49, 0xa5, 0xba, 0x3e, 0x3b, 0x03, 0x28,
+            0xc3, 0x0d,
         ];
         assert_eq!(Value::Guid(bytes).text(), "{54849625-5478-4994-a5ba-3e3b0328c30d}");
     }

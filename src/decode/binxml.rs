@@ -147,12 +147,7 @@ pub struct Plan {
 pub const DEFINITION_HEADER_BYTES: usize = 24;
 
 /// Compiles the definition at `offset` of a chunk (its header included).
-pub fn compile(
-    chunk: &[u8],
-    offset: usize,
-    place: Place,
-    wanted: &Wanted,
-) -> Result<Plan, Halt> {
+pub fn compile(chunk: &[u8], offset: usize, place: Place, wanted: &Wanted) -> Result<Plan, Halt> {
     let start = offset.checked_add(DEFINITION_HEADER_BYTES).ok_or(Halt::Unplanned)?;
     let size = read_u32(chunk, start - 4).ok_or(Halt::Unplanned)? as usize;
     let end = start.checked_add(size).filter(|&end| end <= chunk.len()).ok_or(Halt::Unplanned)?;

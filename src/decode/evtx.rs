@@ -22,9 +22,7 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::binxml::{
-    self, From, Halt, Name, Place, Plan, read_u32, read_u64, text_at, value_type,
-};
+use super::binxml::{self, From, Halt, Name, Place, Plan, read_u32, read_u64, text_at, value_type};
 use super::clock::parse_time;
 use super::xml::FieldPlan;
 use super::{Emit, Skip, Tally, oracle};
@@ -285,9 +283,8 @@ impl ChunkDecoder {
         let own = Instance { plan: INLINE, end, ..Instance::default() };
         let mut found = Err(Slow);
         let keep = &mut |plan: &Plan| {
-            found = event_id(chunk, plan, own).and_then(|id| {
-                Ok((id, wanted_source(chunk, plan, own, id, &self.wanted)?))
-            });
+            found = event_id(chunk, plan, own)
+                .and_then(|id| Ok((id, wanted_source(chunk, plan, own, id, &self.wanted)?)));
             self.teaching || !matches!(found, Ok((_, Source::Nobody)))
         };
         let inline = &mut self.plans.inline;
@@ -332,8 +329,7 @@ impl ChunkDecoder {
             if kind != value_type::BINXML {
                 return Err(Slow);
             }
-            let mut found =
-                self.plans.instance(chunk, start + within, end, place, &self.wanted)?;
+            let mut found = self.plans.instance(chunk, start + within, end, place, &self.wanted)?;
             found.after_items = after_items;
             found.parent = parent;
             self.instances.push(found);
@@ -616,9 +612,8 @@ impl Instance {
         let descriptors = &chunk[self.descriptors_at..self.descriptors_at + slot * 4 + 4];
         let (descriptors, _) = descriptors.as_chunks::<4>();
         let (before, own) = descriptors.split_at(slot);
-        let size = |descriptor: &[u8; 4]| {
-            usize::from(u16::from_le_bytes([descriptor[0], descriptor[1]]))
-        };
+        let size =
+            |descriptor: &[u8; 4]| usize::from(u16::from_le_bytes([descriptor[0], descriptor[1]]));
         let start = self.values_at + before.iter().map(size).sum::<usize>();
         let end = start + size(&own[0]);
         if end > self.end { Err(Slow) } else { Ok((own[0][2], start, end)) }

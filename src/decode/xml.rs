@@ -232,8 +232,9 @@ impl<'p, 'a> Gather<'p, 'a> {
     pub(super) fn named(&mut self, name: &str, value: impl FnOnce() -> Value<'a>) {
         self.items += 1;
         if let Some((field, teaches)) = self.plan.field(name) {
-            self.teaches |= teaches;
-            self.push(field, value());
+            let value = value();
+            self.teaches |= teaches && value.as_sid().is_some_and(|sid| sid.is_account());
+            self.push(field, value);
         }
     }
 
@@ -1106,14 +1107,15 @@ mod tests {
     }
 
     #[test]
-    fn a_taught_field_makes_any_event_wanted() {
-        let data = "<EventData><Data Name='TargetUserSid'>S-1-5-18</Data></EventData></Event>";
-        let shown = "Security-Auditing 1 Security pc1 7 2025-10-01T08:00:00.1234567Z [(\"TargetUserSid\", \"S-1-5-18\"), (\"#count\", \"1\"), (\"#level\", \"0\"), (\"#user\", \"S-1-5-18\")]";
-        check(&event("1", data), shown);
-        check(
-            &event("1", "<EventData><Data Name='Status'>S-1-5-18</Data></EventData></Event>"),
-            "not wanted",
-        );
+    fn the_sid_of_an_account_in_a_teaching_field_makes_any_event_wanted() {
+        let data = |sid: &str| {
+            format!("<EventData><Data Name='TargetUserSid'>{sid}</Data></EventData></Event>")
+        };
+        let shown = "Security-Auditing 1 Security pc1 7 2025-10-01T08:00:00.1234567Z [(\"TargetUserSid\", \"S-1-5-21-1-2-3-500\"), (\"#count\", \"1\"), (\"#level\", \"0\"), (\"#user\", \"S-1-5-18\")]";
+        check(&event("1", &data("S-1-5-21-1-2-3-500")), shown);
+        check(&event("1", &data("S-1-5-18")), "not wanted");
+        let status = data("S-1-5-21-1-2-3-500").replace("TargetUserSid", "Status");
+        check(&event("1", &status), "not wanted");
     }
 
     #[test]

@@ -1330,7 +1330,7 @@ static EVENTS: &[EventInfo] = events! {
         "Written by the domain controller; it names the user, the workstation and the server \
          that asked.",
         USE_KERBEROS;
-    [4013 4025] "NTLM" "NTLM/Operational"
+    [4013] "NTLM" "NTLM/Operational"
         "An outgoing logon was refused because it would have used NTLMv1 or a key derived from \
          it."
         "Written by the client; it names the target and the user.",
@@ -1346,6 +1346,11 @@ static EVENTS: &[EventInfo] = events! {
         "Written by the server since Windows 11 24H2; it names the client, its address and the \
          user.",
         "Explain the Status, and look for LsaSrv 6167 beside a failure.";
+    [4025] "NTLM" "NTLM/Operational"
+        "An outgoing logon was refused because it would have used NTLMv1 or a key derived from \
+         it."
+        "Written by the client; it names the target and the user.",
+        USE_KERBEROS;
     [4030 4031 4032 4033] "NTLM" "NTLM/Operational"
         "A domain controller checked an NTLM logon for a server (4030 and 4031: passed on by \
          another one), and Status says whether it worked."

@@ -135,7 +135,8 @@ impl Directory {
         time: EventTime,
         names: &Names,
     ) {
-        if self.accounts.len() >= self.accounts_max && !self.accounts.contains_key(&(domain, name)) {
+        if self.accounts.len() >= self.accounts_max && !self.accounts.contains_key(&(domain, name))
+        {
             self.refused += 1;
             return;
         }
@@ -150,10 +151,7 @@ impl Directory {
                 }
             }
         }
-        let shown = self.names.entry(sid).or_insert((domain, name));
-        if names.compare(domain, shown.0).then(names.compare(name, shown.1)).is_lt() {
-            *shown = (domain, name);
-        }
+        self.learn_label(sid, domain, name, names);
         if let Some(issuer) = sid.domain() {
             insert_bounded(self.domains.entry(domain).or_default(), issuer, DOMAINS_PER_NAME_MAX);
             insert_bounded(
@@ -161,6 +159,25 @@ impl Directory {
                 domain,
                 NAMES_PER_DOMAIN_MAX,
             );
+        }
+    }
+
+    /// Notes how an account is called, with or without its domain: enough to
+    /// show, not enough to find its SID by.
+    pub fn learn_label(&mut self, sid: AccountSid, domain: Symbol, name: Symbol, names: &Names) {
+        if name.is_none()
+            || (self.names.len() >= self.accounts_max && !self.names.contains_key(&sid))
+        {
+            return;
+        }
+        let shown = self.names.entry(sid).or_insert((domain, name));
+        let order = domain
+            .is_none()
+            .cmp(&shown.0.is_none())
+            .then_with(|| names.compare(domain, shown.0))
+            .then_with(|| names.compare(name, shown.1));
+        if order.is_lt() {
+            *shown = (domain, name);
         }
     }
 
@@ -205,9 +222,20 @@ impl Directory {
         self.hosts.iter().map(|(host, facts)| (*host, facts))
     }
 
-    /// Domain and name that a SID was seen with.
-    pub fn name_of(&self, sid: AccountSid) -> Option<(Symbol, Symbol)> {
-        self.names.get(&sid).copied()
+    /// Domain and name that a SID was seen with. A domain that its events left
+    /// out is taken from other accounts of the same issuer, its short name
+    /// first.
+    pub fn name_of(&self, sid: AccountSid, names: &Names) -> Option<(Symbol, Symbol)> {
+        let (domain, name) = self.names.get(&sid).copied()?;
+        if !domain.is_none() {
+            return Some((domain, name));
+        }
+        let known = sid.domain().and_then(|issuer| self.domain_names.get(&issuer));
+        let domain = known.into_iter().flatten().copied().min_by(|one, other| {
+            let dns = |domain| names.text(domain).contains('.');
+            dns(*one).cmp(&dns(*other)).then_with(|| names.compare(*one, *other))
+        });
+        Some((domain.unwrap_or(Symbol::NONE), name))
     }
 
     /// The SID that an account had around `time`: the one whose evidence is

@@ -12,8 +12,8 @@ use super::verdict::{self, Case};
 use super::{Settings, Trace, category_of, codes, deciding_status};
 use crate::event::{Category, EventTime, Side, StatusCode, short_host};
 use crate::incident::{
-    AccountCount, Class, Confidence, Counts, Evidence, Host, HostStatus, Incident, IncidentId, Kind,
-    PeerCount, Role, Severity, State, StatusCount, Verdict,
+    AccountCount, Class, Confidence, Counts, Evidence, Host, HostStatus, Incident, IncidentId,
+    Kind, PeerCount, Role, Severity, State, StatusCount, Verdict,
 };
 
 /// Most entries of each list of an incident; counts are always complete.
@@ -49,11 +49,9 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// The source that a key belongs to, as far as is known by now.
     pub fn resolve(&self, key: SourceKey, time: EventTime) -> SourceKey {
-        let resolve = |domain, name| {
-            match self.directory.resolve(domain, name, time, self.names) {
-                Some(sid) => SourceKey::Sid(sid),
-                None => SourceKey::Account { domain, name },
-            }
+        let resolve = |domain, name| match self.directory.resolve(domain, name, time, self.names) {
+            Some(sid) => SourceKey::Sid(sid),
+            None => SourceKey::Account { domain, name },
         };
         match key {
             SourceKey::Sid(_) | SourceKey::Host(_) => key,
@@ -76,7 +74,7 @@ impl<'a> Context<'a> {
     fn label(&self, source: SourceKey) -> (Option<&'a str>, Option<&'a str>) {
         let (domain, name) = match source {
             SourceKey::Sid(sid) => {
-                self.directory.name_of(sid).unwrap_or((Symbol::NONE, Symbol::NONE))
+                self.directory.name_of(sid, self.names).unwrap_or((Symbol::NONE, Symbol::NONE))
             }
             SourceKey::Account { domain, name } => (domain, name),
             SourceKey::Bare { name, .. } => (Symbol::NONE, name),
@@ -91,7 +89,9 @@ impl<'a> Context<'a> {
         let upper = |symbol| self.names.text(symbol).to_uppercase();
         match source {
             SourceKey::Sid(sid) => format!("sid:{}", sid.sid()),
-            SourceKey::Account { domain, name } => format!("name:{}\\{}", upper(domain), upper(name)),
+            SourceKey::Account { domain, name } => {
+                format!("name:{}\\{}", upper(domain), upper(name))
+            }
             SourceKey::Bare { host, name } => format!("name:{}\\{}", upper(host), upper(name)),
             SourceKey::Host(host) => format!("host:{}", upper(host)),
         }
@@ -162,7 +162,8 @@ pub fn of_failures(
         .collect();
     let mut actions = Vec::new();
     if !beside.is_empty() {
-        let hosts = listed(beside.iter().map(|host| context.names.text(*host).to_owned()).collect());
+        let hosts =
+            listed(beside.iter().map(|host| context.names.text(*host).to_owned()).collect());
         reasons.push(format!(
             "{hosts} logged a machine-id mismatch (LsaSrv 6167) within the same seconds: the \
              refusal may be about the machine, not about the password."
@@ -194,12 +195,17 @@ pub fn of_failures(
         first_seen: first,
         last_seen: last,
         hosts: hosts(context, &lines, None),
-        accounts: vec![AccountCount {
-            sid: sid_of(source),
-            name: name.map(str::to_owned),
-            domain: domain.map(str::to_owned),
-            count: failures,
-        }],
+        accounts: match source {
+            SourceKey::Host(_) => Vec::new(),
+            SourceKey::Sid(_) | SourceKey::Account { .. } | SourceKey::Bare { .. } => {
+                vec![AccountCount {
+                    sid: sid_of(source),
+                    name: name.map(str::to_owned),
+                    domain: domain.map(str::to_owned),
+                    count: failures,
+                }]
+            }
+        },
         peers: peers(context, lines.iter().map(|l| (l.peer_host, l.peer_ip, u64::from(l.count)))),
         counts: counts(context, &lines, 0, failures),
         evidence: evidence(context, source, &lines),
@@ -225,8 +231,7 @@ pub fn of_mismatches(
     let accounts = accounts_beside(context, traces);
     // A trace without a status is the account that the mismatch itself names.
     let failures = traces.iter().filter(|(_, trace)| trace.status.is_some()).count();
-    let peers =
-        peers(context, traces.iter().map(|(_, trace)| (trace.peer_host, trace.peer_ip, 1)));
+    let peers = peers(context, traces.iter().map(|(_, trace)| (trace.peer_host, trace.peer_ip, 1)));
     let own = |peer: &PeerCount| {
         let by_name = peer.host.as_deref().map(|name| {
             short_host(name).eq_ignore_ascii_case(short_host(target))
@@ -250,7 +255,12 @@ pub fn of_mismatches(
         first,
         last,
         mismatches,
-        other_peers: peers.iter().filter(|peer| !own(peer)).take(NAMED_MAX).map(peer_names).collect(),
+        other_peers: peers
+            .iter()
+            .filter(|peer| !own(peer))
+            .take(NAMED_MAX)
+            .map(peer_names)
+            .collect(),
         own_peer: peers.iter().any(own),
         accounts: accounts.len(),
         failures,
@@ -629,7 +639,9 @@ fn category_reason(
         .map(|line| u64::from(line.count))
         .sum();
     let what = category_words(category);
-    if of_category == failures {
+    if failures == 1 {
+        format!("The code of the failure says: {what}.")
+    } else if of_category == failures {
         format!("The codes of all {failures} failures say: {what}.")
     } else {
         format!("The codes of {of_category} of {failures} failures say: {what}.")
@@ -640,7 +652,9 @@ fn category_reason(
 fn confidence(category: Category) -> Confidence {
     match category {
         Category::Refused | Category::Other => Confidence::Low,
-        Category::SpnOrKey | Category::TrustBroken | Category::AccountDisabled => Confidence::Medium,
+        Category::SpnOrKey | Category::TrustBroken | Category::AccountDisabled => {
+            Confidence::Medium
+        }
         Category::BadPassword
         | Category::UnknownAccount
         | Category::AccountLocked
@@ -661,7 +675,9 @@ fn confidence(category: Category) -> Confidence {
 fn severity(category: Category, failures: u64, peers: usize) -> Severity {
     let by_itself = match category {
         Category::TrustBroken | Category::SpnOrKey => Severity::Medium,
-        Category::AccountLocked | Category::ClockSkew | Category::NoLogonServers => Severity::Medium,
+        Category::AccountLocked | Category::ClockSkew | Category::NoLogonServers => {
+            Severity::Medium
+        }
         Category::BadPassword
         | Category::UnknownAccount
         | Category::AccountExpired
@@ -762,7 +778,9 @@ fn mismatch_actions(verdict: &Verdict, peer: Option<&str>) -> Vec<String> {
                    enough; the workaround that Microsoft hands out ends at the end of 2027.";
     match verdict.class {
         Class::StaleBootSession => {
-            vec!["Let the client log on again; nothing else is needed unless it goes on.".to_owned()]
+            vec![
+                "Let the client log on again; nothing else is needed unless it goes on.".to_owned(),
+            ]
         }
         Class::StaleOrManipulatedTicket => vec![
             "Look for a program on this host that authenticates to the host itself with forged or \

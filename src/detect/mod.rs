@@ -88,7 +88,6 @@ pub struct Bounds {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trace {
     pub source: SourceKey,
-    pub label: (Symbol, Symbol),
     pub peer_host: Symbol,
     pub peer_ip: Address,
     pub protocol: Protocol,
@@ -287,7 +286,6 @@ impl Detector {
             // The account that the event itself names counts as beside it.
             let trace = Trace {
                 source,
-                label: self.label(account),
                 peer_host: Symbol::NONE,
                 peer_ip: Address::NONE,
                 protocol: Protocol::Unknown,
@@ -302,10 +300,13 @@ impl Detector {
         let source = self
             .account_key(&failure.account, origin.computer)
             .unwrap_or(SourceKey::Host(origin.computer));
+        let label = self.label(&failure.account);
+        if let SourceKey::Sid(sid) = source {
+            self.directory.learn_label(sid, label.0, label.1, &self.names);
+        }
         if failure.side == Side::Target {
             let trace = Trace {
                 source,
-                label: self.label(&failure.account),
                 peer_host: line.peer_host,
                 peer_ip: line.peer_ip,
                 protocol: failure.protocol,
@@ -357,8 +358,9 @@ impl Detector {
     }
 
     fn label(&mut self, account: &Account) -> (Symbol, Symbol) {
-        let mut symbol =
-            |text: &Option<Box<str>>| text.as_deref().map_or(Symbol::NONE, |t| self.names.intern(t));
+        let mut symbol = |text: &Option<Box<str>>| {
+            text.as_deref().map_or(Symbol::NONE, |t| self.names.intern(t))
+        };
         (symbol(&account.domain), symbol(&account.name))
     }
 
@@ -459,7 +461,11 @@ impl Detector {
                 let first = session[0].first;
                 let traces = self.traces_beside(host, first, last);
                 incidents.push(incidents::of_mismatches(
-                    &context, host, &session, &traces, &self.successes,
+                    &context,
+                    host,
+                    &session,
+                    &traces,
+                    &self.successes,
                 ));
             }
         }

@@ -188,7 +188,8 @@ mod tests {
 
     #[test]
     fn names_are_equal_without_case_and_shown_in_the_same_form_in_any_order() {
-        for forms in [["PC01", "pc01", "Pc01"], ["Pc01", "PC01", "pc01"], ["pc01", "Pc01", "PC01"]] {
+        for forms in [["PC01", "pc01", "Pc01"], ["Pc01", "PC01", "pc01"], ["pc01", "Pc01", "PC01"]]
+        {
             let mut names = Names::new(1024);
             let symbols: Vec<Symbol> = forms.iter().map(|form| names.intern(form)).collect();
             assert!(symbols.iter().all(|symbol| *symbol == symbols[0]));

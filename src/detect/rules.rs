@@ -211,7 +211,13 @@ fn fields_of(spec: &RuleSpec) -> impl Iterator<Item = &str> {
         &spec.service,
     ];
     let conditions = spec.conditions.iter().map(|condition| &condition.field);
-    roles.into_iter().flatten().chain(protocol).chain(statuses).chain(conditions).map(String::as_str)
+    roles
+        .into_iter()
+        .flatten()
+        .chain(protocol)
+        .chain(statuses)
+        .chain(conditions)
+        .map(String::as_str)
 }
 
 impl Rule {
@@ -253,7 +259,10 @@ impl Rule {
         let channel = |expected: &String| record.channel.text().eq_ignore_ascii_case(expected);
         self.spec.provider.eq_ignore_ascii_case(&record.provider)
             && self.spec.channel.as_ref().is_none_or(channel)
-            && self.conditions.iter().all(|(field, condition)| condition.holds(record.field(*field)))
+            && self
+                .conditions
+                .iter()
+                .all(|(field, condition)| condition.holds(record.field(*field)))
     }
 
     fn account(&self, record: &Record<'_>) -> Account {
@@ -399,7 +408,9 @@ fn address(value: &Value<'_>) -> Option<IpAddr> {
 fn socket_address(bytes: &[u8]) -> Option<IpAddr> {
     match bytes {
         [2, 0, _, _, rest @ ..] => rest.first_chunk::<4>().map(|ip| IpAddr::from(*ip)),
-        [23, 0, _, _, _, _, _, _, rest @ ..] => rest.first_chunk::<16>().map(|ip| IpAddr::from(*ip)),
+        [23, 0, _, _, _, _, _, _, rest @ ..] => {
+            rest.first_chunk::<16>().map(|ip| IpAddr::from(*ip))
+        }
         _ => None,
     }
 }
@@ -602,7 +613,11 @@ impl FactBatch {
             what: What::Fact(fact),
         });
         self.by_hash.insert(hash, self.entries.len());
-        self.entries.push(FactEntry { key: start..self.keys.len(), last: record.time, observation });
+        self.entries.push(FactEntry {
+            key: start..self.keys.len(),
+            last: record.time,
+            observation,
+        });
     }
 
     /// A fact about the record's own computer.

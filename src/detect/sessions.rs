@@ -36,9 +36,15 @@ const LINES_PER_RUN_MAX: usize = 128;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SourceKey {
     Sid(AccountSid),
-    Account { domain: Symbol, name: Symbol },
+    Account {
+        domain: Symbol,
+        name: Symbol,
+    },
     /// An account whose event names no domain, by the host that wrote it.
-    Bare { host: Symbol, name: Symbol },
+    Bare {
+        host: Symbol,
+        name: Symbol,
+    },
     /// No account at all.
     Host(Symbol),
 }
@@ -224,13 +230,7 @@ impl<K: Copy + Eq + std::hash::Hash> Sessions<K> {
     }
 
     /// Adds one observation.
-    pub fn add(
-        &mut self,
-        key: K,
-        line: Line,
-        patterns: &mut Patterns,
-        order: &LineOrder<'_>,
-    ) {
+    pub fn add(&mut self, key: K, line: Line, patterns: &mut Patterns, order: &LineOrder<'_>) {
         let run = Run { first: line.first, last: line.first, lines: Lines::One(line) };
         match self.runs.entry(key) {
             std::collections::hash_map::Entry::Vacant(entry) => {

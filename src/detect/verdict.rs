@@ -56,9 +56,8 @@ pub fn judge(case: &Case<'_>) -> Verdict {
         ));
         (Class::Undetermined, Confidence::Low)
     } else if case.own_peer {
-        let booted = case
-            .last_boot
-            .filter(|boot| case.first.0.saturating_sub(boot.0) <= BOOT_WINDOW_TICKS);
+        let booted =
+            case.last_boot.filter(|boot| case.first.0.saturating_sub(boot.0) <= BOOT_WINDOW_TICKS);
         match booted {
             Some(boot) => {
                 reasons.push(format!(

@@ -94,13 +94,18 @@ fn search(
 
 /// Whether a name found in a folder or an archive is a log's, or an archive's.
 pub fn is_log(path: &Path) -> bool {
+    // `._name` holds what macOS knows of `name`, whatever its extension.
+    if path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with("._")) {
+        return false;
+    }
     let has = |path: &Path, extensions: &[&str]| {
         let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
         extensions.iter().any(|known| extension.eq_ignore_ascii_case(known))
     };
     has(path, &LOGS)
         || has(path, &["zip"])
-        || (has(path, &COMPRESSED) && path.file_stem().is_some_and(|stem| has(Path::new(stem), &LOGS)))
+        || (has(path, &COMPRESSED)
+            && path.file_stem().is_some_and(|stem| has(Path::new(stem), &LOGS)))
 }
 
 #[cfg(test)]
@@ -112,7 +117,9 @@ mod tests {
         for name in ["a.evtx", "A.EVTX", "b.jsonl.gz", "c.evtx.zst", "d.zip", "e.Xml", "f.json"] {
             assert!(is_log(Path::new(name)), "{name}");
         }
-        for name in ["README.md", "evtx", "a.gz", "b.tar.gz", "LICENSE", ".evtx.swp"] {
+        for name in
+            ["README.md", "evtx", "a.gz", "b.tar.gz", "LICENSE", ".evtx.swp", "__MACOSX/._a.evtx"]
+        {
             assert!(!is_log(Path::new(name)), "{name}");
         }
     }

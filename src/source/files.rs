@@ -118,7 +118,9 @@ impl Files {
                 let input: Arc<str> = "standard input".into();
                 let stream: Box<dyn Read + Send> = Box::new(io::stdin());
                 let opened = open_stream(stream, &input, 0, 0, self.cut);
-                return Ok(opened.map_err(|GiveUp(reason)| skipped(&input, SkippedWhat::File, reason)));
+                return Ok(
+                    opened.map_err(|GiveUp(reason)| skipped(&input, SkippedWhat::File, reason))
+                );
             }
             Input::File { path, bytes, named } => (path, bytes, named),
         };
@@ -354,8 +356,7 @@ impl Stream {
                 // What was read is kept; the rest is given up.
                 let empty: Box<dyn Read + Send> = Box::new(io::empty());
                 self.content = StreamContent::Chunks { stream: empty, next_chunk: 0 };
-                let what =
-                    if self.member { SkippedWhat::ArchiveMember } else { SkippedWhat::File };
+                let what = if self.member { SkippedWhat::ArchiveMember } else { SkippedWhat::File };
                 Some(Next::Skipped(skipped(&input, what, error.to_string())))
             }
         }
@@ -387,7 +388,11 @@ impl Archive {
             match self.open_member(index, &input, cut) {
                 Ok(member) => self.member = Some(Box::new(member)),
                 Err(GiveUp(reason)) => {
-                    return Some(Next::Skipped(skipped(&input, SkippedWhat::ArchiveMember, reason)));
+                    return Some(Next::Skipped(skipped(
+                        &input,
+                        SkippedWhat::ArchiveMember,
+                        reason,
+                    )));
                 }
             }
         }
@@ -411,12 +416,7 @@ impl Archive {
     }
 
     /// Opens a member as a stream of its own on the archive's bytes.
-    fn open_member(
-        &mut self,
-        index: usize,
-        input: &Arc<str>,
-        cut: Cut,
-    ) -> Result<Reading, GiveUp> {
+    fn open_member(&mut self, index: usize, input: &Arc<str>, cut: Cut) -> Result<Reading, GiveUp> {
         let give_up = |error: zip::result::ZipError| GiveUp(error.to_string());
         let member = self.zip.by_index_raw(index).map_err(give_up)?;
         if member.encrypted() {

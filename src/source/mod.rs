@@ -82,7 +82,9 @@ pub enum SkippedWhat {
 pub enum SourceError {
     #[error("cannot read `{path}`: {cause}\n  hint: {hint}")]
     Unreadable { path: PathBuf, cause: io::Error, hint: &'static str },
-    #[error("no event logs in `{path}`\n  hint: files named {EXTENSIONS} are read, also in folders below and compressed as .zip, .gz or .zst; name a file directly to read it whatever it is called")]
+    #[error(
+        "no event logs in `{path}`\n  hint: files named {EXTENSIONS} are read, also in folders below and compressed as .zip, .gz or .zst; name a file directly to read it whatever it is called"
+    )]
     NoLogs { path: PathBuf },
     #[error("more than {max} files below `{path}`\n  hint: name the folders to read one by one")]
     TooManyFiles { path: PathBuf, max: usize },

@@ -85,7 +85,9 @@ impl<R: Read> Blocks<R> {
         };
         let mut text = String::new();
         loop {
-            text.reserve(decoder.max_utf8_buffer_length(bytes.len()).unwrap_or(bytes.len()).max(16));
+            text.reserve(
+                decoder.max_utf8_buffer_length(bytes.len()).unwrap_or(bytes.len()).max(16),
+            );
             let (result, read, _) = decoder.decode_to_string(bytes, &mut text, last);
             bytes = &bytes[read..];
             if matches!(result, CoderResult::InputEmpty) {
