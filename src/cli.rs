@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 
@@ -141,7 +141,7 @@ impl Cli {
         match self.command {
             Command::Replay(flags) => run_replay(flags, watch),
             Command::Explain { code } => explain(&code.join(" ")),
-            Command::Check { config } => check(config),
+            Command::Check { config } => check(config.as_deref()),
             Command::Schema { name } => print(match name {
                 SchemaName::Incident => include_str!("../schemas/incident.schema.json"),
                 SchemaName::Stats => include_str!("../schemas/stats.schema.json"),
@@ -190,8 +190,8 @@ fn explain(code: &str) -> Result<(), CliError> {
     print(&texts.join("\n"))
 }
 
-fn check(path: Option<PathBuf>) -> Result<(), CliError> {
-    let config = Config::load(path.as_deref())?;
+fn check(path: Option<&Path>) -> Result<(), CliError> {
+    let config = Config::load(path)?;
     let events: usize = config.rules.iter().map(|rule| rule.event_ids.len()).sum();
     print(&format!("no mistakes: {} rules for {events} events\n", config.rules.len()))
 }

@@ -101,6 +101,7 @@ struct RawSession {
     failure_threshold: Option<Spanned<u64>>,
     grave_status: Option<Vec<Spanned<String>>>,
     grave_kerberos: Option<Vec<Spanned<String>>>,
+    grave_category: Option<Vec<Spanned<String>>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -381,6 +382,17 @@ fn settings(base: &RawConfig, over: &RawConfig, user: &mut File<'_>) -> Settings
         o.grave_kerberos.as_ref().or(b.grave_kerberos.as_ref()),
         CodeFamily::Kerberos,
     ));
+    let mut grave_categories = Vec::new();
+    for text in o.grave_category.as_ref().or(b.grave_category.as_ref()).into_iter().flatten() {
+        match Category::from_name(text.get_ref()) {
+            Some(category) => grave_categories.push(category),
+            None => {
+                let hint = similar(text.get_ref(), Category::ALL.map(Category::name));
+                let what = format!("`{}` is no category", text.get_ref());
+                user.mistake(text.span().start, what, hint);
+            }
+        }
+    }
     let gap = number(user, "session.gap_secs", b.gap_secs.as_ref(), o.gap_secs.as_ref(), 1..=3600);
     let max =
         number(user, "session.max_hours", b.max_hours.as_ref(), o.max_hours.as_ref(), 1..=720);
@@ -419,6 +431,7 @@ fn settings(base: &RawConfig, over: &RawConfig, user: &mut File<'_>) -> Settings
         pair_window_ticks: seconds(window),
         failure_threshold: threshold,
         grave_statuses,
+        grave_categories,
         bounds,
     }
 }

@@ -46,9 +46,9 @@ fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
         return None;
     }
     let mut ticks = 0;
-    for index in 0..7 {
-        let digit = if index < len { digits[index] - b'0' } else { 0 };
-        ticks = ticks * 10 + u32::from(digit);
+    let zeros = std::iter::repeat(&b'0');
+    for digit in digits[..len].iter().chain(zeros).take(7) {
+        ticks = ticks * 10 + u32::from(digit - b'0');
     }
     Some((ticks, &digits[len..]))
 }

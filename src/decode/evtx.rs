@@ -365,7 +365,7 @@ impl ChunkDecoder {
         let plan = self.plans.get(outer.plan)?;
         let provider = match source {
             Source::Provider | Source::Nobody => outer.value(chunk, &plan.provider)?,
-            Source::SourceName => outer.value(chunk, &plan.source_name)?,
+            Source::Classic => outer.value(chunk, &plan.source_name)?,
         };
         let time = match outer.value(chunk, &plan.time)? {
             Value::Time(time) => time,
@@ -516,8 +516,7 @@ fn wanted_source(
     {
         return Ok(Source::Nobody);
     }
-    for (from, source) in
-        [(&plan.provider, Source::Provider), (&plan.source_name, Source::SourceName)]
+    for (from, source) in [(&plan.provider, Source::Provider), (&plan.source_name, Source::Classic)]
     {
         let name = outer.value(chunk, from)?;
         if wanted.wants(&name.text(), event_id) {
@@ -532,7 +531,7 @@ fn wanted_source(
 enum Source {
     Nobody,
     Provider,
-    SourceName,
+    Classic,
 }
 
 struct Items {

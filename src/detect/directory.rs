@@ -268,13 +268,19 @@ impl Directory {
         nearest.map(|(sid, _)| *sid)
     }
 
-    /// The domain that a domain controller answers for, by its own DNS name:
-    /// `dc1.corp.example` answers for `corp.example`.
-    pub fn domain_of_controller(&self, host: Symbol, names: &Names) -> Option<Symbol> {
-        self.hosts.get(&host).filter(|facts| facts.domain_controller)?;
-        let computer = names.text(host);
-        let suffix = computer.strip_prefix(short_host(computer))?.strip_prefix('.')?;
-        names.find(suffix)
+    /// The domain that a domain controller answers for, as far as it is known
+    /// by name: `dc1.corp.example` answers for `corp.example`, whose NetBIOS
+    /// name is `CORP` as a rule.
+    pub fn domains_of_controller(&self, host: Symbol, names: &Names) -> Vec<Symbol> {
+        if !self.hosts.get(&host).is_some_and(|facts| facts.domain_controller) {
+            return Vec::new();
+        }
+        let Some((_, dns)) = names.text(host).split_once('.') else { return Vec::new() };
+        [dns, short_host(dns)]
+            .into_iter()
+            .filter_map(|domain| names.find(domain))
+            .filter(|domain| self.domains.contains_key(domain))
+            .collect()
     }
 
     /// When the host last started at or before `time`.

@@ -49,20 +49,22 @@ pub struct Context<'a> {
 impl<'a> Context<'a> {
     /// The source that a key belongs to, as far as is known by now.
     pub fn resolve(&self, key: SourceKey, time: EventTime) -> SourceKey {
-        let resolve = |domain, name| match self.directory.resolve(domain, name, time, self.names) {
-            Some(sid) => SourceKey::Sid(sid),
-            None => SourceKey::Account { domain, name },
-        };
-        match key {
-            SourceKey::Sid(_) | SourceKey::Host(_) => key,
-            SourceKey::Account { domain, name } => resolve(domain, name),
+        let sid = |domain, name| self.directory.resolve(domain, name, time, self.names);
+        let (domains, name) = match key {
+            SourceKey::Sid(_) | SourceKey::Host(_) => return key,
+            SourceKey::Account { domain, name } => (vec![domain], name),
             SourceKey::Bare { host, name } => {
-                let local = self.names.find(short_host(self.names.text(host)));
-                match self.directory.domain_of_controller(host, self.names).or(local) {
-                    Some(domain) => resolve(domain, name),
-                    None => key,
+                let mut domains = self.directory.domains_of_controller(host, self.names);
+                if domains.is_empty() {
+                    domains.extend(self.names.find(short_host(self.names.text(host))));
                 }
+                (domains, name)
             }
+        };
+        match (domains.iter().find_map(|domain| sid(*domain, name)), domains.last()) {
+            (Some(sid), _) => SourceKey::Sid(sid),
+            (None, Some(domain)) => SourceKey::Account { domain: *domain, name },
+            (None, None) => key,
         }
     }
 
@@ -141,6 +143,7 @@ pub fn of_failures(
             .into_iter()
             .flatten()
             .any(|code| context.settings.grave_statuses.contains(&code))
+            || context.settings.grave_categories.contains(&category_of(pattern))
     };
     if failures < context.settings.failure_threshold && !lines().any(grave) {
         return None;
@@ -162,8 +165,9 @@ pub fn of_failures(
         .collect();
     let mut actions = Vec::new();
     if !beside.is_empty() {
-        let hosts =
-            listed(beside.iter().map(|host| context.names.text(*host).to_owned()).collect());
+        let hosts: Vec<String> =
+            beside.iter().map(|host| context.names.text(*host).to_owned()).collect();
+        let hosts = listed(&hosts);
         reasons.push(format!(
             "{hosts} logged a machine-id mismatch (LsaSrv 6167) within the same seconds: the \
              refusal may be about the machine, not about the password."
@@ -588,13 +592,13 @@ fn failures_title(
     failures: u64,
 ) -> String {
     let times = if failures == 1 { "once".to_owned() } else { format!("{failures} times") };
-    let names: BTreeSet<&str> = lines
+    let hosts: BTreeSet<String> = lines
         .iter()
         .map(|line| context.patterns.get(line.pattern).computer)
         .filter(|host| *host != Symbol::BEYOND)
-        .map(|host| context.names.text(host))
+        .map(|host| context.names.text(host).to_owned())
         .collect();
-    let place = listed(names.into_iter().map(str::to_owned).collect());
+    let place = listed(&hosts.into_iter().collect::<Vec<_>>());
     let what = category_words(category);
     match source {
         SourceKey::Host(host) => {
@@ -621,7 +625,7 @@ fn mismatch_title(target: &str, peer: Option<&str>, verdict: &Verdict) -> String
 }
 
 /// `A, B, C and 4 more`.
-fn listed(names: Vec<String>) -> String {
+fn listed(names: &[String]) -> String {
     let more = names.len().saturating_sub(NAMED_MAX);
     let shown = names[..names.len() - more].join(", ");
     if more > 0 { format!("{shown} and {more} more") } else { shown }
@@ -821,9 +825,9 @@ mod tests {
     #[test]
     fn long_lists_say_how_many_more_there_are() {
         let names = |count: usize| (1..=count).map(|n| format!("PC{n}")).collect::<Vec<_>>();
-        assert_eq!(listed(names(2)), "PC1, PC2");
-        assert_eq!(listed(names(5)), "PC1, PC2, PC3 and 2 more");
-        assert_eq!(listed(Vec::new()), "");
+        assert_eq!(listed(&names(2)), "PC1, PC2");
+        assert_eq!(listed(&names(5)), "PC1, PC2, PC3 and 2 more");
+        assert_eq!(listed(&[]), "");
     }
 
     #[test]

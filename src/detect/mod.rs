@@ -61,6 +61,8 @@ pub struct Settings {
     pub failure_threshold: u64,
     /// Codes of which one failure is enough.
     pub grave_statuses: Vec<StatusCode>,
+    /// Categories of which one failure is enough.
+    pub grave_categories: Vec<Category>,
     pub bounds: Bounds,
 }
 
@@ -181,7 +183,7 @@ impl Detector {
         let from = incidents.len();
         self.close_mismatches(watermark, incidents);
         self.close_failures(watermark, incidents);
-        incidents[from..].sort_by(|a, b| (a.first_seen, a.id).cmp(&(b.first_seen, b.id)));
+        incidents[from..].sort_by_key(|incident| (incident.first_seen, incident.id));
         let keep_from = watermark
             .minus_ticks(self.settings.session_max_ticks)
             .minus_ticks(self.settings.session_gap_ticks);

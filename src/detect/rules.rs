@@ -363,9 +363,8 @@ fn split_account(account: &mut Account) {
     }
     let Some(name) = &account.name else { return };
     if let Some((domain, user)) = name.split_once('\\') {
-        let (domain, user) = (Box::from(domain), Box::from(user));
-        account.domain = Some(domain).filter(|domain: &Box<str>| !domain.is_empty());
-        account.name = Some(user).filter(|user: &Box<str>| !user.is_empty());
+        let part = |text: &str| (!text.is_empty()).then(|| Box::from(text));
+        (account.domain, account.name) = (part(domain), part(user));
     } else if let Some((user, realm)) = name.rsplit_once('@')
         && !user.is_empty()
     {

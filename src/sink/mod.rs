@@ -35,7 +35,6 @@ pub enum SinkError {
 }
 
 /// What the user can do about it, on a line of its own; empty when nothing.
-#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds of input and output errors are open")]
 fn hint(cause: &io::Error) -> &'static str {
     match cause.kind() {
         io::ErrorKind::NotFound => "\nhint: make the folder first",

@@ -266,7 +266,7 @@ fn open_stream(
             }))
         }
         _ => {
-            let blocks = Blocks::new(head, stream, cut, BATCH_BYTES as usize);
+            let blocks = Blocks::new(&head, stream, cut, BATCH_BYTES as usize);
             Ok(Reading::Stream(Stream {
                 input: Arc::clone(input),
                 content: StreamContent::Text(blocks),

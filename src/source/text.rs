@@ -34,8 +34,8 @@ impl<R> std::fmt::Debug for Blocks<R> {
 
 impl<R: Read> Blocks<R> {
     /// `head` is what was read of the stream to find out what it is.
-    pub fn new(head: Vec<u8>, stream: R, cut: Cut, block_bytes: usize) -> Blocks<R> {
-        let (encoding, mark) = encoding_of(&head);
+    pub fn new(head: &[u8], stream: R, cut: Cut, block_bytes: usize) -> Blocks<R> {
+        let (encoding, mark) = encoding_of(head);
         let mut blocks = Blocks {
             stream,
             cut,
@@ -122,7 +122,7 @@ mod tests {
 
     fn blocks(bytes: &[u8], head: usize, block_bytes: usize) -> Vec<String> {
         let (head, stream) = bytes.split_at(head.min(bytes.len()));
-        let mut blocks = Blocks::new(head.to_vec(), stream, line_end, block_bytes);
+        let mut blocks = Blocks::new(head, stream, line_end, block_bytes);
         let mut all = Vec::new();
         while let Some(block) = blocks.next_block().expect("memory can be read") {
             all.push(String::from_utf8(block).expect("UTF-8"));

@@ -1,6 +1,8 @@
 //! Real logs are not part of the project. Tests that want them take their
 //! folder from `TWINSID_CORPUS`, and say so when they skip.
 
+#![expect(clippy::print_stderr, reason = "a test that skips says so")]
+
 use std::path::{Path, PathBuf};
 
 /// The folder of real logs, or `None` after saying that a test is skipped.

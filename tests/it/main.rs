@@ -2,10 +2,24 @@
 //!
 //! | module | what belongs there |
 //! |---|---|
+//! | `archives` | the same log in every wrapping, and archives that harm |
+//! | `command_line` | the program as it is called: exit codes, messages, what goes where |
 //! | `corpus` | finding real logs, for the others |
+//! | `damage` | input cut off, changed or made to harm |
+//! | `house` | who may use whom in `src/` |
 //! | `model` | the detector against a naive model |
 //! | `oracle` | the fast path against the `evtx` crate |
+//! | `sample` | the sample logs and their golden incidents |
+//! | `schemas` | real output against `schemas/` |
+//! | `written` | logs that the project writes itself, read both ways |
 
+mod archives;
+mod command_line;
 mod corpus;
+mod damage;
+mod house;
 mod model;
 mod oracle;
+mod sample;
+mod schemas;
+mod written;

