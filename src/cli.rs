@@ -12,11 +12,11 @@ use crate::detect::directory::{Directory, HostFacts};
 use crate::detect::names::Symbol;
 use crate::incident::{Incident, Kind, Role};
 use crate::pipeline::{OnDamage, Replay, ReplayError, Replayed, Watch, replay};
+use crate::sink::SinkError;
 use crate::sink::cards::{Style, write_card};
-use crate::sink::jsonl::{OutputFile, write_line, write_whole};
+use crate::sink::jsonl::{OutputFile, write_line};
 use crate::sink::summary::{SourceTotal, Summary, write_summary};
 use crate::sink::wire::{WireHost, WireIncident, WireObservations, WireStats, time_text};
-use crate::sink::{SinkError, escape};
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -140,7 +140,7 @@ impl Cli {
     pub fn run(self, watch: &mut dyn Watch) -> Result<(), CliError> {
         match self.command {
             Command::Replay(flags) => run_replay(flags, watch),
-            Command::Explain { code } => explain(&code.join(" ")),
+            Command::Explain { code } => explain(&code),
             Command::Check { config } => check(config.as_deref()),
             Command::Schema { name } => print(match name {
                 SchemaName::Incident => include_str!("../schemas/incident.schema.json"),
@@ -175,10 +175,17 @@ fn to_standard_output(fill: impl FnOnce(&mut dyn Write) -> io::Result<()>) -> Re
     }
 }
 
-fn explain(code: &str) -> Result<(), CliError> {
-    let explanations = codes::explain(code);
+/// Explains the words as one code (`logon type 3`), or else each by itself.
+fn explain(words: &[String]) -> Result<(), CliError> {
+    let mut explanations = codes::explain(&words.join(" "));
     if explanations.is_empty() {
-        return Err(CliError::Unexplained { code: escape::terminal(code).into_owned() });
+        for word in words {
+            let found = codes::explain(word);
+            if found.is_empty() {
+                return Err(CliError::Unexplained { code: word.clone() });
+            }
+            explanations.extend(found);
+        }
     }
     let texts: Vec<String> = explanations
         .into_iter()
@@ -199,7 +206,10 @@ fn check(path: Option<&Path>) -> Result<(), CliError> {
 fn run_replay(flags: ReplayFlags, watch: &mut dyn Watch) -> Result<(), CliError> {
     let config = Config::load(flags.config.as_deref())?;
     // An output that cannot be written is better known before a long run.
-    let output = flags.output.as_deref().map(OutputFile::create).transpose()?;
+    let create = |path: &Option<PathBuf>| path.as_deref().map(OutputFile::create).transpose();
+    let output = create(&flags.output)?;
+    let hosts_output = create(&flags.hosts)?;
+    let stats_output = create(&flags.stats)?;
     let cores = || std::thread::available_parallelism().map_or(1, |cores| cores.get());
     let replayed = replay(
         Replay {
@@ -212,6 +222,15 @@ fn run_replay(flags: ReplayFlags, watch: &mut dyn Watch) -> Result<(), CliError>
         },
         watch,
     )?;
+    let stats = stats(&replayed);
+    if let Some(mut output) = hosts_output {
+        hosts(&replayed).iter().try_for_each(|host| output.write_line(host))?;
+        output.commit()?;
+    }
+    if let Some(mut output) = stats_output {
+        output.write_line(&stats)?;
+        output.commit()?;
+    }
     match output {
         Some(mut output) => {
             for incident in &replayed.incidents {
@@ -220,15 +239,6 @@ fn run_replay(flags: ReplayFlags, watch: &mut dyn Watch) -> Result<(), CliError>
             output.commit()?;
         }
         None => write_incidents(&replayed.incidents)?,
-    }
-    if let Some(path) = &flags.hosts {
-        write_whole(path, |out| {
-            hosts(&replayed).iter().try_for_each(|host| write_line(out, host))
-        })?;
-    }
-    let stats = stats(&replayed);
-    if let Some(path) = &flags.stats {
-        write_whole(path, |out| write_line(out, &stats))?;
     }
     if !flags.quiet {
         // Standard error may be closed; the run has succeeded all the same.

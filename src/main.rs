@@ -8,6 +8,7 @@ use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use tracing::level_filters::LevelFilter;
 use twinsid::cli::Cli;
 use twinsid::pipeline::Watch;
+use twinsid::sink::escape;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
@@ -27,8 +28,10 @@ fn main() -> ExitCode {
     match cli.run(&mut Bar(bar)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // Nothing is left to do when standard error is closed.
-            let _ = writeln!(io::stderr(), "twinsid: {error}");
+            // Paths may hold anything. Nothing is left to do when standard error is closed.
+            let text = error.to_string();
+            let lines = text.lines().map(escape::terminal).collect::<Vec<_>>().join("\n");
+            let _ = writeln!(io::stderr(), "twinsid: {lines}");
             ExitCode::from(error.exit_code())
         }
     }
@@ -52,13 +55,15 @@ struct Bar(ProgressBar);
 impl Watch for Bar {
     fn started(&mut self, total_bytes: u64) {
         let template = if total_bytes > 0 {
-            self.0.set_length(total_bytes);
             "{bar:32} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {msg}"
         } else {
             "{spinner} {bytes}  {bytes_per_sec}  {msg}"
         };
         let style = ProgressStyle::with_template(template);
         self.0.set_style(style.expect("the template is a constant that tests have drawn"));
+        if total_bytes > 0 {
+            self.0.set_length(total_bytes);
+        }
     }
 
     fn advanced(&mut self, bytes: u64, _: u64) {

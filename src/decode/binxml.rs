@@ -32,7 +32,7 @@ use crate::record::{FieldId, Wanted, utf16_eq_ascii, utf16_text};
 /// Deepest nesting of elements in a definition; Windows writes about 6.
 const DEPTH_MAX: usize = 32;
 
-/// Longest field name that is looked up; rules want no longer ones.
+/// Longest field name that is looked up without an allocation.
 const FIELD_NAME_BYTES_MAX: usize = 128;
 
 /// Most data items that one definition may name; Windows' largest have about 90.
@@ -415,15 +415,17 @@ impl<'c> Compiler<'c> {
         }
     }
 
-    /// The wanted field of a name in UTF-16, without making a string of it:
-    /// wanted names are ASCII and short.
+    /// The wanted field of a name in UTF-16, without making a string of the
+    /// usual ones, which are ASCII and short.
     fn field_named(&self, name: &[u8]) -> Option<FieldId> {
         let mut ascii = [0; FIELD_NAME_BYTES_MAX];
         let (units, _) = name.as_chunks::<2>();
-        let ascii = ascii.get_mut(..units.len())?;
+        let Some(ascii) = ascii.get_mut(..units.len()) else {
+            return self.wanted.field(&utf16_text(name));
+        };
         for (byte, [low, high]) in ascii.iter_mut().zip(units) {
             if *high != 0 || !low.is_ascii() {
-                return None;
+                return self.wanted.field(&utf16_text(name));
             }
             *byte = *low;
         }

@@ -81,8 +81,10 @@ fn head(bytes: &[u8]) -> &[u8] {
 
 /// Where a block may be cut, given that more text will follow: the end of the
 /// last whole event in `text`. `None` when there is none; the text is then
-/// nothing but the start of one event, or blanks, and [`EVENT_BYTES_MAX`] long
-/// at most: of a longer one the start is cut off, and skipped as too long.
+/// nothing but the start of one event, or blanks. Of text that is longer than
+/// [`EVENT_BYTES_MAX`] and has no boundary, the rest of the line belongs to an
+/// event that is too long: whoever cuts it anywhere must drop that rest, or
+/// what stands within the event would pass for events.
 pub fn last_boundary(text: &[u8]) -> Option<usize> {
     Frames::new(text).filter(|frame| frame.whole).map(|frame| frame.end).last()
 }
@@ -427,7 +429,7 @@ impl<'t> Frames<'t> {
         self.at = end;
         let too_long = end - start > EVENT_BYTES_MAX;
         let kind = if too_long { FrameKind::TooLong } else { kind };
-        Frame { kind, start, end, whole: line_end.is_some() || too_long }
+        Frame { kind, start, end, whole: line_end.is_some() }
     }
 
     /// A JSON event, without what may surround it in an array.
@@ -491,9 +493,10 @@ impl<'t> Frames<'t> {
             return Frame { kind: FrameKind::Xml, start, end, whole };
         }
         // Lines beyond the bound may be events again.
-        let end = self.line_end(start + EVENT_BYTES_MAX).map_or(end, |line_end| line_end.min(end));
+        let line_end = self.line_end(start + EVENT_BYTES_MAX);
+        let end = line_end.map_or(end, |line_end| line_end.min(end));
         self.at = end;
-        Frame { kind: FrameKind::TooLong, start, end, whole: true }
+        Frame { kind: FrameKind::TooLong, start, end, whole: whole || line_end.is_some() }
     }
 
     /// The end of `<Event/>`.
@@ -1307,11 +1310,7 @@ mod tests {
         for text in
             [format!("<Event><System>{long}"), format!("{{\"a\":\"{long}"), format!("[{{{long}")]
         {
-            assert_eq!(
-                last_boundary(text.as_bytes()),
-                Some(text.len()),
-                "it cannot become an event"
-            );
+            assert_eq!(last_boundary(text.as_bytes()), None, "its line goes on");
         }
         for text in ["<Event><System>", "{\"EventID\":1", "<Eve", "", "\n", "<?xm", "abc"] {
             assert_eq!(last_boundary(text.as_bytes()), None, "{text}");

@@ -42,7 +42,7 @@ pub const DEPTH_MAX: usize = 64;
 const DATA_SECTIONS: [&str; 4] = ["EventData", "UserData", "ProcessingErrorData", "DebugData"];
 
 /// Characters of the input that a [`Fault`] shows.
-const EXCERPT_CHARS: usize = 200;
+const EXCERPT_CHARS: usize = 100;
 
 /// Decodes one `<Event …>…</Event>`: true when somebody wants it and it was
 /// handed over, false when nobody does.

@@ -6,7 +6,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::directory::Directory;
 use super::names::{Address, Addresses, Names, Symbol};
-use super::pairing::Nearby;
 use super::sessions::{Line, LineOrder, Pattern, Patterns, Run, SourceKey, compare_lines};
 use super::verdict::{self, Case};
 use super::{Settings, Trace, category_of, codes, deciding_status};
@@ -220,13 +219,15 @@ pub fn of_failures(
     })
 }
 
-/// The incident of a session of mismatches on one host.
+/// The incident of a session of mismatches on one host. `traces` are the
+/// failures beside them; `controller_said_yes` tells whether a domain
+/// controller let one of their accounts through just then.
 pub fn of_mismatches(
     context: &Context<'_>,
     host: Symbol,
     runs: &[&Run],
     traces: &[&(EventTime, Trace)],
-    successes: &Nearby<SourceKey, Symbol>,
+    controller_said_yes: bool,
 ) -> Incident {
     let lines = merged(context, runs.iter().flat_map(|run| run.lines.as_slice()));
     let (first, last) = span(&lines).unwrap_or_default();
@@ -243,11 +244,6 @@ pub fn of_mismatches(
         });
         by_name.unwrap_or_else(|| peer.ip.is_some_and(|ip| ip.is_loopback()))
     };
-    let window = context.settings.pair_window_ticks;
-    let controller_said_yes = traces.iter().any(|(time, trace)| {
-        let within = (time.minus_ticks(window), time.plus_ticks(window));
-        !successes.within(trace.source, within.0, within.1).is_empty()
-    });
     let peer_names = |peer: &PeerCount| match (&peer.host, peer.ip) {
         (Some(host), Some(ip)) => format!("{host} at {ip}"),
         (Some(host), None) => host.clone(),
@@ -717,13 +713,15 @@ fn mismatch_severity(class: Class, confidence: Confidence) -> Severity {
 
 fn actions_for(category: Category, statuses: &[StatusCount]) -> Vec<String> {
     let mut actions: Vec<String> = Vec::new();
+    let by_code = |status: &StatusCount| codes::category(status.code) == category;
+    if !statuses.iter().any(by_code) {
+        // The event itself says more than its code.
+        actions.push(default_action(category).to_owned());
+    }
     for info in statuses.iter().filter_map(|status| codes::lookup(status.code)) {
         if !actions.iter().any(|action| action == info.action) {
             actions.push(info.action.to_owned());
         }
-    }
-    if actions.is_empty() {
-        actions.push(default_action(category).to_owned());
     }
     actions
 }

@@ -444,8 +444,32 @@ impl Detector {
         })
     }
 
-    fn close_mismatches(&mut self, watermark: EventTime, incidents: &mut Vec<Incident>) {
+    /// When domain controllers let each source through, by what the sources
+    /// are known as by now.
+    fn accepted(&self) -> FxHashMap<SourceKey, Vec<EventTime>> {
         let context = self.context();
+        let mut accepted: FxHashMap<SourceKey, Vec<EventTime>> = FxHashMap::default();
+        for (key, successes) in self.successes.iter() {
+            for (time, host) in successes {
+                if self.directory.host(*host).is_some_and(|facts| facts.domain_controller) {
+                    accepted.entry(context.resolve(key, *time)).or_default().push(*time);
+                }
+            }
+        }
+        accepted
+    }
+
+    fn close_mismatches(&mut self, watermark: EventTime, incidents: &mut Vec<Incident>) {
+        if self.mismatches.key_count() == 0 {
+            return;
+        }
+        let context = self.context();
+        let accepted = self.accepted();
+        let window = self.settings.pair_window_ticks;
+        let accepted_beside = |source: SourceKey, time: EventTime| {
+            let times = accepted.get(&context.resolve(source, time));
+            times.is_some_and(|times| times.iter().any(|at| at.distance(time) <= window))
+        };
         let mut closed: FxHashSet<(Symbol, EventTime)> = FxHashSet::default();
         for (host, runs) in self.mismatches.iter() {
             let sessions = cut(
@@ -462,13 +486,10 @@ impl Detector {
                 closed.extend(session.iter().map(|run| (host, run.first)));
                 let first = session[0].first;
                 let traces = self.traces_beside(host, first, last);
-                incidents.push(incidents::of_mismatches(
-                    &context,
-                    host,
-                    &session,
-                    &traces,
-                    &self.successes,
-                ));
+                let accepted =
+                    traces.iter().any(|(time, trace)| accepted_beside(trace.source, *time));
+                incidents
+                    .push(incidents::of_mismatches(&context, host, &session, &traces, accepted));
             }
         }
         self.mismatches.remove(|host, run| closed.contains(&(host, run.first)));

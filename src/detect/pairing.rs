@@ -55,6 +55,11 @@ impl<K: Copy + Eq + Hash, V: Clone> Nearby<K, V> {
         found
     }
 
+    /// Every key with its values, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (K, &[(EventTime, V)])> {
+        self.by_key.iter().map(|(key, values)| (*key, values.as_slice()))
+    }
+
     /// A time that leaves at least one value behind it.
     fn median_time(&self) -> EventTime {
         let mut times: Vec<EventTime> = self.by_key.values().flatten().map(|(at, _)| *at).collect();

@@ -42,6 +42,26 @@ pub fn terminal(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
+/// JSON text in which no hidden character stands for itself. In JSON they are
+/// found within strings only, where `\u` means the same.
+pub fn json(text: String) -> String {
+    // A line end within JSON text is between values, and there are none.
+    if !text.chars().any(is_hidden) {
+        return text;
+    }
+    let mut plain = String::with_capacity(text.len() + 64);
+    for char in text.chars() {
+        if is_hidden(char) {
+            for unit in char.encode_utf16(&mut [0; 2]) {
+                write!(plain, "\\u{unit:04x}").expect("a string takes whatever is written to it");
+            }
+        } else {
+            plain.push(char);
+        }
+    }
+    plain
+}
+
 /// Controls, and what acts on its neighbours or is not seen at all (Unicode:
 /// bidirectional controls, default ignorable code points, line separators).
 fn is_hidden(char: char) -> bool {

@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
-use super::SinkError;
+use super::{SinkError, escape};
 
 /// Written to the file at once.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -30,18 +30,9 @@ const TEMPORARY_NAMES_MAX: u32 = 1000;
 
 /// One value as one line.
 pub fn write_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer(&mut *out, value)?;
+    let text = escape::json(serde_json::to_string(value)?);
+    out.write_all(text.as_bytes())?;
     out.write_all(b"\n")
-}
-
-/// Writes a whole file in one step: what `fill` writes, or nothing.
-pub fn write_whole(
-    path: &Path,
-    fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> Result<(), SinkError> {
-    let mut file = OutputFile::create(path)?;
-    fill(&mut file).map_err(|cause| file.error("write", cause))?;
-    file.commit()
 }
 
 /// A file that appears under its name when it is committed, and not before.
@@ -352,6 +343,15 @@ mod tests {
         file.commit()
     }
 
+    fn write_whole(
+        path: &Path,
+        fill: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<(), SinkError> {
+        let mut file = OutputFile::create(path)?;
+        fill(&mut file).map_err(|cause| file.error("write", cause))?;
+        file.commit()
+    }
+
     #[test]
     fn a_disk_that_fails_at_any_step_leaves_the_old_file_or_the_whole_new_one() {
         let new = content();
@@ -480,7 +480,7 @@ mod tests {
         assert_eq!(
             error(folder.path()),
             format!(
-                "cannot write `{}`: it is a folder\nhint: name a file in it",
+                "cannot write `{}`: it is a folder\n  hint: name a file in it",
                 folder.path().display()
             )
         );

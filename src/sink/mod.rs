@@ -25,7 +25,7 @@ use std::path::PathBuf;
 /// is as it was, unless [`SinkError::Io`] says that the folder was not synced.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
-    #[error("cannot write `{}`: it is a folder\nhint: name a file in it", path.display())]
+    #[error("cannot write `{}`: it is a folder\n  hint: name a file in it", path.display())]
     Folder { path: PathBuf },
     #[error("cannot write `{}`: it does not end in the name of a file", path.display())]
     Nameless { path: PathBuf },
@@ -37,12 +37,12 @@ pub enum SinkError {
 /// What the user can do about it, on a line of its own; empty when nothing.
 fn hint(cause: &io::Error) -> &'static str {
     match cause.kind() {
-        io::ErrorKind::NotFound => "\nhint: make the folder first",
+        io::ErrorKind::NotFound => "\n  hint: make the folder first",
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
-            "\nhint: name a file in a folder that you may write to"
+            "\n  hint: name a file in a folder that you may write to"
         }
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            "\nhint: make room, or name a file on another disk"
+            "\n  hint: make room, or name a file on another disk"
         }
         _ => "",
     }

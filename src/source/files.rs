@@ -78,11 +78,10 @@ struct Stream {
     content: StreamContent,
     /// Bytes of the outermost file, told at the end.
     progress_bytes: u64,
-    member: bool,
 }
 
 enum StreamContent {
-    Chunks { stream: Box<dyn Read + Send>, next_chunk: u64 },
+    Chunks { stream: Box<dyn Read + Send>, next_chunk: u64, failed: Option<io::Error> },
     Text(Blocks<Box<dyn Read + Send>>),
 }
 
@@ -257,13 +256,8 @@ fn open_stream(
         [b'E', b'l', b'f', b'F', b'i', b'l', b'e', 0, ..] => {
             let header = EVTX_HEADER_BYTES - read as u64;
             io::copy(&mut (&mut stream).take(header), &mut io::sink())?;
-            let content = StreamContent::Chunks { stream, next_chunk: 0 };
-            Ok(Reading::Stream(Stream {
-                input: Arc::clone(input),
-                content,
-                progress_bytes,
-                member: depth > 0,
-            }))
+            let content = StreamContent::Chunks { stream, next_chunk: 0, failed: None };
+            Ok(Reading::Stream(Stream { input: Arc::clone(input), content, progress_bytes }))
         }
         _ => {
             let blocks = Blocks::new(&head, stream, cut, BATCH_BYTES as usize);
@@ -271,7 +265,6 @@ fn open_stream(
                 input: Arc::clone(input),
                 content: StreamContent::Text(blocks),
                 progress_bytes,
-                member: depth > 0,
             }))
         }
     }
@@ -328,17 +321,20 @@ impl Evtx {
 impl Stream {
     fn next(&mut self) -> Option<Next> {
         let content = match &mut self.content {
-            StreamContent::Chunks { stream, next_chunk } => {
+            StreamContent::Chunks { stream, next_chunk, failed } => {
                 let mut bytes = vec![0; BATCH_BYTES as usize];
-                match read_full(stream, &mut bytes) {
-                    Ok(0) => None,
-                    Ok(read) => {
-                        bytes.truncate(read);
-                        let first_chunk = *next_chunk;
-                        *next_chunk += (read as u64).div_ceil(EVTX_CHUNK_BYTES);
+                // What was read before an error comes before the error.
+                let read = if failed.is_some() { 0 } else { fill(stream, &mut bytes, failed) };
+                bytes.truncate(read);
+                let first_chunk = *next_chunk;
+                *next_chunk += (read as u64).div_ceil(EVTX_CHUNK_BYTES);
+                match (read, failed.take()) {
+                    (0, None) => None,
+                    (0, Some(error)) => Some(Err(error)),
+                    (_, error) => {
+                        *failed = error;
                         Some(Ok(Content::Chunks { bytes, first_chunk }))
                     }
-                    Err(error) => Some(Err(error)),
                 }
             }
             StreamContent::Text(blocks) => match blocks.next_block() {
@@ -353,10 +349,13 @@ impl Stream {
                 Some(Next::Batch(Batch { input, content, progress_bytes }))
             }
             Err(error) => {
-                // What was read is kept; the rest is given up.
-                let empty: Box<dyn Read + Send> = Box::new(io::empty());
-                self.content = StreamContent::Chunks { stream: empty, next_chunk: 0 };
-                let what = if self.member { SkippedWhat::ArchiveMember } else { SkippedWhat::File };
+                self.content = StreamContent::Chunks {
+                    stream: Box::new(io::empty()),
+                    next_chunk: 0,
+                    failed: None,
+                };
+                let is_bomb = error.get_ref().is_some_and(|error| error.is::<Bomb>());
+                let what = if is_bomb { SkippedWhat::ArchiveMember } else { SkippedWhat::File };
                 Some(Next::Skipped(skipped(&input, what, error.to_string())))
             }
         }
@@ -533,6 +532,10 @@ struct Limited<R> {
     unpacked: u64,
 }
 
+#[derive(Debug, thiserror::Error)]
+#[error("grows to more than {UNPACKED_RATIO_MAX} times its size: refused as an archive bomb")]
+struct Bomb;
+
 impl<R> Limited<R> {
     fn new(stream: R, packed: Arc<AtomicU64>) -> Limited<R> {
         Limited { stream, packed, unpacked: 0 }
@@ -546,9 +549,7 @@ impl<R: Read> Read for Limited<R> {
         let packed = self.packed.load(Ordering::Relaxed);
         let bound = packed.saturating_mul(UNPACKED_RATIO_MAX).max(UNPACKED_BYTES_FREE);
         if self.unpacked > bound {
-            return Err(io::Error::other(format!(
-                "grows to more than {UNPACKED_RATIO_MAX} times its size: refused as an archive bomb"
-            )));
+            return Err(io::Error::other(Bomb));
         }
         Ok(read)
     }
@@ -556,14 +557,28 @@ impl<R: Read> Read for Limited<R> {
 
 /// Reads until the buffer is full or the stream ends.
 fn read_full(stream: &mut (impl Read + ?Sized), buffer: &mut [u8]) -> io::Result<usize> {
+    let mut failed = None;
+    let filled = fill(stream, buffer, &mut failed);
+    failed.map_or(Ok(filled), Err)
+}
+
+/// [`read_full`] that keeps what it read before an error.
+fn fill(
+    stream: &mut (impl Read + ?Sized),
+    buffer: &mut [u8],
+    failed: &mut Option<io::Error>,
+) -> usize {
     let mut filled = 0;
     while filled < buffer.len() {
         match stream.read(&mut buffer[filled..]) {
             Ok(0) => break,
             Ok(read) => filled += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
+            Err(error) => {
+                *failed = Some(error);
+                break;
+            }
         }
     }
-    Ok(filled)
+    filled
 }

@@ -8,7 +8,8 @@ use encoding_rs::{CoderResult, Decoder, Encoding, UTF_16BE, UTF_16LE};
 /// Finds where a block may be cut: behind its last whole event.
 pub type Cut = fn(&[u8]) -> Option<usize>;
 
-/// A block without a place to cut grows to this, and is then cut anywhere.
+/// A block without a place to cut grows to this, and is then cut anywhere; the
+/// rest of the line is dropped, as it is part of something that is too long.
 const BLOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
 
 /// Bytes read at a time.
@@ -23,7 +24,10 @@ pub struct Blocks<R> {
     /// Text that no block has had yet.
     rest: Vec<u8>,
     block_bytes: usize,
+    /// The end of a line that was cut anywhere is still to come, and dropped.
+    dropping: bool,
     ended: bool,
+    failed: Option<io::Error>,
 }
 
 impl<R> std::fmt::Debug for Blocks<R> {
@@ -43,38 +47,70 @@ impl<R: Read> Blocks<R> {
             raw: Vec::new(),
             rest: Vec::new(),
             block_bytes,
+            dropping: false,
             ended: false,
+            failed: None,
         };
         blocks.take_raw(&head[mark..], false);
         blocks
     }
 
-    /// The next block; `None` at the end.
+    /// The next block; `None` at the end. What was read before an error is
+    /// handed out before the error.
     pub fn next_block(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             if self.ended {
                 let last = std::mem::take(&mut self.rest);
-                return Ok((!last.is_empty()).then_some(last));
+                return match (last.is_empty(), self.failed.take()) {
+                    (true, Some(error)) => Err(error),
+                    (true, None) => Ok(None),
+                    (false, failed) => {
+                        self.failed = failed;
+                        Ok(Some(last))
+                    }
+                };
             }
             if self.rest.len() >= self.block_bytes {
                 let end = (self.cut)(&self.rest).filter(|&end| end > 0 && end <= self.rest.len());
-                let end = end.or((self.rest.len() >= BLOCK_BYTES_MAX).then_some(self.rest.len()));
                 if let Some(end) = end {
                     let rest = self.rest.split_off(end);
                     return Ok(Some(std::mem::replace(&mut self.rest, rest)));
                 }
+                if self.rest.len() >= BLOCK_BYTES_MAX {
+                    self.dropping = true;
+                    return Ok(Some(std::mem::take(&mut self.rest)));
+                }
             }
             let mut raw = std::mem::take(&mut self.raw);
             raw.resize(READ_BYTES, 0);
-            let read = loop {
-                match self.stream.read(&mut raw) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    other => break other?,
+            match self.stream.read(&mut raw) {
+                Ok(read) => {
+                    self.take_raw(&raw[..read], read == 0);
+                    self.ended = read == 0;
                 }
-            };
-            self.take_raw(&raw[..read], read == 0);
-            self.ended = read == 0;
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => {
+                    self.take_raw(&[], true);
+                    self.failed = Some(error);
+                    self.ended = true;
+                }
+            }
             self.raw = raw;
+            self.drop_line();
+        }
+    }
+
+    /// Drops what belongs to a line that was cut, up to its end.
+    fn drop_line(&mut self) {
+        if !self.dropping {
+            return;
+        }
+        match memchr::memchr(b'\n', &self.rest) {
+            Some(end) => {
+                self.rest.drain(..=end);
+                self.dropping = false;
+            }
+            None => self.rest.clear(),
         }
     }
 
@@ -160,10 +196,26 @@ mod tests {
     }
 
     #[test]
-    fn text_without_a_place_to_cut_is_cut_at_the_bound() {
-        let text = "x".repeat(BLOCK_BYTES_MAX * 2 + 10);
+    fn a_line_beyond_the_bound_is_cut_and_its_rest_dropped() {
+        let text = "x".repeat(BLOCK_BYTES_MAX * 3) + "rest\nnext\n";
         let blocks = blocks(text.as_bytes(), 16, 1000);
-        assert!(blocks.iter().all(|block| block.len() <= BLOCK_BYTES_MAX + READ_BYTES));
-        assert_eq!(blocks.concat().len(), text.len());
+        assert_eq!(blocks.len(), 2);
+        assert!(blocks[0].len() <= BLOCK_BYTES_MAX + READ_BYTES);
+        assert_eq!(blocks[1], "next\n");
+    }
+
+    #[test]
+    fn what_was_read_before_an_error_is_handed_out() {
+        struct Broken;
+        impl Read for Broken {
+            fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
+                Err(io::Error::other("broken"))
+            }
+        }
+        let stream = (&b"one\ntwo\n"[..]).chain(Broken);
+        let mut blocks = Blocks::new(b"", stream, line_end, 1000);
+        assert_eq!(blocks.next_block().expect("text").as_deref(), Some(&b"one\ntwo\n"[..]));
+        assert!(blocks.next_block().is_err());
+        assert_eq!(blocks.next_block().expect("the end"), None);
     }
 }

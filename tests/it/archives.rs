@@ -300,7 +300,7 @@ fn changed_archives_end() {
             bytes.truncate(random(bytes.len()));
         }
         fs::write(&path, &bytes).expect("written");
-        let inputs = discover(&[path.clone()]).expect("there");
+        let inputs = discover(std::slice::from_ref(&path)).expect("there");
         let mut source = Files::new(inputs, last_boundary);
         let mut steps = 0;
         loop {

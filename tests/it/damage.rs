@@ -7,13 +7,13 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use twinsid::decode::evtx::{CHUNK_BYTES, ChunkDecoder};
-use twinsid::decode::lines::{LineDecoder, last_boundary};
+use twinsid::decode::lines::{EVENT_BYTES_MAX, LineDecoder, last_boundary};
 use twinsid::decode::{Skip, Tally};
 use twinsid::pipeline::{NoWatch, replay};
 use twinsid::record::{Record, Wanted};
 use twinsid::simulate::evtx::{Data, Value};
 
-use crate::archives::replay_of;
+use crate::archives::{replay_of, replayed};
 use crate::corpus;
 use crate::oracle::{Plain, fast, shipped};
 use crate::written::{
@@ -114,7 +114,7 @@ fn a_file_cut_anywhere_is_replayed_as_far_as_it_goes() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("cut.evtx");
     let bytes = small_log();
-    let whole = crate::archives::replayed(&path, &bytes);
+    let whole = replayed(&path, &bytes);
     let mut counts = BTreeSet::new();
     for len in (0..12).chain([4095, 4096, 4097, 4608]).chain((5000..bytes.len()).step_by(4999)) {
         std::fs::write(&path, &bytes[..len]).expect("written");
@@ -189,7 +189,7 @@ fn check_mutations(chunks: &[Vec<u8>], rounds: usize, seed: u64) {
     let wanted = shipped();
     let mut random = Random(seed);
     let mut decoder = ChunkDecoder::new(wanted);
-    let (mut slow, mut skips, mut most) = (0, 0, 0);
+    let (mut slow, mut skips) = (0, 0);
     for round in 0..rounds {
         let mut chunk = chunks[random.below(chunks.len())].clone();
         mutate(&mut chunk, &mut random);
@@ -202,9 +202,7 @@ fn check_mutations(chunks: &[Vec<u8>], rounds: usize, seed: u64) {
         assert!(handed.text_bytes <= GROWTH_MAX * CHUNK_BYTES, "round {round}: {handed:?}");
         slow += tally.slow_records;
         skips += skipped;
-        most = most.max(handed.text_bytes);
     }
-    eprintln!("{rounds} rounds: {slow} records the slow way, {skips} skips, {most} bytes of text");
     assert!(slow > 0 && skips > 0, "the changes reach both: {slow} slow, {skips} skipped");
 }
 
@@ -412,5 +410,20 @@ fn text_as_deep_as_a_line_can_hold_is_skipped() {
         let (records, tally) = lines(text.as_bytes(), &mut decoder, &wanted);
         assert!(records.is_empty(), "{tally:?}");
         assert!(tally.skipped.values().sum::<u64>() >= 1, "{tally:?}");
+    }
+}
+
+/// Whoever fills a field must not write events: not by making it long either.
+#[test]
+fn text_within_a_line_that_is_too_long_is_no_event() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let made = "<Event><System><Provider Name='LsaSrv'/><EventID>6167</EventID>\
+                <TimeCreated SystemTime='2025-10-01T08:00:00.000Z'/><Computer>MADE</Computer>\
+                </System></Event>";
+    for long in [10, EVENT_BYTES_MAX, 2 * EVENT_BYTES_MAX, 5 * EVENT_BYTES_MAX] {
+        let text = format!("{{\"EventID\":1,\"a\":\"{}{made}\"}}\n", "x".repeat(long));
+        let replayed = replayed(&folder.path().join("made.jsonl"), text.as_bytes());
+        assert_eq!(replayed.ingested.mismatches, 0, "{long}: {:?}", replayed.tally);
+        assert_eq!(replayed.tally.records, 0, "{long}: {:?}", replayed.tally);
     }
 }

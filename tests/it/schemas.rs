@@ -35,7 +35,7 @@ fn check(name: &str, text: &str, lines_min: usize) {
     for line in text.lines() {
         let value: Json = serde_json::from_str(line).expect("a JSON value a line");
         assert_eq!(complaints(&schema, &value), [""; 0], "{line}");
-        for place in closed_objects(&value, String::new()) {
+        for place in closed_objects(&value, "") {
             let mut more = value.clone();
             let object = more.pointer_mut(&place).and_then(Json::as_object_mut).expect("an object");
             object.insert("more".to_owned(), json!("x"));
@@ -45,7 +45,7 @@ fn check(name: &str, text: &str, lines_min: usize) {
 }
 
 /// Where objects stand, without those whose keys are data.
-fn closed_objects(value: &Json, place: String) -> Vec<String> {
+fn closed_objects(value: &Json, place: &str) -> Vec<String> {
     let children: Vec<(String, &Json)> = match value {
         Json::Object(object) => {
             object.iter().map(|(key, value)| (format!("{place}/{key}"), value)).collect()
@@ -55,9 +55,9 @@ fn closed_objects(value: &Json, place: String) -> Vec<String> {
         }
         Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => Vec::new(),
     };
-    let below = children.into_iter().flat_map(|(place, value)| closed_objects(value, place));
+    let below = children.into_iter().flat_map(|(place, value)| closed_objects(value, &place));
     let last = place.rsplit('/').next().unwrap_or_default();
-    let own = (value.is_object() && !KEYS_ARE_DATA.contains(&last)).then_some(place.clone());
+    let own = (value.is_object() && !KEYS_ARE_DATA.contains(&last)).then(|| place.to_owned());
     own.into_iter().chain(below).collect()
 }
 

@@ -484,12 +484,15 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
     out.extend_from_slice(&units);
 }
 
+/// Writes what is in an element.
+type Put<'p> = &'p dyn Fn(&mut Vec<u8>);
+
 /// An element without a dependency id; `content` writes what is in it.
 pub fn put_element(
     out: &mut Vec<u8>,
     name: &str,
     attributes: &[(&str, &str)],
-    content: Option<&dyn Fn(&mut Vec<u8>)>,
+    content: Option<Put<'_>>,
 ) {
     out.push(if attributes.is_empty() { 0x01 } else { 0x41 });
     let size_at = out.len();
