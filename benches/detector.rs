@@ -142,7 +142,7 @@ fn usual() -> Vec<Observation> {
 fn settings() -> Settings {
     let mut settings = Config::embedded().settings;
     let bounds = &mut settings.bounds;
-    bounds.open_keys = 2 * KEYS;
+    bounds.open_runs = 2 * KEYS;
     bounds.names_bytes = 512 << 20;
     bounds.seen_records = 4 * KEYS;
     settings

@@ -134,8 +134,6 @@ fn main() {
                 Mix::Wanted => "wanted",
             };
             for (rules, wanted) in [("rules alone", &bare), ("rules and teachings", &full)] {
-                // Every fourth of the teaching events, 5145, has a name
-                // and a SID as well: all of them teach.
                 let emitted = match mix {
                     Mix::Wanted => events,
                     Mix::Teaching if rules == "rules and teachings" => events,

@@ -122,7 +122,7 @@ struct RawBounds {
     accounts: Option<Spanned<u64>>,
     hosts: Option<Spanned<u64>>,
     nearby: Option<Spanned<u64>>,
-    open_keys: Option<Spanned<u64>>,
+    open_runs: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]
@@ -423,7 +423,7 @@ fn settings(base: &RawConfig, over: &RawConfig, user: &mut File<'_>) -> Settings
         accounts: bound("accounts", &b.accounts, &o.accounts),
         hosts: bound("hosts", &b.hosts, &o.hosts),
         nearby: bound("nearby", &b.nearby, &o.nearby),
-        open_keys: bound("open_keys", &b.open_keys, &o.open_keys),
+        open_runs: bound("open_runs", &b.open_runs, &o.open_runs),
     };
     Settings {
         session_gap_ticks: seconds(gap),

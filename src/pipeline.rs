@@ -152,7 +152,6 @@ impl Worker {
                 self.lines.decode(bytes, &mut tally, emit);
             }
         }
-        self.observer.finish_batch(&mut observations);
         Decoded {
             input: batch.input,
             observations,
@@ -160,6 +159,15 @@ impl Worker {
             matched: self.observer.take_matched(),
             progress_bytes: batch.progress_bytes,
         }
+    }
+}
+
+impl Worker {
+    /// The facts that were held back.
+    fn finish(mut self) -> Vec<Observation> {
+        let mut observations = Vec::new();
+        self.observer.finish(&mut observations);
+        observations
     }
 }
 
@@ -252,7 +260,7 @@ pub fn replay(replay: Replay, watch: &mut dyn Watch) -> Result<Replayed, ReplayE
         watch,
     };
     if replay.threads <= 1 {
-        alone(&mut source, &mut Worker::new(&rules), &mut collector)?;
+        alone(&mut source, Worker::new(&rules), &mut collector)?;
     } else {
         shared(&mut source, &rules, replay.threads, &mut collector)?;
     }
@@ -272,7 +280,7 @@ pub fn replay(replay: Replay, watch: &mut dyn Watch) -> Result<Replayed, ReplayE
 
 fn alone(
     source: &mut dyn Source,
-    worker: &mut Worker,
+    mut worker: Worker,
     collector: &mut Collector<'_>,
 ) -> Result<(), ReplayError> {
     loop {
@@ -281,9 +289,11 @@ fn alone(
             Next::Skipped(skipped) => {
                 collector.skipped(&skipped.input, skipped.what, &skipped.reason)?;
             }
-            Next::End => return Ok(()),
+            Next::End => break,
         }
     }
+    collector.detector.ingest(&worker.finish());
+    Ok(())
 }
 
 fn shared(
@@ -294,18 +304,20 @@ fn shared(
 ) -> Result<(), ReplayError> {
     std::thread::scope(|scope| {
         let mut lanes: Vec<(SyncSender<Batch>, Receiver<Decoded>)> = Vec::new();
+        let mut workers = Vec::new();
         for _ in 0..threads {
             let (batch_in, batch_out) = sync_channel::<Batch>(BATCHES_PER_WORKER);
             let (done_in, done_out) = sync_channel::<Decoded>(BATCHES_PER_WORKER);
             let mut worker = Worker::new(rules);
-            scope.spawn(move || {
+            workers.push(scope.spawn(move || {
                 for batch in batch_out {
                     // The other end is gone only when the run has failed.
                     if done_in.send(worker.decode(batch)).is_err() {
-                        return;
+                        break;
                     }
                 }
-            });
+                worker.finish()
+            }));
             lanes.push((batch_in, done_out));
         }
         let (mut sent, mut taken) = (0, 0);
@@ -331,6 +343,10 @@ fn shared(
             let decoded = lanes[taken % threads].1.recv().expect(lost);
             taken += 1;
             collector.collect(decoded)?;
+        }
+        drop(lanes);
+        for worker in workers {
+            collector.detector.ingest(&worker.join().expect("a worker does not panic"));
         }
         Ok(())
     })

@@ -7,8 +7,9 @@
 //! a rule sees the same event in every format.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 use std::fmt::Write as _;
+
+use rustc_hash::FxHashMap;
 
 use crate::event::{EventTime, Sid};
 
@@ -47,7 +48,8 @@ pub enum Value<'a> {
     /// A number that Windows prints as `0x…`.
     Hex(u64),
     Bool(bool),
-    Sid(Sid),
+    /// A SID in its binary form, whole ([`Sid::from_bytes`] takes it).
+    Sid(&'a [u8]),
     Time(EventTime),
     Guid([u8; 16]),
     Binary(&'a [u8]),
@@ -65,7 +67,9 @@ impl<'a> Value<'a> {
             Value::Hex(number) => Cow::Owned(format!("0x{number:x}")),
             Value::Bool(true) => Cow::Borrowed("true"),
             Value::Bool(false) => Cow::Borrowed("false"),
-            Value::Sid(sid) => Cow::Owned(sid.to_string()),
+            Value::Sid(bytes) => {
+                Cow::Owned(Sid::from_bytes(bytes).map_or_else(String::new, |sid| sid.to_string()))
+            }
             Value::Time(time) => Cow::Owned(time.to_string()),
             Value::Guid(guid) => Cow::Owned(guid_text(guid)),
             Value::Binary(bytes) => Cow::Owned(hex_text(bytes)),
@@ -73,24 +77,24 @@ impl<'a> Value<'a> {
     }
 
     /// The text without blanks around it; `None` for the forms in which
-    /// Windows writes "nothing": empty, blanks, `-`.
+    /// Windows writes "nothing": empty, blanks, `-`, `(NULL)`.
     pub fn as_name(&self) -> Option<Cow<'_, str>> {
         let text = match self.text() {
             Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
             Cow::Owned(text) if text.trim().len() == text.len() => Cow::Owned(text),
             Cow::Owned(text) => Cow::Owned(text.trim().to_owned()),
         };
-        (!matches!(&*text, "" | "-")).then_some(text)
+        (!is_nothing(&text)).then_some(text)
     }
 
     /// Whether [`Value::as_name`] has nothing, without making text of it.
     pub fn is_nothing(&self) -> bool {
         match self {
             Value::Null => true,
-            Value::Text(text) => matches!(text.trim(), "" | "-"),
+            Value::Text(text) => is_nothing(text.trim()),
             Value::Utf16(bytes) => match bytes.as_chunks::<2>().0 {
                 [] | [[0, 0], ..] | [[b'-', 0]] | [[b'-', 0], [0, 0], ..] => true,
-                [[b' ', 0], ..] => self.as_name().is_none(),
+                [[b' ' | b'(', 0], ..] => self.as_name().is_none(),
                 _ => false,
             },
             Value::Unsigned(_)
@@ -106,7 +110,7 @@ impl<'a> Value<'a> {
 
     pub fn as_sid(&self) -> Option<Sid> {
         match self {
-            Value::Sid(sid) => Some(*sid),
+            Value::Sid(bytes) => Sid::from_bytes(bytes),
             Value::Text(text) => Sid::parse(text.trim()),
             Value::Utf16(bytes) => Sid::parse(utf16_text(bytes).trim()),
             Value::Null
@@ -154,6 +158,11 @@ impl<'a> Value<'a> {
     }
 }
 
+/// The ways in which Windows writes that there is nothing.
+fn is_nothing(text: &str) -> bool {
+    matches!(text, "" | "-" | "(NULL)" | "(null)")
+}
+
 fn signed_code(number: i64) -> Option<u64> {
     match number {
         0.. => u64::try_from(number).ok(),
@@ -185,11 +194,38 @@ fn parse_hex(text: &str) -> Option<Vec<u8>> {
 
 /// UTF-16LE bytes as text, up to the first NUL.
 pub fn utf16_text(bytes: &[u8]) -> String {
-    let units = bytes.as_chunks::<2>().0.iter().map(|unit| u16::from_le_bytes(*unit));
-    let units = units.take_while(|&unit| unit != 0);
     let mut text = String::with_capacity(bytes.len() / 2);
-    text.extend(char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)));
+    push_utf16(&mut text, bytes);
     text
+}
+
+/// Adds UTF-16LE bytes to a text, up to the first NUL.
+pub fn push_utf16(text: &mut String, bytes: &[u8]) {
+    let (units, _) = bytes.as_chunks::<2>();
+    // Most text of events is ASCII: taken in pieces, without a look at each
+    // character's place in Unicode.
+    let mut ascii = [0; 32];
+    let mut rest = units;
+    while !rest.is_empty() {
+        let piece = &rest[..rest.len().min(ascii.len())];
+        let mut bits = 0;
+        let mut nul = false;
+        for (byte, [low, high]) in ascii.iter_mut().zip(piece) {
+            *byte = *low;
+            bits |= *high | (low & 0x80);
+            nul |= *low == 0;
+        }
+        if bits != 0 || nul {
+            break;
+        }
+        match std::str::from_utf8(&ascii[..piece.len()]) {
+            Ok(piece) => text.push_str(piece),
+            Err(_) => break,
+        }
+        rest = &rest[piece.len()..];
+    }
+    let units = rest.iter().map(|unit| u16::from_le_bytes(*unit)).take_while(|&unit| unit != 0);
+    text.extend(char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)));
 }
 
 /// Whether UTF-16LE bytes spell an ASCII text, without regard to case.
@@ -239,7 +275,8 @@ pub const FIELDS_MAX: usize = 1024;
 
 /// What `detect` wants of the stream, so that `decode` reads nothing else.
 ///
-/// Fields are named as in the event. Names that start with `#` are not data:
+/// Fields are named as in the event. Names that start with `#` are not data, and
+/// are read only of records that a rule wants:
 ///
 /// | name | value |
 /// |---|---|
@@ -252,12 +289,15 @@ pub const FIELDS_MAX: usize = 1024;
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// Wanted ids of each provider, the provider's name in ASCII lower case.
-    providers: HashMap<Box<str>, Box<[u32]>>,
+    providers: FxHashMap<Box<str>, Box<[u32]>>,
     /// Every wanted id below 65,536, whatever the provider: a cheap first no.
     any_provider: IdSet,
     names: Vec<Box<str>>,
-    by_name: HashMap<Box<str>, FieldId>,
+    by_name: FxHashMap<Box<str>, FieldId>,
     teaching: Vec<bool>,
+    /// Fields that are read of a record that only teaches.
+    taught: Vec<bool>,
+    reads_taught_only: bool,
     positions: Vec<Option<FieldId>>,
 }
 
@@ -275,7 +315,7 @@ impl Wanted {
         teaching: impl IntoIterator<Item = &'n str>,
     ) -> Wanted {
         let mut wanted = Wanted::default();
-        let mut providers: HashMap<Box<str>, Vec<u32>> = HashMap::new();
+        let mut providers: FxHashMap<Box<str>, Vec<u32>> = FxHashMap::default();
         for (provider, id) in events {
             providers.entry(provider.to_ascii_lowercase().into()).or_default().push(id);
             wanted.any_provider.insert(id);
@@ -291,11 +331,29 @@ impl Wanted {
         for name in teaching {
             let id = wanted.intern(name);
             wanted.teaching[usize::from(id.0)] = true;
+            wanted.taught[usize::from(id.0)] = true;
         }
         wanted.positions = (1..=POSITIONS_MAX)
             .map(|position| wanted.by_name.get(format!("#{position}").as_str()).copied())
             .collect();
         wanted
+    }
+
+    /// Names the fields that go with the teaching ones: of a record that no
+    /// rule wants, only these and the teaching ones need be read. Without this
+    /// all fields are.
+    pub fn with_taught<'n>(mut self, fields: impl IntoIterator<Item = &'n str>) -> Wanted {
+        for name in fields {
+            let id = self.intern(name);
+            self.taught[usize::from(id.0)] = true;
+        }
+        self.reads_taught_only = true;
+        self
+    }
+
+    /// Whether a field is read of a record that no rule wants.
+    pub fn reads_unruled(&self, field: FieldId) -> bool {
+        !self.reads_taught_only || self.taught[usize::from(field.0)]
     }
 
     fn intern(&mut self, name: &str) -> FieldId {
@@ -307,6 +365,7 @@ impl Wanted {
         self.names.push(name.into());
         self.by_name.insert(name.into(), id);
         self.teaching.push(false);
+        self.taught.push(false);
         id
     }
 
@@ -323,6 +382,26 @@ impl Wanted {
                 .is_some_and(|ids| ids.binary_search(&event_id).is_ok()),
             None => false,
         }
+    }
+
+    /// [`Wanted::wants`] for a provider in UTF-16LE.
+    pub fn wants_utf16(&self, provider: &[u8], event_id: u32) -> bool {
+        if !self.any_provider.contains(event_id) {
+            return false;
+        }
+        let mut ascii = [0; 64];
+        let (units, _) = provider.as_chunks::<2>();
+        let Some(ascii) = ascii.get_mut(..units.len()) else {
+            return self.wants(&utf16_text(provider), event_id);
+        };
+        for (byte, [low, high]) in ascii.iter_mut().zip(units) {
+            if *high != 0 || !low.is_ascii() || *low == 0 {
+                return self.wants(&utf16_text(provider), event_id);
+            }
+            *byte = low.to_ascii_lowercase();
+        }
+        let known = std::str::from_utf8(ascii).ok().and_then(|name| self.providers.get(name));
+        known.is_some_and(|ids| ids.binary_search(&event_id).is_ok())
     }
 
     /// Whether a rule wants this id of some provider; false is final.

@@ -52,7 +52,7 @@ impl Numbers {
 
     /// 0 to `end` - 1.
     pub fn below(&mut self, end: usize) -> usize {
-        ((self.next() >> 32) * end as u64 >> 32) as usize
+        (((self.next() >> 32) * end as u64) >> 32) as usize
     }
 
     fn pick<T: Copy>(&mut self, of: &[T]) -> T {
@@ -632,9 +632,10 @@ impl Event {
         }
         let _ = write!(
             json,
-            "}},\"event_id\":\"{}\",\"keywords\":[\"Audit\"],\"opcode\":\"Info\",\"process\":{{\"pid\":732,\"thread\":{{\"id\":740}}}},\"provider_name\":\"{}\",\"record_id\":{},\"task\":\"Logon\"}}}}\n",
+            "}},\"event_id\":\"{}\",\"keywords\":[\"Audit\"],\"opcode\":\"Info\",\"process\":{{\"pid\":732,\"thread\":{{\"id\":740}}}},\"provider_name\":\"{}\",\"record_id\":{},\"task\":\"Logon\"}}}}",
             self.event_id, self.provider, self.record_id
         );
+        json.push('\n');
         json
     }
 
@@ -661,9 +662,10 @@ impl Event {
         }
         let _ = write!(
             json,
-            ",\"EventReceivedTime\":\"{}\",\"SourceModuleName\":\"eventlog\",\"SourceModuleType\":\"im_msvistalog\"}}\n",
+            ",\"EventReceivedTime\":\"{}\",\"SourceModuleName\":\"eventlog\",\"SourceModuleType\":\"im_msvistalog\"}}",
             &time[..19]
         );
+        json.push('\n');
         json
     }
 

@@ -27,7 +27,7 @@ use super::clock::parse_time;
 use super::xml::FieldPlan;
 use super::{Emit, Skip, Tally, oracle};
 use crate::event::{EventTime, Sid};
-use crate::record::{FieldId, Record, Value, Wanted};
+use crate::record::{FieldId, Record, Value, Wanted, push_utf16};
 
 /// Size of a chunk, whatever it holds.
 pub const CHUNK_BYTES: usize = 64 * 1024;
@@ -198,6 +198,8 @@ impl ChunkDecoder {
     }
 
     fn walk(&mut self, chunk: &[u8], number: u64, tally: &mut Tally, emit: &mut Emit<'_>) {
+        // One record's memory serves for all of the chunk.
+        let mut record = Record::default();
         let field = |at| read_u64(chunk, at).unwrap_or_default();
         let offset = |at| read_u32(chunk, at).unwrap_or_default() as usize;
         let header = ChunkHeader {
@@ -209,15 +211,17 @@ impl ChunkDecoder {
         let mut at = CHUNK_HEADER_BYTES;
         while at < header.live_end {
             match record_header(chunk, at) {
-                Ok(record) => {
+                Ok(found) => {
                     tally.records += 1;
-                    if self.record(chunk, at, record.size, emit).is_err() {
-                        self.slow.push(at as u64);
+                    match self.record(chunk, at, found.size, &mut record) {
+                        Ok(Found::Wanted) => emit(&record),
+                        Ok(Found::Unwanted) => {}
+                        Err(Slow) => self.slow.push(at as u64),
                     }
-                    if record.id == header.last_id {
+                    if found.id == header.last_id {
                         return;
                     }
-                    at += record.size;
+                    at += found.size;
                 }
                 Err(damage) => {
                     let next = next_live_record(chunk, at + 1, header);
@@ -234,13 +238,13 @@ impl ChunkDecoder {
     }
 
     /// One record: reads as little as tells that nobody wants it.
-    fn record(
+    fn record<'c>(
         &mut self,
-        chunk: &[u8],
+        chunk: &'c [u8],
         at: usize,
         size: usize,
-        emit: &mut Emit<'_>,
-    ) -> Result<(), Slow> {
+        record: &mut Record<'c>,
+    ) -> Result<Found, Slow> {
         let end = at + size - 4;
         let start = at + RECORD_HEADER_BYTES;
         self.instances.clear();
@@ -250,7 +254,7 @@ impl ChunkDecoder {
                     self.plans.instance(chunk, start + 5, end, Place::Record, &self.wanted)?;
                 self.instances.push(outer);
             }
-            [0x0f, _, _, _, 0x01 | 0x41, ..] => return self.inline(chunk, start, end, emit),
+            [0x0f, _, _, _, 0x01 | 0x41, ..] => return self.inline(chunk, start, end, record),
             _ => return Err(Slow),
         }
         let outer = self.instances[0];
@@ -258,7 +262,7 @@ impl ChunkDecoder {
         let event_id = event_id(chunk, plan, outer)?;
         let source = wanted_source(chunk, plan, outer, event_id, &self.wanted)?;
         if source == Source::Nobody && !self.teaching {
-            return Ok(());
+            return Ok(Found::Unwanted);
         }
         // Every template below the record's is known before values are read.
         let mut next = 0;
@@ -267,19 +271,19 @@ impl ChunkDecoder {
             next += 1;
         }
         if source == Source::Nobody && !self.teaches(chunk) {
-            return Ok(());
+            return Ok(Found::Unwanted);
         }
-        self.read(chunk, event_id, source, emit)
+        self.read(chunk, event_id, source, record)
     }
 
     /// A record without a template, as a collector writes forwarded events.
-    fn inline(
+    fn inline<'c>(
         &mut self,
-        chunk: &[u8],
+        chunk: &'c [u8],
         start: usize,
         end: usize,
-        emit: &mut Emit<'_>,
-    ) -> Result<(), Slow> {
+        record: &mut Record<'c>,
+    ) -> Result<Found, Slow> {
         let own = Instance { plan: INLINE, end, ..Instance::default() };
         let mut found = Err(Slow);
         let keep = &mut |plan: &Plan| {
@@ -290,18 +294,18 @@ impl ChunkDecoder {
         let inline = &mut self.plans.inline;
         match binxml::compile_inline(chunk, start, end, &self.wanted, inline, keep) {
             Ok(()) => {}
-            Err(Halt::Unwanted) => return Ok(()),
+            Err(Halt::Unwanted) => return Ok(Found::Unwanted),
             Err(Halt::Unplanned) => return Err(Slow),
         }
         let (event_id, source) = found?;
         self.instances.push(own);
         if source == Source::Nobody && !self.teaches(chunk) {
-            return Ok(());
+            return Ok(Found::Unwanted);
         }
         if !self.plans.inline.nested.is_empty() {
             return Err(Slow);
         }
-        self.read(chunk, event_id, source, emit)
+        self.read(chunk, event_id, source, record)
     }
 
     /// Adds the instances that stand in values of instance `parent`.
@@ -353,67 +357,65 @@ impl ChunkDecoder {
         })
     }
 
-    /// Reads the wanted values and hands the record over.
-    fn read(
+    /// Reads the wanted values; of a record that no rule wants, those that
+    /// teach.
+    fn read<'c>(
         &self,
-        chunk: &[u8],
+        chunk: &'c [u8],
         event_id: u32,
         source: Source,
-        emit: &mut Emit<'_>,
-    ) -> Result<(), Slow> {
+        record: &mut Record<'c>,
+    ) -> Result<Found, Slow> {
         let outer = self.instances[0];
         let plan = self.plans.get(outer.plan)?;
         let provider = match source {
             Source::Provider | Source::Nobody => outer.value(chunk, &plan.provider)?,
             Source::Classic => outer.value(chunk, &plan.source_name)?,
         };
-        let time = match outer.value(chunk, &plan.time)? {
+        record.time = match outer.value(chunk, &plan.time)? {
             Value::Time(time) => time,
             text => parse_time(&text.text()).ok_or(Slow)?,
         };
-        let record_id = outer.value(chunk, &plan.record_id)?.as_u64().ok_or(Slow)?;
-        let computer = outer.value(chunk, &plan.computer)?;
-        if provider.as_name().is_none() || computer.as_name().is_none() {
+        record.record_id = outer.value(chunk, &plan.record_id)?.as_u64().ok_or(Slow)?;
+        record.computer = outer.value(chunk, &plan.computer)?;
+        record.channel = outer.value(chunk, &plan.channel)?;
+        record.event_id = event_id;
+        if provider.is_nothing() || record.computer.is_nothing() {
             return Err(Slow);
         }
-        let mut record = Record {
-            provider: Cow::Owned(provider.text().into_owned()),
-            event_id,
-            channel: outer.value(chunk, &plan.channel)?,
-            computer,
-            record_id,
-            time,
-            fields: Vec::with_capacity(24),
-        };
-        for (field, from) in [
-            (self.special.level, &plan.level),
-            (self.special.version, &plan.version),
-            (self.special.user, &plan.user),
-        ] {
-            if let Some(field) = field {
-                record.fields.push((field, outer.value(chunk, from)?));
+        set_text(&mut record.provider, &provider);
+        record.fields.clear();
+        let ruled = source != Source::Nobody;
+        let mut items = Items { positions: 0, count: 0, ruled };
+        self.read_items(chunk, 0, &mut items, record)?;
+        if ruled {
+            for (field, from) in [
+                (self.special.level, &plan.level),
+                (self.special.version, &plan.version),
+                (self.special.user, &plan.user),
+            ] {
+                if let Some(field) = field {
+                    record.fields.push((field, outer.value(chunk, from)?));
+                }
+            }
+            if let Some(field) = self.special.count {
+                record.fields.push((field, Value::Unsigned(items.count)));
             }
         }
-        let mut items = Items { positions: 0, count: 0 };
-        self.read_items(chunk, 0, &mut items, &mut record)?;
-        if let Some(field) = self.special.count {
-            record.fields.push((field, Value::Unsigned(items.count)));
-        }
-        emit(&record);
-        Ok(())
+        Ok(Found::Wanted)
     }
 
     /// The items of one instance, those of the instances nested in it at
     /// their places.
-    fn read_items<'r>(
-        &'r self,
-        chunk: &'r [u8],
+    fn read_items<'c>(
+        &self,
+        chunk: &'c [u8],
         index: usize,
         items: &mut Items,
-        record: &mut Record<'r>,
+        record: &mut Record<'c>,
     ) -> Result<(), Slow> {
-        let instance = self.instances[index];
-        let plan = self.plans.get(instance.plan)?;
+        let mut instance = Slots::new(self.instances[index]);
+        let plan = self.plans.get(self.instances[index].plan)?;
         let mut nested = (index + 1..self.instances.len())
             .filter(|&child| self.instances[child].parent == index)
             .peekable();
@@ -432,25 +434,29 @@ impl ChunkDecoder {
                 Name::Unwanted => items.count += 1,
                 Name::Field(field) => {
                     items.count += 1;
-                    record.fields.push((field, instance.value(chunk, &item.from)?));
+                    if items.ruled || self.wanted.reads_unruled(field) {
+                        record.fields.push((field, instance.value(chunk, &item.from)?));
+                    }
                 }
                 Name::Position => {
-                    self.read_unnamed(chunk, instance, &item.from, items, record)?;
+                    self.read_unnamed(chunk, &mut instance, &item.from, items, record)?;
                 }
             }
         }
         for child in nested {
             self.read_items(chunk, child, items, record)?;
         }
-        for (field, from) in [
-            (self.special.binary, &plan.binary),
-            (self.special.message, &plan.message),
-            (self.special.culture, &plan.culture),
-        ] {
-            if let Some(field) = field
-                && *from != From::Nowhere
-            {
-                record.fields.push((field, instance.value(chunk, from)?));
+        if items.ruled {
+            for (field, from) in [
+                (self.special.binary, &plan.binary),
+                (self.special.message, &plan.message),
+                (self.special.culture, &plan.culture),
+            ] {
+                if let Some(field) = field
+                    && *from != From::Nowhere
+                {
+                    record.fields.push((field, instance.value(chunk, from)?));
+                }
             }
         }
         Ok(())
@@ -458,18 +464,21 @@ impl ChunkDecoder {
 
     /// A data item without a name. An array of strings stands for as many
     /// items as it has strings ([MS-EVEN6] 3.1.4.7.5).
-    fn read_unnamed<'r>(
-        &'r self,
-        chunk: &'r [u8],
-        instance: Instance,
-        from: &'r From,
+    fn read_unnamed<'c>(
+        &self,
+        chunk: &'c [u8],
+        instance: &mut Slots,
+        from: &From,
         items: &mut Items,
-        record: &mut Record<'r>,
+        record: &mut Record<'c>,
     ) -> Result<(), Slow> {
+        let ruled = items.ruled;
         let mut push = |value| {
             items.count += 1;
             items.positions += 1;
-            if let Some(field) = self.wanted.position(items.positions) {
+            if let Some(field) = self.wanted.position(items.positions)
+                && (ruled || self.wanted.reads_unruled(field))
+            {
                 record.fields.push((field, value));
             }
         };
@@ -492,6 +501,73 @@ impl ChunkDecoder {
         }
         push(instance.value(chunk, from)?);
         Ok(())
+    }
+}
+
+/// What became of a record.
+enum Found {
+    Wanted,
+    Unwanted,
+}
+
+/// Puts a value's text in the place of another, in the same memory.
+fn set_text(text: &mut Cow<'_, str>, value: &Value<'_>) {
+    let text = text.to_mut();
+    text.clear();
+    match value {
+        Value::Utf16(bytes) => push_utf16(text, bytes),
+        other => text.push_str(&other.text()),
+    }
+}
+
+/// An instance whose values are read in order: each start is found from the
+/// one before.
+struct Slots {
+    instance: Instance,
+    next: usize,
+    next_at: usize,
+}
+
+impl Slots {
+    fn new(instance: Instance) -> Slots {
+        Slots { instance, next: 0, next_at: instance.values_at }
+    }
+
+    fn slot(&mut self, chunk: &[u8], slot: u16) -> Result<(u8, usize, usize), Slow> {
+        let slot = usize::from(slot);
+        if slot >= self.instance.count {
+            return Ok((value_type::NULL, self.instance.values_at, self.instance.values_at));
+        }
+        if slot < self.next {
+            *self = Slots::new(self.instance);
+        }
+        let descriptors_at = self.instance.descriptors_at;
+        let descriptors = &chunk[descriptors_at + self.next * 4..descriptors_at + slot * 4 + 4];
+        let (descriptors, _) = descriptors.as_chunks::<4>();
+        for descriptor in descriptors {
+            let start = self.next_at;
+            let end = start + usize::from(u16::from_le_bytes([descriptor[0], descriptor[1]]));
+            if self.next == slot {
+                return if end > self.instance.end {
+                    Err(Slow)
+                } else {
+                    Ok((descriptor[2], start, end))
+                };
+            }
+            self.next += 1;
+            self.next_at = end;
+        }
+        Err(Slow)
+    }
+
+    fn value<'r>(&mut self, chunk: &'r [u8], from: &From) -> Result<Value<'r>, Slow> {
+        match from {
+            From::Slot(slot) => {
+                let (kind, start, end) = self.slot(chunk, *slot)?;
+                value(kind, &chunk[start..end])
+            }
+            other => self.instance.value(chunk, other),
+        }
     }
 }
 
@@ -518,8 +594,11 @@ fn wanted_source(
     }
     for (from, source) in [(&plan.provider, Source::Provider), (&plan.source_name, Source::Classic)]
     {
-        let name = outer.value(chunk, from)?;
-        if wanted.wants(&name.text(), event_id) {
+        let wants = match outer.value(chunk, from)? {
+            Value::Utf16(name) => wanted.wants_utf16(name, event_id),
+            name => wanted.wants(&name.text(), event_id),
+        };
+        if wants {
             return Ok(source);
         }
     }
@@ -537,6 +616,8 @@ enum Source {
 struct Items {
     positions: usize,
     count: u64,
+    /// Whether a rule wants the record; else it only teaches.
+    ruled: bool,
 }
 
 impl Plans {
@@ -669,7 +750,10 @@ fn value(kind: u8, bytes: &[u8]) -> Result<Value<'_>, Slow> {
         value_type::SIZE_T if bytes.len() == 4 => Value::Hex(sized(4)?),
         value_type::SIZE_T => Value::Hex(sized(8)?),
         value_type::FILETIME => Value::Time(EventTime(sized(8)?)),
-        value_type::SID => Value::Sid(Sid::from_bytes(bytes).ok_or(Slow)?),
+        value_type::SID => {
+            Sid::from_bytes(bytes).ok_or(Slow)?;
+            Value::Sid(bytes)
+        }
         value_type::HEX32 => Value::Hex(sized(4)?),
         value_type::HEX64 => Value::Hex(sized(8)?),
         _ => return Err(Slow),

@@ -279,12 +279,12 @@ impl<'a> Parsed<'_, 'a> {
         };
         let provider = system.provider.filter(is_there);
         let source = system.source.filter(is_there);
-        let provider = if ruled(&provider) {
-            provider
+        let (provider, ruled) = if ruled(&provider) {
+            (provider, true)
         } else if ruled(&source) {
-            source
+            (source, true)
         } else if data.teaches || (provider.is_none() && source.is_none()) {
-            provider.or(source)
+            (provider.or(source), false)
         } else {
             return Ok(None);
         };
@@ -292,7 +292,10 @@ impl<'a> Parsed<'_, 'a> {
         let computer = system.computer.filter(is_there).ok_or_else(|| missing("a computer"))?;
         let time = system.time.ok_or_else(|| missing("a time of creation"))?;
         let mut fields = data.fields;
-        if let Some(field) = plan.count {
+        if !ruled {
+            fields.retain(|(field, _)| plan.wanted.reads_unruled(*field));
+        }
+        if let Some(field) = plan.count.filter(|_| ruled) {
             fields.push((field, Value::Unsigned(data.items)));
         }
         for (field, value) in [
@@ -302,7 +305,7 @@ impl<'a> Parsed<'_, 'a> {
             (plan.message, system.message),
             (plan.culture, system.culture),
         ] {
-            if let (Some(field), Some(value)) = (field, value) {
+            if let (true, Some(field), Some(value)) = (ruled, field, value) {
                 fields.push((field, Value::Text(value)));
             }
         }
@@ -1111,7 +1114,7 @@ mod tests {
         let data = |sid: &str| {
             format!("<EventData><Data Name='TargetUserSid'>{sid}</Data></EventData></Event>")
         };
-        let shown = "Security-Auditing 1 Security pc1 7 2025-10-01T08:00:00.1234567Z [(\"TargetUserSid\", \"S-1-5-21-1-2-3-500\"), (\"#count\", \"1\"), (\"#level\", \"0\"), (\"#user\", \"S-1-5-18\")]";
+        let shown = "Security-Auditing 1 Security pc1 7 2025-10-01T08:00:00.1234567Z [(\"TargetUserSid\", \"S-1-5-21-1-2-3-500\")]";
         check(&event("1", &data("S-1-5-21-1-2-3-500")), shown);
         check(&event("1", &data("S-1-5-18")), "not wanted");
         let status = data("S-1-5-21-1-2-3-500").replace("TargetUserSid", "Status");

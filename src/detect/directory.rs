@@ -127,6 +127,7 @@ impl Directory {
         self.accounts.len()
     }
 
+    /// Whether the account was not known with this SID before.
     pub fn learn_account(
         &mut self,
         sid: AccountSid,
@@ -134,14 +135,19 @@ impl Directory {
         name: Symbol,
         time: EventTime,
         names: &Names,
-    ) {
+    ) -> bool {
+        if domain == Symbol::BEYOND || name == Symbol::BEYOND {
+            return false;
+        }
         if self.accounts.len() >= self.accounts_max && !self.accounts.contains_key(&(domain, name))
         {
             self.refused += 1;
-            return;
+            return false;
         }
         let sids = self.accounts.entry((domain, name)).or_default();
-        match sids.iter_mut().find(|(known, _)| *known == sid) {
+        let known = sids.iter_mut().find(|(known, _)| *known == sid);
+        let is_new = known.is_none();
+        match known {
             Some((_, span)) => span.extend(time),
             None => {
                 sids.push((sid, Span::at(time)));
@@ -160,6 +166,7 @@ impl Directory {
                 NAMES_PER_DOMAIN_MAX,
             );
         }
+        is_new
     }
 
     /// Notes how an account is called, with or without its domain: enough to
@@ -181,19 +188,20 @@ impl Directory {
         }
     }
 
-    pub fn learn_domain_controller(&mut self, host: Symbol, time: EventTime) {
-        if let Some(facts) = self.host_mut(host, time) {
-            facts.domain_controller = true;
-        }
+    /// Whether the host was not known as a domain controller before.
+    pub fn learn_domain_controller(&mut self, host: Symbol, time: EventTime) -> bool {
+        let Some(facts) = self.host_mut(host, time) else { return false };
+        !std::mem::replace(&mut facts.domain_controller, true)
     }
 
-    pub fn learn_boot(&mut self, host: Symbol, time: EventTime) {
-        if let Some(facts) = self.host_mut(host, time) {
-            facts.boots.insert(time);
-            if facts.boots.len() > BOOTS_PER_HOST_MAX {
-                facts.boots.pop_first();
-            }
+    /// Whether the start was not known before.
+    pub fn learn_boot(&mut self, host: Symbol, time: EventTime) -> bool {
+        let Some(facts) = self.host_mut(host, time) else { return false };
+        let is_new = facts.boots.insert(time);
+        if facts.boots.len() > BOOTS_PER_HOST_MAX {
+            facts.boots.pop_first();
         }
+        is_new
     }
 
     pub fn learn_host(&mut self, host: Symbol, time: EventTime) {

@@ -8,7 +8,7 @@ use super::directory::Directory;
 use super::names::{Address, Addresses, Names, Symbol};
 use super::sessions::{Line, LineOrder, Pattern, Patterns, Run, SourceKey, compare_lines};
 use super::verdict::{self, Case};
-use super::{Settings, Trace, category_of, codes, deciding_status};
+use super::{Settings, Trace, TraceOrigin, category_of, codes, deciding_status};
 use crate::event::{Category, EventTime, Side, StatusCode, short_host};
 use crate::incident::{
     AccountCount, Class, Confidence, Counts, Evidence, Host, HostStatus, Incident, IncidentId,
@@ -84,6 +84,21 @@ impl<'a> Context<'a> {
         (self.names.text_opt(domain), self.names.text_opt(name))
     }
 
+    /// Domain and name as the observations of a key carried them, in the form
+    /// of the source's label where they say the same.
+    fn observed(&self, key: SourceKey, source: SourceKey) -> (Option<&'a str>, Option<&'a str>) {
+        let label = self.label(source);
+        let (domain, name) = self.label(key);
+        let same = |one: Option<&str>, other: Option<&str>| match (one, other) {
+            (Some(one), Some(other)) => one.to_lowercase() == other.to_lowercase(),
+            (None, None) => true,
+            (Some(_), None) | (None, Some(_)) => false,
+        };
+        let dns = |domain: Option<&str>| domain.is_some_and(|domain| domain.contains('.'));
+        let alias = domain.is_none() || same(domain, label.0) || dns(domain) || dns(label.0);
+        if same(name, label.1) && alias { label } else { (domain, name) }
+    }
+
     /// `sid:…`, `name:DOMAIN\user` or `host:NAME`. Names in upper case, as
     /// their case differs from event to event.
     fn key_text(&self, source: SourceKey) -> String {
@@ -127,12 +142,13 @@ impl<'a> Context<'a> {
 }
 
 /// The incident of a session of failures; `None` below the threshold.
-/// `mismatched` tells whether a host logged a mismatch within a time span.
+/// `paired` tells whether a failure of this session stands beside a mismatch
+/// on a host.
 pub fn of_failures(
     context: &Context<'_>,
     source: SourceKey,
     runs: &[(SourceKey, &Run)],
-    mismatched: impl Fn(Symbol, EventTime, EventTime) -> bool,
+    paired: impl Fn(Symbol) -> bool,
 ) -> Option<Incident> {
     let failures: u64 = runs.iter().map(|(_, run)| run.count()).sum();
     let lines = || runs.iter().flat_map(|(_, run)| run.lines.as_slice());
@@ -152,21 +168,15 @@ pub fn of_failures(
     let category = dominant(context, &lines);
     let statuses = statuses(context, &lines);
     let mut reasons = vec![category_reason(context, category, &lines, failures)];
-    let beside: Vec<Symbol> = lines
+    let beside: BTreeSet<String> = lines
         .iter()
-        .filter(|line| {
-            let pattern = context.patterns.get(line.pattern);
-            pattern.side == Side::Target && mismatched(pattern.computer, line.first, line.last)
-        })
         .map(|line| context.patterns.get(line.pattern).computer)
-        .collect::<BTreeSet<_>>()
-        .into_iter()
+        .filter(|host| paired(*host))
+        .map(|host| context.names.text(host).to_owned())
         .collect();
     let mut actions = Vec::new();
     if !beside.is_empty() {
-        let hosts: Vec<String> =
-            beside.iter().map(|host| context.names.text(*host).to_owned()).collect();
-        let hosts = listed(&hosts);
+        let hosts = listed(&beside.iter().cloned().collect::<Vec<_>>());
         reasons.push(format!(
             "{hosts} logged a machine-id mismatch (LsaSrv 6167) within the same seconds: the \
              refusal may be about the machine, not about the password."
@@ -180,7 +190,7 @@ pub fn of_failures(
     actions.extend(actions_for(category, &statuses));
     actions.truncate(ACTIONS_MAX);
     let key = context.key_text(source);
-    let (domain, name) = context.label(source);
+    let accounts = accounts_of(context, source, runs);
     Some(Incident {
         id: session_id(context, Kind::AuthenticationFailures, &key, &lines),
         kind: Kind::AuthenticationFailures,
@@ -189,7 +199,7 @@ pub fn of_failures(
         severity: severity(category, failures, peer_count(&lines)),
         source_sid: sid_of(source),
         source_key: key,
-        title: failures_title(context, source, category, &lines, failures),
+        title: failures_title(context, source, &accounts, category, &lines, failures),
         verdict: Verdict {
             class: Class::Failure(category),
             confidence: if beside.is_empty() { confidence(category) } else { Confidence::Low },
@@ -198,17 +208,7 @@ pub fn of_failures(
         first_seen: first,
         last_seen: last,
         hosts: hosts(context, &lines, None),
-        accounts: match source {
-            SourceKey::Host(_) => Vec::new(),
-            SourceKey::Sid(_) | SourceKey::Account { .. } | SourceKey::Bare { .. } => {
-                vec![AccountCount {
-                    sid: sid_of(source),
-                    name: name.map(str::to_owned),
-                    domain: domain.map(str::to_owned),
-                    count: failures,
-                }]
-            }
-        },
+        accounts,
         peers: peers(context, lines.iter().map(|l| (l.peer_host, l.peer_ip, u64::from(l.count)))),
         counts: counts(context, &lines, 0, failures),
         evidence: evidence(context, source, &lines),
@@ -234,15 +234,15 @@ pub fn of_mismatches(
     let mismatches: u64 = lines.iter().map(|line| u64::from(line.count)).sum();
     let target = context.names.text(host);
     let accounts = accounts_beside(context, traces);
-    // A trace without a status is the account that the mismatch itself names.
-    let failures = traces.iter().filter(|(_, trace)| trace.status.is_some()).count();
+    let is_failure = |(_, trace): &&&(EventTime, Trace)| trace.origin == TraceOrigin::Failure;
+    let failures = traces.iter().filter(is_failure).count();
     let peers = peers(context, traces.iter().map(|(_, trace)| (trace.peer_host, trace.peer_ip, 1)));
     let own = |peer: &PeerCount| {
         let by_name = peer.host.as_deref().map(|name| {
             short_host(name).eq_ignore_ascii_case(short_host(target))
                 || name.eq_ignore_ascii_case("localhost")
         });
-        by_name.unwrap_or_else(|| peer.ip.is_some_and(|ip| ip.is_loopback()))
+        by_name == Some(true) || peer.ip.is_some_and(|ip| ip.is_loopback())
     };
     let peer_names = |peer: &PeerCount| match (&peer.host, peer.ip) {
         (Some(host), Some(ip)) => format!("{host} at {ip}"),
@@ -470,6 +470,42 @@ fn accounts_beside(context: &Context<'_>, traces: &[&(EventTime, Trace)]) -> Vec
     accounts
 }
 
+/// `DOMAIN\name`, or the name alone.
+fn account_text(account: &AccountCount) -> Option<String> {
+    let name = account.name.as_deref()?;
+    Some(match &account.domain {
+        Some(domain) => format!("{domain}\\{name}"),
+        None => name.to_owned(),
+    })
+}
+
+/// The names under which a source was refused. One SID may have several: the
+/// machines of one image lend it to different people.
+fn accounts_of(
+    context: &Context<'_>,
+    source: SourceKey,
+    runs: &[(SourceKey, &Run)],
+) -> Vec<AccountCount> {
+    let mut counts: BTreeMap<(Option<&str>, Option<&str>), u64> = BTreeMap::new();
+    for (key, run) in runs {
+        if !matches!(key, SourceKey::Host(_)) {
+            *counts.entry(context.observed(*key, source)).or_default() += run.count();
+        }
+    }
+    let mut accounts: Vec<AccountCount> = counts
+        .into_iter()
+        .map(|((domain, name), count)| AccountCount {
+            sid: sid_of(source),
+            name: name.map(str::to_owned),
+            domain: domain.map(str::to_owned),
+            count,
+        })
+        .collect();
+    accounts.sort_by_key(|account| Reverse(account.count));
+    accounts.truncate(ACCOUNTS_MAX);
+    accounts
+}
+
 /// The computers that wrote the events, then those they are about.
 fn hosts(
     context: &Context<'_>,
@@ -583,6 +619,7 @@ pub fn category_words(category: Category) -> &'static str {
 fn failures_title(
     context: &Context<'_>,
     source: SourceKey,
+    accounts: &[AccountCount],
     category: Category,
     lines: &[Line],
     failures: u64,
@@ -601,7 +638,9 @@ fn failures_title(
             format!("Authentication failed {times} on {}: {what}", context.names.text(host))
         }
         SourceKey::Sid(_) | SourceKey::Account { .. } | SourceKey::Bare { .. } => {
-            format!("{} was refused {times} on {place}: {what}", context.called(source))
+            let who = accounts.first().and_then(account_text);
+            let who = who.unwrap_or_else(|| context.called(source));
+            format!("{who} was refused {times} on {place}: {what}")
         }
     }
 }

@@ -39,8 +39,8 @@ use std::hash::{Hash, Hasher};
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
 use crate::event::{
-    Account, Category, EventTime, Fact, Failure, Observation, Peer, Protocol, RecordKey, Side,
-    StatusCode, Success, TICKS_PER_SEC, What, short_host,
+    Account, Category, EventTime, Fact, Failure, Observation, Peer, RecordKey, Side, StatusCode,
+    Success, TICKS_PER_SEC, What, short_host,
 };
 use crate::incident::Incident;
 use directory::{AccountSid, Directory};
@@ -82,18 +82,26 @@ pub struct Bounds {
     /// Failures kept for mismatches that may still come, and successes of
     /// domain controllers, each.
     pub nearby: usize,
-    /// Sources with an open session.
-    pub open_keys: usize,
+    /// Runs of all sources: stretches without a gap, an hour at the most.
+    pub open_runs: usize,
 }
 
-/// A failure on a host, kept for a mismatch beside it.
+/// What may stand beside a mismatch on a host.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Trace {
+    pub origin: TraceOrigin,
     pub source: SourceKey,
     pub peer_host: Symbol,
     pub peer_ip: Address,
-    pub protocol: Protocol,
     pub status: Option<StatusCode>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TraceOrigin {
+    /// A failure that the host logged.
+    Failure,
+    /// The account that the mismatch itself names.
+    Mismatch,
 }
 
 /// How many observations came of each kind, duplicates not counted.
@@ -105,7 +113,7 @@ pub struct Ingested {
     pub facts: u64,
     /// Records that had come before.
     pub duplicates: u64,
-    /// Observations of sources that came when [`Bounds::open_keys`] was full.
+    /// Mismatches and failures that came when [`Bounds::open_runs`] was full.
     pub beyond_bounds: u64,
 }
 
@@ -181,6 +189,8 @@ impl Detector {
     /// comes from before `watermark`. [`EventTime::MAX`] closes everything.
     pub fn advance(&mut self, watermark: EventTime, incidents: &mut Vec<Incident>) {
         let from = incidents.len();
+        self.traces.settle();
+        self.successes.settle();
         self.close_mismatches(watermark, incidents);
         self.close_failures(watermark, incidents);
         incidents[from..].sort_by_key(|incident| (incident.first_seen, incident.id));
@@ -202,15 +212,18 @@ impl Detector {
 
     /// What was given up because a bound was reached, by name: nothing in a
     /// run that stays within its bounds.
-    pub fn given_up(&self) -> [(&'static str, u64); 4] {
+    pub fn given_up(&self) -> [(&'static str, u64); 7] {
         [
-            ("sources beyond `open_keys`", self.ingested.beyond_bounds),
+            ("failures and mismatches beyond `open_runs`", self.ingested.beyond_bounds),
             ("records forgotten beyond `seen_records`", self.seen.forgotten()),
             ("facts beyond `accounts` or `hosts`", self.directory.refused()),
             (
                 "failures and successes beyond `nearby`",
                 self.traces.dropped() + self.successes.dropped(),
             ),
+            ("names beyond `names_mib`", self.names.beyond()),
+            ("addresses beyond `addresses`", self.addresses.beyond()),
+            ("combinations beyond `patterns`", self.patterns.beyond()),
         ]
     }
 
@@ -235,8 +248,7 @@ impl Detector {
             provider: self.memo.intern(2, &observation.provider, &mut self.names),
         };
         if let What::Fact(fact) = &observation.what {
-            self.ingested.facts += 1;
-            self.learn(fact, origin.computer, key.time);
+            self.ingested.facts += u64::from(self.learn(fact, origin.computer, key.time));
             return;
         }
         if !self.seen.insert(key.time, fingerprint(key)) {
@@ -261,15 +273,20 @@ impl Detector {
         }
     }
 
-    fn learn(&mut self, fact: &Fact, computer: Symbol, time: EventTime) {
+    /// Whether the fact was new.
+    fn learn(&mut self, fact: &Fact, computer: Symbol, time: EventTime) -> bool {
+        let is_new_host = self.directory.host(computer).is_none();
         match fact {
             Fact::Account { sid, name, domain } => {
-                let Some(sid) = AccountSid::new(sid) else { return };
+                let Some(sid) = AccountSid::new(sid) else { return false };
                 let domain = self.names.intern(domain);
                 let name = self.names.intern(name);
-                self.directory.learn_account(sid, domain, name, time, &self.names);
+                self.directory.learn_account(sid, domain, name, time, &self.names)
             }
-            Fact::Host => self.directory.learn_host(computer, time),
+            Fact::Host => {
+                self.directory.learn_host(computer, time);
+                is_new_host
+            }
             Fact::DomainController => self.directory.learn_domain_controller(computer, time),
             Fact::Boot => self.directory.learn_boot(computer, time),
         }
@@ -278,19 +295,23 @@ impl Detector {
     fn mismatch(&mut self, observation: &Observation, origin: Origin, account: &Account) {
         let time = observation.key.time;
         let line = self.line(observation, origin, &Failure::default());
+        let source = self.account_key(account, origin.computer);
+        if self.is_full() {
+            self.ingested.beyond_bounds += 1;
+            return;
+        }
         let order = LineOrder { names: &self.names, addresses: &self.addresses };
         self.mismatches.add(origin.computer, line, &mut self.patterns, &order);
         self.mismatch_windows
             .entry(origin.computer)
             .or_default()
             .add(time, self.settings.pair_window_ticks);
-        if let Some(source) = self.account_key(account, origin.computer) {
-            // The account that the event itself names counts as beside it.
+        if let Some(source) = source {
             let trace = Trace {
+                origin: TraceOrigin::Mismatch,
                 source,
                 peer_host: Symbol::NONE,
                 peer_ip: Address::NONE,
-                protocol: Protocol::Unknown,
                 status: None,
             };
             self.traces.add(origin.computer, time, trace);
@@ -302,28 +323,32 @@ impl Detector {
         let source = self
             .account_key(&failure.account, origin.computer)
             .unwrap_or(SourceKey::Host(origin.computer));
-        let label = self.label(&failure.account);
         if let SourceKey::Sid(sid) = source {
+            let label = self.label(&failure.account);
             self.directory.learn_label(sid, label.0, label.1, &self.names);
         }
         if failure.side == Side::Target {
             let trace = Trace {
+                origin: TraceOrigin::Failure,
                 source,
                 peer_host: line.peer_host,
                 peer_ip: line.peer_ip,
-                protocol: failure.protocol,
                 status: deciding_status(failure.status, failure.sub_status),
             };
             self.traces.add(origin.computer, observation.key.time, trace);
         }
-        if self.failures.key_count() >= self.settings.bounds.open_keys
-            && !self.failures.contains(source)
-        {
+        if self.is_full() {
             self.ingested.beyond_bounds += 1;
             return;
         }
         let order = LineOrder { names: &self.names, addresses: &self.addresses };
         self.failures.add(source, line, &mut self.patterns, &order);
+    }
+
+    /// Whether no more runs may be kept. What would join a run is turned away
+    /// as well: the bound is there for the memory, not for fairness.
+    fn is_full(&self) -> bool {
+        self.failures.run_count() + self.mismatches.run_count() >= self.settings.bounds.open_runs
     }
 
     fn success(&mut self, time: EventTime, origin: Origin, success: &Success) {
@@ -373,6 +398,10 @@ impl Detector {
             return Some(SourceKey::Sid(sid));
         }
         let name = self.names.intern(account.name.as_deref()?);
+        if name == Symbol::BEYOND {
+            // Not even told apart from other names: nobody's.
+            return None;
+        }
         match account.domain.as_deref() {
             None => {
                 // Where it stands for the host's own accounts it must be known.
@@ -406,6 +435,7 @@ impl Detector {
 
     fn close_failures(&mut self, watermark: EventTime, incidents: &mut Vec<Incident>) {
         let context = self.context();
+        let paired = self.paired();
         let mut runs: Vec<(SourceKey, SourceKey, &Run)> = self
             .failures
             .iter()
@@ -431,17 +461,31 @@ impl Detector {
                 let runs: Vec<(SourceKey, &Run)> =
                     session.iter().map(|(_, key, run)| (*key, *run)).collect();
                 closed.extend(runs.iter().map(|(key, run)| (*key, run.first)));
-                let beside = |host, first, last| self.mismatched_within(host, first, last);
-                incidents.extend(incidents::of_failures(&context, session[0].0, &runs, beside));
+                let source = session[0].0;
+                let first = session[0].2.first;
+                let beside = |host| {
+                    let times = paired.get(&(host, source));
+                    times.is_some_and(|times| times.iter().any(|at| (first..=last).contains(at)))
+                };
+                incidents.extend(incidents::of_failures(&context, source, &runs, beside));
             }
         }
         self.failures.remove(|key, run| closed.contains(&(key, run.first)));
     }
 
-    fn mismatched_within(&self, host: Symbol, first: EventTime, last: EventTime) -> bool {
-        self.mismatch_windows.get(&host).is_some_and(|windows| {
-            windows.spans().iter().any(|(start, end)| *start <= last && first <= *end)
-        })
+    /// When failures of each source stood beside a mismatch on a host.
+    fn paired(&self) -> FxHashMap<(Symbol, SourceKey), Vec<EventTime>> {
+        let context = self.context();
+        let mut paired: FxHashMap<(Symbol, SourceKey), Vec<EventTime>> = FxHashMap::default();
+        for (host, windows) in &self.mismatch_windows {
+            for (start, end) in windows.spans() {
+                for (time, trace) in self.traces.within(*host, start, end) {
+                    let source = context.resolve(trace.source, *time);
+                    paired.entry((*host, source)).or_default().push(*time);
+                }
+            }
+        }
+        paired
     }
 
     /// When domain controllers let each source through, by what the sources

@@ -33,6 +33,7 @@ pub struct Names {
     shown: Vec<Box<str>>,
     bytes: usize,
     bytes_max: usize,
+    beyond: u64,
 }
 
 impl Names {
@@ -40,7 +41,7 @@ impl Names {
     /// [`Symbol::BEYOND`].
     pub fn new(bytes_max: usize) -> Names {
         let shown = vec!["".into(), BEYOND_TEXT.into()];
-        Names { index: HashTable::new(), shown, bytes: 0, bytes_max }
+        Names { index: HashTable::new(), shown, bytes: 0, bytes_max, beyond: 0 }
     }
 
     /// The symbol of a name; the empty name is [`Symbol::NONE`].
@@ -58,14 +59,20 @@ impl Names {
             return Symbol(at);
         }
         let bytes = self.bytes + name.len();
-        let Ok(at) = u32::try_from(self.shown.len()) else { return Symbol::BEYOND };
         if bytes > self.bytes_max {
+            self.beyond += 1;
             return Symbol::BEYOND;
         }
+        let at = u32::try_from(self.shown.len()).expect("fewer names than bytes");
         self.bytes = bytes;
         self.shown.push(name.into());
         self.index.insert_unique(hash, at, |&at| folded_hash(&self.shown[at as usize]));
         Symbol(at)
+    }
+
+    /// How often a name came that is not kept.
+    pub fn beyond(&self) -> u64 {
+        self.beyond
     }
 
     /// The symbol of a name that was interned before.
@@ -95,20 +102,27 @@ impl Names {
 }
 
 /// Lower case, one character for one: enough for names to be compared by.
+/// What is not ASCII stays so, or `K` (Kelvin) would be equal to `k` here and
+/// not where ASCII is compared byte by byte.
 fn folded(name: &str) -> impl Iterator<Item = char> {
-    name.chars().map(|c| c.to_lowercase().next().unwrap_or(c))
+    name.chars().map(|c| match c.to_lowercase().next() {
+        Some(lower) if lower.is_ascii() == c.is_ascii() => lower,
+        _ => c,
+    })
 }
 
 fn folded_hash(name: &str) -> u64 {
     let mut hasher = FxHasher::default();
     if name.is_ascii() {
-        let mut buffer = [0; 32];
-        for piece in name.as_bytes().chunks(buffer.len()) {
-            let lower = &mut buffer[..piece.len()];
-            lower.copy_from_slice(piece);
-            lower.make_ascii_lowercase();
-            hasher.write(lower);
+        // Setting the bit that tells letters' cases apart makes some other
+        // characters alike as well; equality decides.
+        let (words, rest) = name.as_bytes().as_chunks::<8>();
+        for word in words {
+            hasher.write_u64(u64::from_le_bytes(*word) | 0x2020_2020_2020_2020);
         }
+        let mut last = [0; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        hasher.write_u64(u64::from_le_bytes(last) | 0x2020_2020_2020_2020);
     } else {
         folded(name).for_each(|c| c.hash(&mut hasher));
     }
@@ -116,6 +130,9 @@ fn folded_hash(name: &str) -> u64 {
 }
 
 fn folded_eq(one: &str, other: &str) -> bool {
+    if one == other {
+        return true;
+    }
     if one.is_ascii() && other.is_ascii() {
         return one.eq_ignore_ascii_case(other);
     }
@@ -154,12 +171,13 @@ pub struct Addresses {
     index: FxHashMap<IpAddr, u32>,
     addresses: Vec<IpAddr>,
     count_max: usize,
+    beyond: u64,
 }
 
 impl Addresses {
     /// Keeps `count_max` addresses; later ones are [`Address::NONE`].
     pub fn new(count_max: usize) -> Addresses {
-        Addresses { index: FxHashMap::default(), addresses: Vec::new(), count_max }
+        Addresses { index: FxHashMap::default(), addresses: Vec::new(), count_max, beyond: 0 }
     }
 
     pub fn intern(&mut self, ip: Option<IpAddr>) -> Address {
@@ -168,12 +186,18 @@ impl Addresses {
             return Address(*at);
         }
         if self.addresses.len() >= self.count_max {
+            self.beyond += 1;
             return Address::NONE;
         }
         self.addresses.push(ip);
         let at = self.addresses.len() as u32;
         self.index.insert(ip, at);
         Address(at)
+    }
+
+    /// How often an address came that is not kept.
+    pub fn beyond(&self) -> u64 {
+        self.beyond
     }
 
     pub fn get(&self, address: Address) -> Option<IpAddr> {

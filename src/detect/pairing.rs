@@ -8,7 +8,8 @@ use rustc_hash::FxHashMap;
 
 use crate::event::EventTime;
 
-/// Values by key and time. Of more than `count_max`, the older half goes.
+/// Values by key and time. The newest `count_max` are kept; while values are
+/// added there may be twice as many.
 #[derive(Debug)]
 pub struct Nearby<K, V> {
     by_key: FxHashMap<K, Vec<(EventTime, V)>>,
@@ -25,12 +26,29 @@ impl<K: Copy + Eq + Hash, V: Clone> Nearby<K, V> {
     pub fn add(&mut self, key: K, time: EventTime, value: V) {
         self.by_key.entry(key).or_default().push((time, value));
         self.count += 1;
-        if self.count > self.count_max {
-            let before = self.count;
-            let median = self.median_time();
-            self.forget_before(median);
-            self.dropped += (before - self.count) as u64;
+        if self.count >= self.count_max.saturating_mul(2) {
+            self.trim();
         }
+    }
+
+    /// Drops what is beyond the bound and puts the rest in the order of time,
+    /// for [`Nearby::within`]. What is left does not depend on the order in
+    /// which values came.
+    pub fn settle(&mut self) {
+        self.trim();
+        self.by_key.values_mut().for_each(|values| values.sort_by_key(|(at, _)| *at));
+    }
+
+    fn trim(&mut self) {
+        if self.count <= self.count_max {
+            return;
+        }
+        let before = self.count;
+        let mut times: Vec<EventTime> = self.by_key.values().flatten().map(|(at, _)| *at).collect();
+        let beyond = times.len() - self.count_max - 1;
+        let (_, newest_beyond, _) = times.select_nth_unstable(beyond);
+        self.forget_before(EventTime(newest_beyond.0 + 1));
+        self.dropped += (before - self.count) as u64;
     }
 
     /// Values dropped because there were too many.
@@ -46,26 +64,18 @@ impl<K: Copy + Eq + Hash, V: Clone> Nearby<K, V> {
         self.count = self.by_key.values().map(Vec::len).sum();
     }
 
-    /// The values of a key within a time span, both ends included, by time.
-    pub fn within(&self, key: K, first: EventTime, last: EventTime) -> Vec<&(EventTime, V)> {
-        let Some(values) = self.by_key.get(&key) else { return Vec::new() };
-        let mut found: Vec<_> =
-            values.iter().filter(|(at, _)| (first..=last).contains(at)).collect();
-        found.sort_by_key(|(at, _)| *at);
-        found
+    /// The values of a key within a time span, both ends included, by time;
+    /// after [`Nearby::settle`].
+    pub fn within(&self, key: K, first: EventTime, last: EventTime) -> &[(EventTime, V)] {
+        let Some(values) = self.by_key.get(&key) else { return &[] };
+        let start = values.partition_point(|(at, _)| *at < first);
+        let end = values.partition_point(|(at, _)| *at <= last);
+        &values[start..end.max(start)]
     }
 
     /// Every key with its values, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (K, &[(EventTime, V)])> {
         self.by_key.iter().map(|(key, values)| (*key, values.as_slice()))
-    }
-
-    /// A time that leaves at least one value behind it.
-    fn median_time(&self) -> EventTime {
-        let mut times: Vec<EventTime> = self.by_key.values().flatten().map(|(at, _)| *at).collect();
-        let middle = times.len() / 2;
-        let (_, median, _) = times.select_nth_unstable(middle);
-        EventTime(median.0 + 1)
     }
 }
 
@@ -118,14 +128,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_older_half_goes_when_there_are_too_many() {
-        let mut nearby = Nearby::new(4);
-        for time in [5, 1, 4, 2, 3] {
-            nearby.add("PC1", EventTime(time), time);
+    fn the_newest_stay_in_whatever_order_they_come() {
+        for times in [[5, 1, 4, 2, 3, 6, 7, 8], [8, 7, 6, 5, 4, 3, 2, 1], [1, 2, 3, 4, 5, 6, 7, 8]]
+        {
+            let mut nearby = Nearby::new(3);
+            for time in times {
+                nearby.add("PC1", EventTime(time), time);
+            }
+            nearby.settle();
+            let left = nearby.within("PC1", EventTime(0), EventTime(9));
+            assert_eq!(left.iter().map(|(_, value)| *value).collect::<Vec<_>>(), [6, 7, 8]);
+            assert_eq!(nearby.within("PC1", EventTime(7), EventTime(7)), [(EventTime(7), 7)]);
+            assert_eq!(nearby.dropped(), 5);
         }
-        let left = nearby.within("PC1", EventTime(0), EventTime(9));
-        assert_eq!(left.iter().map(|(_, value)| *value).collect::<Vec<_>>(), [4, 5]);
-        assert_eq!(nearby.dropped(), 3);
     }
 
     #[test]

@@ -4,8 +4,8 @@
 //! A rule file (`config/rules.toml`) becomes [`RuleSpec`]s; [`Rules`] compiles
 //! them against the field table of [`Wanted`]; an [`Observer`] applies them to
 //! the records of one worker. Facts repeat without end in real logs, so the
-//! observer gathers those of one batch and hands each over once, with the
-//! first and last time it was seen.
+//! observer gathers them and hands each over once, with the first and last
+//! time it was seen, when there are enough or at the end.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -164,7 +164,8 @@ impl Rules {
         let teaching_fields = teachings.iter().flat_map(|t| [&t.name, &t.domain]);
         let fields = specs.iter().flat_map(fields_of).chain(teaching_fields.map(String::as_str));
         let teaches = teachings.iter().map(|teaching| teaching.sid.as_str());
-        let wanted = Arc::new(Wanted::new(events, fields, teaches));
+        let taught = teachings.iter().flat_map(|t| [&t.name, &t.domain]).map(String::as_str);
+        let wanted = Arc::new(Wanted::new(events, fields, teaches).with_taught(taught));
         let mut by_event: FxHashMap<u32, Vec<usize>> = FxHashMap::default();
         for (index, spec) in specs.iter().enumerate() {
             for id in &spec.event_ids {
@@ -281,9 +282,12 @@ impl Rule {
 
     fn peer(&self, record: &Record<'_>) -> Peer {
         let host = first_of(record, &self.peer_host).and_then(name_of);
-        Peer {
-            host: host.and_then(|host| host_name(&host)),
-            ip: first_of(record, &self.peer_ip).and_then(address),
+        let host = host.and_then(|host| host_name(&host));
+        let ip = first_of(record, &self.peer_ip).and_then(address);
+        // Where a name is asked for, an address may stand.
+        match host.as_deref().and_then(|host| host.parse::<IpAddr>().ok()) {
+            Some(literal) => Peer { host: None, ip: ip.or(Some(literal.to_canonical())) },
+            None => Peer { host, ip },
         }
     }
 
@@ -459,9 +463,12 @@ impl Observer {
         Observer { rules, facts: FactBatch::default(), matched: BTreeMap::new() }
     }
 
-    /// What the rules make of one record; facts are held back until
-    /// [`Observer::finish_batch`].
+    /// What the rules make of one record; facts are held back until there are
+    /// [`FACTS_MAX`] or [`Observer::finish`] is called.
     pub fn observe(&mut self, record: &Record<'_>, observations: &mut Vec<Observation>) {
+        if self.facts.entries.len() >= FACTS_MAX {
+            self.facts.drain(observations);
+        }
         let rules = Arc::clone(&self.rules);
         for ([sid, name, domain], except) in &rules.teachings {
             if !except.contains(&record.event_id) {
@@ -503,8 +510,8 @@ impl Observer {
         });
     }
 
-    /// Hands over the facts of the batch.
-    pub fn finish_batch(&mut self, observations: &mut Vec<Observation>) {
+    /// Hands over the facts that were held back.
+    pub fn finish(&mut self, observations: &mut Vec<Observation>) {
         self.facts.drain(observations);
     }
 
@@ -526,7 +533,7 @@ impl Observer {
         let facts = &mut self.facts;
         facts.key_start();
         facts.key_part(&record.computer);
-        facts.key_part(&Value::Sid(sid));
+        facts.key_sid(&sid);
         facts.key_part(name);
         facts.key_part(domain);
         facts.seen(record, || {
@@ -548,7 +555,10 @@ fn record_key(record: &Record<'_>) -> RecordKey {
     }
 }
 
-/// The facts of one batch, each once. Found by the bytes as they stand in the
+/// Different facts held back by one worker; some 300 bytes each.
+pub const FACTS_MAX: usize = 32_768;
+
+/// Facts, each once. Found by the bytes as they stand in the
 /// input, so that a known fact costs a hash and a comparison.
 #[derive(Debug, Default)]
 struct FactBatch {
@@ -576,14 +586,15 @@ impl FactBatch {
         match value {
             Value::Utf16(bytes) => self.scratch.extend_from_slice(bytes),
             Value::Text(text) => self.scratch.extend_from_slice(text.as_bytes()),
-            Value::Sid(sid) => {
-                for sub in sid.subs() {
-                    self.scratch.extend_from_slice(&sub.to_le_bytes());
-                }
-            }
             other => self.scratch.extend_from_slice(other.text().as_bytes()),
         }
         self.scratch.extend_from_slice(&[0, 0, 0xff]);
+    }
+
+    fn key_sid(&mut self, sid: &Sid) {
+        for sub in sid.subs() {
+            self.scratch.extend_from_slice(&sub.to_le_bytes());
+        }
     }
 
     /// Notes that the fact whose key is in `scratch` stands in a record.

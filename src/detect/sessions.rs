@@ -75,12 +75,13 @@ pub struct Patterns {
     index: FxHashMap<Pattern, PatternId>,
     patterns: Vec<Pattern>,
     count_max: usize,
+    beyond: u64,
 }
 
 impl Patterns {
     /// Keeps `count_max` patterns; later ones keep only event and status.
     pub fn new(count_max: usize) -> Patterns {
-        Patterns { index: FxHashMap::default(), patterns: Vec::new(), count_max }
+        Patterns { index: FxHashMap::default(), patterns: Vec::new(), count_max, beyond: 0 }
     }
 
     pub fn intern(&mut self, pattern: Pattern) -> PatternId {
@@ -89,12 +90,18 @@ impl Patterns {
         }
         let coarse = pattern.coarse();
         if self.patterns.len() >= self.count_max && pattern != coarse {
+            self.beyond += 1;
             return self.intern(coarse);
         }
         let id = PatternId(self.patterns.len() as u32);
         self.patterns.push(pattern);
         self.index.insert(pattern, id);
         id
+    }
+
+    /// How often a pattern came that is not kept whole.
+    pub fn beyond(&self) -> u64 {
+        self.beyond
     }
 
     pub fn get(&self, id: PatternId) -> &Pattern {
@@ -214,19 +221,21 @@ impl Runs {
 pub struct Sessions<K> {
     runs: FxHashMap<K, Runs>,
     gap_ticks: u64,
+    run_count: usize,
 }
 
 impl<K: Copy + Eq + std::hash::Hash> Sessions<K> {
     pub fn new(gap_ticks: u64) -> Sessions<K> {
-        Sessions { runs: FxHashMap::default(), gap_ticks }
+        Sessions { runs: FxHashMap::default(), gap_ticks, run_count: 0 }
     }
 
     pub fn key_count(&self) -> usize {
         self.runs.len()
     }
 
-    pub fn contains(&self, key: K) -> bool {
-        self.runs.contains_key(&key)
+    /// Runs of all keys.
+    pub fn run_count(&self) -> usize {
+        self.run_count
     }
 
     /// Adds one observation.
@@ -235,6 +244,7 @@ impl<K: Copy + Eq + std::hash::Hash> Sessions<K> {
         match self.runs.entry(key) {
             std::collections::hash_map::Entry::Vacant(entry) => {
                 entry.insert(Runs::One(run));
+                self.run_count += 1;
             }
             std::collections::hash_map::Entry::Occupied(mut entry) => {
                 let runs = entry.get_mut();
@@ -246,8 +256,13 @@ impl<K: Copy + Eq + std::hash::Hash> Sessions<K> {
                         let mut both = vec![known.clone(), run];
                         both.sort_by_key(|run| run.first);
                         *runs = Runs::Many(both);
+                        self.run_count += 1;
                     }
-                    Runs::Many(many) => insert(many, run, self.gap_ticks, patterns, order),
+                    Runs::Many(many) => {
+                        let before = many.len();
+                        insert(many, run, self.gap_ticks, patterns, order);
+                        self.run_count = self.run_count + many.len() - before;
+                    }
                 }
             }
         }
@@ -260,13 +275,20 @@ impl<K: Copy + Eq + std::hash::Hash> Sessions<K> {
 
     /// Drops the runs for which `gone` holds.
     pub fn remove(&mut self, mut gone: impl FnMut(K, &Run) -> bool) {
+        let mut left = 0;
         self.runs.retain(|key, runs| match runs {
-            Runs::One(run) => !gone(*key, run),
+            Runs::One(run) => {
+                let stays = !gone(*key, run);
+                left += usize::from(stays);
+                stays
+            }
             Runs::Many(many) => {
                 many.retain(|run| !gone(*key, run));
+                left += many.len();
                 !many.is_empty()
             }
         });
+        self.run_count = left;
     }
 }
 
@@ -306,12 +328,11 @@ impl Run {
     fn absorb(&mut self, other: Run, patterns: &mut Patterns, order: &LineOrder<'_>) {
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
-        let more = match other.lines {
-            Lines::One(line) => vec![line],
-            Lines::Many(lines) => lines,
-        };
-        for line in more {
-            self.absorb_line(line, patterns, order);
+        match other.lines {
+            Lines::One(line) => self.absorb_line(line, patterns, order),
+            Lines::Many(lines) => {
+                lines.into_iter().for_each(|line| self.absorb_line(line, patterns, order));
+            }
         }
     }
 

@@ -36,13 +36,14 @@ const MEMBERS_MAX: usize = 1_000_000;
 const NESTED_MAX: usize = 3;
 
 /// Largest archive within an archive: it has to be held in memory.
-const NESTED_ARCHIVE_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const NESTED_ARCHIVE_BYTES_MAX: u64 = 32 * 1024 * 1024;
 
 /// Bytes that tell what a stream is.
 const HEAD_BYTES: usize = 16;
 
-/// Largest window that a zstd stream may ask for, as a power of two: 128 MiB.
-const ZSTD_WINDOW_LOG_MAX: u32 = 27;
+/// Largest window that a zstd stream may ask for, as a power of two: 16 MiB,
+/// twice what any level but those of `--ultra` and `--long` uses.
+const ZSTD_WINDOW_LOG_MAX: u32 = 24;
 
 /// Reads the inputs of one run.
 pub struct Files {

@@ -121,7 +121,7 @@ fn detect(observations: &[Observation], batch: usize) -> Vec<Incident> {
     }
     let mut incidents = Vec::new();
     detector.advance(EventTime::MAX, &mut incidents);
-    assert_eq!(detector.given_up().map(|(_, count)| count), [0; 4]);
+    assert_eq!(detector.given_up().map(|(_, count)| count), [0; 7]);
     assert_eq!(detector.open_keys(), 0);
     incidents
 }
