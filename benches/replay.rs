@@ -42,6 +42,7 @@ fn main() {
     let run = |threads: usize| -> Replayed {
         let spec = Replay {
             paths: vec![path.clone()],
+            outputs: Vec::new(),
             settings: config.settings.clone(),
             rules: config.rules.clone(),
             teachings: config.teachings.clone(),

@@ -17,6 +17,7 @@ use crate::sink::cards::{Style, write_card};
 use crate::sink::jsonl::{OutputFile, write_line};
 use crate::sink::summary::{SourceTotal, Summary, write_summary};
 use crate::sink::wire::{WireHost, WireIncident, WireObservations, WireStats, time_text};
+use crate::source::SourceError;
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -112,6 +113,8 @@ pub enum CliError {
     Replay(#[from] ReplayError),
     #[error(transparent)]
     Sink(#[from] SinkError),
+    #[error("`{path}` is named for two outputs\n  hint: give each a file of its own")]
+    OutputTwice { path: PathBuf },
     #[error("cannot write standard output: {0}")]
     StandardOutput(io::Error),
     #[error(
@@ -124,7 +127,8 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             CliError::Sink(_) | CliError::StandardOutput(_) => 1,
-            CliError::Config(_) | CliError::Unexplained { .. } => 2,
+            CliError::Config(_) | CliError::Unexplained { .. } | CliError::OutputTwice { .. } => 2,
+            CliError::Replay(ReplayError::Source(SourceError::OutputIsInput { .. })) => 2,
             CliError::Replay(ReplayError::Source(_)) => 3,
             CliError::Replay(ReplayError::Damaged { .. }) => 4,
         }
@@ -205,6 +209,13 @@ fn check(path: Option<&Path>) -> Result<(), CliError> {
 
 fn run_replay(flags: ReplayFlags, watch: &mut dyn Watch) -> Result<(), CliError> {
     let config = Config::load(flags.config.as_deref())?;
+    let outputs: Vec<PathBuf> =
+        [&flags.output, &flags.hosts, &flags.stats].into_iter().flatten().cloned().collect();
+    for (index, path) in outputs.iter().enumerate() {
+        if path.as_os_str() != "/dev/null" && outputs[..index].contains(path) {
+            return Err(CliError::OutputTwice { path: path.clone() });
+        }
+    }
     // An output that cannot be written is better known before a long run.
     let create = |path: &Option<PathBuf>| path.as_deref().map(OutputFile::create).transpose();
     let output = create(&flags.output)?;
@@ -214,6 +225,7 @@ fn run_replay(flags: ReplayFlags, watch: &mut dyn Watch) -> Result<(), CliError>
     let replayed = replay(
         Replay {
             paths: flags.paths,
+            outputs,
             settings: config.settings,
             rules: config.rules,
             teachings: config.teachings,

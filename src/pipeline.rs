@@ -39,6 +39,8 @@ const WARNINGS_MAX: usize = 100;
 #[derive(Clone, Debug)]
 pub struct Replay {
     pub paths: Vec<PathBuf>,
+    /// Files that will be written, and so must not be read.
+    pub outputs: Vec<PathBuf>,
     pub settings: Settings,
     pub rules: Vec<RuleSpec>,
     pub teachings: Vec<Teaching>,
@@ -242,10 +244,10 @@ impl Collector<'_> {
 /// Reads everything and gives the final incidents.
 pub fn replay(replay: Replay, watch: &mut dyn Watch) -> Result<Replayed, ReplayError> {
     let start = Instant::now();
-    let inputs = discover(&replay.paths)?;
+    let inputs = discover(&replay.paths, &replay.outputs)?;
     let total = inputs.iter().map(|input| match input {
         Input::File { bytes, .. } => *bytes,
-        Input::StandardInput => 0,
+        Input::StandardInput | Input::Unreadable { .. } => 0,
     });
     watch.started(total.sum());
     let rules = Arc::new(Rules::new(&replay.rules, &replay.teachings));

@@ -3,6 +3,7 @@
 
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use super::SourceError;
@@ -28,10 +29,21 @@ pub enum Input {
         named: bool,
     },
     StandardInput,
+    /// A folder below a given one that cannot be listed.
+    Unreadable {
+        path: PathBuf,
+        reason: String,
+    },
 }
 
-/// The inputs of a run. `-` is standard input.
-pub fn discover(paths: &[PathBuf]) -> Result<Vec<Input>, SourceError> {
+/// The inputs of a run. `-` is standard input. Files among `outputs` are left
+/// out where they were only found, and refused where they were named.
+pub fn discover(paths: &[PathBuf], outputs: &[PathBuf]) -> Result<Vec<Input>, SourceError> {
+    let outputs: Vec<PathBuf> =
+        outputs.iter().filter_map(|path| fs::canonicalize(path).ok()).collect();
+    let is_output = |path: &Path| {
+        !outputs.is_empty() && fs::canonicalize(path).is_ok_and(|path| outputs.contains(&path))
+    };
     let mut inputs = Vec::new();
     for path in paths {
         if path.as_os_str() == "-" {
@@ -46,9 +58,14 @@ pub fn discover(paths: &[PathBuf]) -> Result<Vec<Input>, SourceError> {
         if metadata.is_dir() {
             let before = inputs.len();
             search(path, path, 0, &mut inputs)?;
+            inputs.retain(
+                |input| !matches!(input, Input::File { path, named: false, .. } if is_output(path)),
+            );
             if inputs.len() == before {
                 return Err(SourceError::NoLogs { path: path.clone() });
             }
+        } else if metadata.is_file() && is_output(path) {
+            return Err(SourceError::OutputIsInput { path: path.clone() });
         } else {
             inputs.push(Input::File { path: path.clone(), bytes: metadata.len(), named: true });
         }
@@ -62,15 +79,23 @@ fn search(
     depth: usize,
     inputs: &mut Vec<Input>,
 ) -> Result<(), SourceError> {
-    let unreadable = |cause| SourceError::Unreadable {
-        path: folder.to_owned(),
-        cause,
-        hint: "check who may read the folder",
+    let listed = fs::read_dir(folder)
+        .and_then(|entries| entries.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>());
+    let mut paths = match listed {
+        Ok(paths) => paths,
+        Err(cause) if depth == 0 => {
+            let path = folder.to_owned();
+            return Err(SourceError::Unreadable {
+                path,
+                cause,
+                hint: "check who may read the folder",
+            });
+        }
+        Err(cause) => {
+            inputs.push(Input::Unreadable { path: folder.to_owned(), reason: cause.to_string() });
+            return Ok(());
+        }
     };
-    let mut paths = Vec::new();
-    for entry in fs::read_dir(folder).map_err(unreadable)? {
-        paths.push(entry.map_err(unreadable)?.path());
-    }
     paths.sort();
     for path in paths {
         // Links to folders are not followed: they may lead back up.
@@ -132,25 +157,39 @@ mod tests {
             fs::create_dir_all(path.parent().expect("below the folder")).expect("created");
             fs::write(path, "x").expect("written");
         }
-        let inputs = discover(&[folder.path().to_owned()]).expect("logs");
+        let inputs = discover(&[folder.path().to_owned()], &[]).expect("logs");
         let names: Vec<String> = inputs
             .iter()
             .map(|input| match input {
                 Input::File { path, .. } => {
                     path.strip_prefix(folder.path()).expect("below").display().to_string()
                 }
-                Input::StandardInput => "-".to_owned(),
+                Input::StandardInput | Input::Unreadable { .. } => panic!("a file: {input:?}"),
             })
             .collect();
         assert_eq!(names, ["a/z.EVTX", "b.evtx", "c.zip"]);
     }
 
     #[test]
+    fn an_output_is_never_read() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let [log, out] = ["a.jsonl", "out.jsonl"].map(|name| folder.path().join(name));
+        fs::write(&log, "x").expect("written");
+        fs::write(&out, "x").expect("written");
+        let outputs = [out.clone()];
+        let found = discover(&[folder.path().to_owned()], &outputs).expect("logs");
+        assert_eq!(found, [Input::File { path: log, bytes: 1, named: false }]);
+        let named = discover(std::slice::from_ref(&out), &outputs).expect_err("named twice");
+        assert!(matches!(named, SourceError::OutputIsInput { .. }), "{named}");
+    }
+
+    #[test]
     fn a_missing_path_and_a_folder_without_logs_are_errors_that_name_it() {
         let folder = tempfile::tempdir().expect("a temporary folder");
-        let empty = discover(&[folder.path().to_owned()]).expect_err("no logs").to_string();
+        let empty = discover(&[folder.path().to_owned()], &[]).expect_err("no logs").to_string();
         assert!(empty.contains(&folder.path().display().to_string()), "{empty}");
-        let missing = discover(&[folder.path().join("none")]).expect_err("missing").to_string();
+        let missing =
+            discover(&[folder.path().join("none")], &[]).expect_err("missing").to_string();
         assert!(missing.contains("none") && missing.contains("hint"), "{missing}");
     }
 }

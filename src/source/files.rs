@@ -22,11 +22,11 @@ use super::{
     Source, SourceError,
 };
 
-/// A compressed stream may grow to this whatever its size.
+/// What is packed in one file may grow to this whatever the file's size.
 const UNPACKED_BYTES_FREE: u64 = 256 * 1024 * 1024;
 
-/// Beyond that, it may be this many times as large as it was. Logs shrink to
-/// about a tenth; only bombs grow further.
+/// Beyond that, it may be this many times as large as what was read of the file.
+/// Logs shrink to about a tenth; only bombs grow further.
 const UNPACKED_RATIO_MAX: u64 = 200;
 
 /// Most members of one archive.
@@ -49,7 +49,9 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 24;
 pub struct Files {
     inputs: VecDeque<Input>,
     cut: Cut,
-    current: Option<Reading>,
+    current: Option<(Reading, Arc<Outer>)>,
+    /// Bytes of the current file that were told as progress.
+    told: u64,
 }
 
 impl std::fmt::Debug for Files {
@@ -77,8 +79,27 @@ struct Evtx {
 struct Stream {
     input: Arc<str>,
     content: StreamContent,
-    /// Bytes of the outermost file, told at the end.
-    progress_bytes: u64,
+}
+
+/// The file that a stream comes from, however deep it is packed.
+struct Outer {
+    /// 0 when not known.
+    bytes: u64,
+    consumed: AtomicU64,
+    unpacked: AtomicU64,
+}
+
+impl Outer {
+    fn new(bytes: u64) -> Arc<Outer> {
+        Arc::new(Outer { bytes, consumed: AtomicU64::new(0), unpacked: AtomicU64::new(0) })
+    }
+
+    /// Bytes of the file that were read; those of an archive may be read more
+    /// than once.
+    fn consumed(&self) -> u64 {
+        let consumed = self.consumed.load(Ordering::Relaxed);
+        if self.bytes > 0 { consumed.min(self.bytes) } else { consumed }
+    }
 }
 
 enum StreamContent {
@@ -91,8 +112,10 @@ struct Archive {
     zip: ZipArchive<BufReader<Window>>,
     bytes: ArchiveBytes,
     next: usize,
-    progress_bytes: u64,
+    outer: Arc<Outer>,
     depth: usize,
+    /// Whether a member was a log or an archive.
+    has_logs: bool,
     /// The member at hand.
     member: Option<Box<Reading>>,
 }
@@ -109,23 +132,31 @@ impl From<io::Error> for GiveUp {
 impl Files {
     /// `cut` finds the end of the last whole event in a block of text.
     pub fn new(inputs: Vec<Input>, cut: Cut) -> Files {
-        Files { inputs: inputs.into(), cut, current: None }
+        Files { inputs: inputs.into(), cut, current: None, told: 0 }
     }
 
-    fn open(&mut self, input: Input) -> Result<Result<Reading, Skipped>, SourceError> {
-        let (path, bytes, named) = match input {
+    fn open(
+        &mut self,
+        input: Input,
+        outer: &Arc<Outer>,
+    ) -> Result<Result<Reading, Skipped>, SourceError> {
+        let (path, named) = match input {
             Input::StandardInput => {
                 let input: Arc<str> = "standard input".into();
-                let stream: Box<dyn Read + Send> = Box::new(io::stdin());
-                let opened = open_stream(stream, &input, 0, 0, self.cut);
+                let stream = Box::new(Counted { stream: io::stdin(), outer: Arc::clone(outer) });
+                let opened = open_stream(stream, &input, outer, 0, self.cut);
                 return Ok(
                     opened.map_err(|GiveUp(reason)| skipped(&input, SkippedWhat::File, reason))
                 );
             }
-            Input::File { path, bytes, named } => (path, bytes, named),
+            Input::Unreadable { path, reason } => {
+                let input: Arc<str> = path.display().to_string().into();
+                return Ok(Err(skipped(&input, SkippedWhat::File, reason)));
+            }
+            Input::File { path, named, .. } => (path, named),
         };
         let input: Arc<str> = path.display().to_string().into();
-        match open_file(&path, bytes, &input, self.cut) {
+        match open_file(&path, outer, &input, self.cut) {
             Ok(reading) => Ok(Ok(reading)),
             Err(OpenError::NotOpened(cause)) if named => {
                 let hint = "check the path and who may read it";
@@ -144,15 +175,27 @@ impl Files {
 impl Source for Files {
     fn next(&mut self) -> Result<Next, SourceError> {
         loop {
-            if let Some(reading) = &mut self.current {
+            if let Some((reading, outer)) = &mut self.current {
                 match reading.next(self.cut) {
+                    Some(Next::Batch(mut batch)) => {
+                        let consumed = outer.consumed();
+                        batch.progress_bytes +=
+                            consumed - std::mem::replace(&mut self.told, consumed);
+                        return Ok(Next::Batch(batch));
+                    }
                     Some(next) => return Ok(next),
                     None => self.current = None,
                 }
             }
             let Some(input) = self.inputs.pop_front() else { return Ok(Next::End) };
-            match self.open(input)? {
-                Ok(reading) => self.current = Some(reading),
+            let bytes = match &input {
+                Input::File { bytes, .. } => *bytes,
+                Input::StandardInput | Input::Unreadable { .. } => 0,
+            };
+            let outer = Outer::new(bytes);
+            self.told = 0;
+            match self.open(input, &outer)? {
+                Ok(reading) => self.current = Some((reading, outer)),
                 Err(skipped) => return Ok(Next::Skipped(skipped)),
             }
         }
@@ -174,11 +217,17 @@ impl<T: Into<GiveUp>> From<T> for OpenError {
     }
 }
 
-fn open_file(path: &Path, bytes: u64, input: &Arc<str>, cut: Cut) -> Result<Reading, OpenError> {
+fn open_file(
+    path: &Path,
+    outer: &Arc<Outer>,
+    input: &Arc<str>,
+    cut: Cut,
+) -> Result<Reading, OpenError> {
     let mut file = File::open(path).map_err(OpenError::NotOpened)?;
     let seekable = file.metadata().map_err(OpenError::NotOpened)?.is_file();
     if !seekable {
-        return Ok(open_stream(Box::new(file), input, bytes, 0, cut)?);
+        let stream = Box::new(Counted { stream: file, outer: Arc::clone(outer) });
+        return Ok(open_stream(stream, input, outer, 0, cut)?);
     }
     let mut head = [0; HEAD_BYTES];
     let read = read_full(&mut file, &mut head)?;
@@ -187,6 +236,9 @@ fn open_file(path: &Path, bytes: u64, input: &Arc<str>, cut: Cut) -> Result<Read
     if is_evtx {
         let end = file.metadata().map_err(OpenError::NotOpened)?.len();
         let file = Arc::new(file);
+        if end < EVTX_HEADER_BYTES {
+            return Err(GiveUp("ends within its header".to_owned()).into());
+        }
         let input = Arc::clone(input);
         return Ok(Reading::Evtx(Evtx { input, file, offset: EVTX_HEADER_BYTES, end }));
     }
@@ -196,9 +248,10 @@ fn open_file(path: &Path, bytes: u64, input: &Arc<str>, cut: Cut) -> Result<Read
     }
     file.seek(SeekFrom::Start(0)).map_err(OpenError::NotOpened)?;
     if head[..read].starts_with(b"PK\x03\x04") || head[..read].starts_with(b"PK\x05\x06") {
-        return Ok(open_archive(ArchiveBytes::File(Arc::new(file)), input, bytes, 0)?);
+        return Ok(open_archive(ArchiveBytes::File(Arc::new(file)), input, outer, 0)?);
     }
-    Ok(open_stream(Box::new(file), input, bytes, 0, cut)?)
+    let stream = Box::new(Counted { stream: file, outer: Arc::clone(outer) });
+    Ok(open_stream(stream, input, outer, 0, cut)?)
 }
 
 fn has_evtx_name(path: &Path) -> bool {
@@ -216,7 +269,7 @@ fn has_chunk(file: &File) -> io::Result<bool> {
 fn open_stream(
     mut stream: Box<dyn Read + Send>,
     input: &Arc<str>,
-    progress_bytes: u64,
+    outer: &Arc<Outer>,
     depth: usize,
     cut: Cut,
 ) -> Result<Reading, GiveUp> {
@@ -229,19 +282,15 @@ fn open_stream(
     let whole = |head: Vec<u8>, stream| Box::new(io::Cursor::new(head).chain(stream));
     match head[..] {
         [0x1f, 0x8b, ..] => {
-            let counted = Counted::new(whole(head, stream));
-            let packed = counted.count();
-            let unpacked = MultiGzDecoder::new(BufReader::new(counted));
-            let limited = Box::new(Limited::new(unpacked, packed));
-            open_stream(limited, input, progress_bytes, depth + 1, cut)
+            let unpacked = MultiGzDecoder::new(BufReader::new(whole(head, stream)));
+            let limited = Box::new(Limited { stream: unpacked, outer: Arc::clone(outer) });
+            open_stream(limited, input, outer, depth + 1, cut)
         }
         [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            let counted = Counted::new(whole(head, stream));
-            let packed = counted.count();
-            let mut unpacked = zstd::Decoder::new(counted)?;
+            let mut unpacked = zstd::Decoder::new(whole(head, stream))?;
             unpacked.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-            let limited = Box::new(Limited::new(unpacked, packed));
-            open_stream(limited, input, progress_bytes, depth + 1, cut)
+            let limited = Box::new(Limited { stream: unpacked, outer: Arc::clone(outer) });
+            open_stream(limited, input, outer, depth + 1, cut)
         }
         [b'P', b'K', 3, 4, ..] => {
             let mut bytes = Vec::new();
@@ -252,20 +301,19 @@ fn open_stream(
                      or on a pipe"
                 )));
             }
-            open_archive(ArchiveBytes::Memory(bytes.into()), input, progress_bytes, depth + 1)
+            open_archive(ArchiveBytes::Memory(bytes.into()), input, outer, depth + 1)
         }
         [b'E', b'l', b'f', b'F', b'i', b'l', b'e', 0, ..] => {
             let header = EVTX_HEADER_BYTES - read as u64;
             io::copy(&mut (&mut stream).take(header), &mut io::sink())?;
             let content = StreamContent::Chunks { stream, next_chunk: 0, failed: None };
-            Ok(Reading::Stream(Stream { input: Arc::clone(input), content, progress_bytes }))
+            Ok(Reading::Stream(Stream { input: Arc::clone(input), content }))
         }
         _ => {
             let blocks = Blocks::new(&head, stream, cut, BATCH_BYTES as usize);
             Ok(Reading::Stream(Stream {
                 input: Arc::clone(input),
                 content: StreamContent::Text(blocks),
-                progress_bytes,
             }))
         }
     }
@@ -274,7 +322,7 @@ fn open_stream(
 fn open_archive(
     bytes: ArchiveBytes,
     input: &Arc<str>,
-    progress_bytes: u64,
+    outer: &Arc<Outer>,
     depth: usize,
 ) -> Result<Reading, GiveUp> {
     if depth > NESTED_MAX {
@@ -286,7 +334,9 @@ fn open_archive(
         return Err(GiveUp(format!("has more than {MEMBERS_MAX} members")));
     }
     let input = Arc::clone(input);
-    let archive = Archive { input, zip, bytes, next: 0, progress_bytes, depth, member: None };
+    let outer = Arc::clone(outer);
+    let archive =
+        Archive { input, zip, bytes, next: 0, outer, depth, has_logs: false, member: None };
     Ok(Reading::Archive(Box::new(archive)))
 }
 
@@ -345,10 +395,7 @@ impl Stream {
         };
         let input = Arc::clone(&self.input);
         match content? {
-            Ok(content) => {
-                let progress_bytes = std::mem::take(&mut self.progress_bytes);
-                Some(Next::Batch(Batch { input, content, progress_bytes }))
-            }
+            Ok(content) => Some(Next::Batch(Batch { input, content, progress_bytes: 0 })),
             Err(error) => {
                 self.content = StreamContent::Chunks {
                     stream: Box::new(io::empty()),
@@ -374,11 +421,16 @@ impl Archive {
             }
             let index = self.next;
             if index >= self.zip.len() {
-                return None;
+                if std::mem::replace(&mut self.has_logs, true) {
+                    return None;
+                }
+                let reason = "holds no logs".to_owned();
+                return Some(Next::Skipped(skipped(&self.input, SkippedWhat::File, reason)));
             }
             self.next += 1;
             let (name, refused) = self.member_name(index);
             let input: Arc<str> = format!("{}!{name}", self.input).into();
+            self.has_logs |= refused.is_some() || is_log(Path::new(&name));
             if let Some(reason) = refused {
                 return Some(Next::Skipped(skipped(&input, SkippedWhat::ArchiveMember, reason)));
             }
@@ -425,23 +477,22 @@ impl Archive {
         let start = member.data_start().ok_or_else(|| GiveUp("has no data".to_owned()))?;
         let end = start.saturating_add(member.compressed_size());
         let packed = Window { bytes: self.bytes.clone(), at: start, start, end };
-        let packed = BufReader::new(Counted::new(packed));
-        let count = packed.get_ref().count();
+        let outer = Arc::clone(&self.outer);
+        let packed = BufReader::new(Counted { stream: packed, outer: Arc::clone(&outer) });
         let stream: Box<dyn Read + Send> = match member.compression() {
             CompressionMethod::Stored => Box::new(packed),
             CompressionMethod::Deflated => {
-                Box::new(Limited::new(DeflateDecoder::new(packed), count))
+                Box::new(Limited { stream: DeflateDecoder::new(packed), outer })
             }
             CompressionMethod::Zstd => {
                 let mut unpacked = zstd::Decoder::with_buffer(packed)?;
                 unpacked.window_log_max(ZSTD_WINDOW_LOG_MAX)?;
-                Box::new(Limited::new(unpacked, count))
+                Box::new(Limited { stream: unpacked, outer })
             }
             other => return Err(GiveUp(format!("is compressed by {other}, which is not read"))),
         };
         drop(member);
-        let progress = std::mem::take(&mut self.progress_bytes);
-        open_stream(stream, input, progress, self.depth + 1, cut)
+        open_stream(stream, input, &self.outer, self.depth + 1, cut)
     }
 }
 
@@ -502,54 +553,37 @@ impl Seek for Window {
     }
 }
 
-/// Counts the packed bytes that a decompressor takes.
+/// Counts what is read of the outermost file.
 struct Counted<R> {
     stream: R,
-    count: Arc<AtomicU64>,
-}
-
-impl<R> Counted<R> {
-    fn new(stream: R) -> Counted<R> {
-        Counted { stream, count: Arc::default() }
-    }
-
-    fn count(&self) -> Arc<AtomicU64> {
-        Arc::clone(&self.count)
-    }
+    outer: Arc<Outer>,
 }
 
 impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.stream.read(buffer)?;
-        self.count.fetch_add(read as u64, Ordering::Relaxed);
+        self.outer.consumed.fetch_add(read as u64, Ordering::Relaxed);
         Ok(read)
     }
 }
 
-/// Gives up on what grows out of proportion when it is unpacked.
+/// Gives up on what grows out of proportion when it is unpacked: all that is
+/// unpacked of one file counts together, against what was read of the file.
 struct Limited<R> {
     stream: R,
-    packed: Arc<AtomicU64>,
-    unpacked: u64,
+    outer: Arc<Outer>,
 }
 
 #[derive(Debug, thiserror::Error)]
 #[error("grows to more than {UNPACKED_RATIO_MAX} times its size: refused as an archive bomb")]
 struct Bomb;
 
-impl<R> Limited<R> {
-    fn new(stream: R, packed: Arc<AtomicU64>) -> Limited<R> {
-        Limited { stream, packed, unpacked: 0 }
-    }
-}
-
 impl<R: Read> Read for Limited<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.stream.read(buffer)?;
-        self.unpacked += read as u64;
-        let packed = self.packed.load(Ordering::Relaxed);
-        let bound = packed.saturating_mul(UNPACKED_RATIO_MAX).max(UNPACKED_BYTES_FREE);
-        if self.unpacked > bound {
+        let before = self.outer.unpacked.fetch_add(read as u64, Ordering::Relaxed);
+        let bound = self.outer.consumed().saturating_mul(UNPACKED_RATIO_MAX);
+        if before + read as u64 > bound.max(UNPACKED_BYTES_FREE) {
             return Err(io::Error::other(Bomb));
         }
         Ok(read)

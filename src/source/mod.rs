@@ -86,6 +86,10 @@ pub enum SourceError {
         "no event logs in `{path}`\n  hint: files named {EXTENSIONS} are read, also in folders below and compressed as .zip, .gz or .zst; name a file directly to read it whatever it is called"
     )]
     NoLogs { path: PathBuf },
+    #[error(
+        "`{path}` is named as input and as output\n  hint: an output takes the place of the file that stands there"
+    )]
+    OutputIsInput { path: PathBuf },
     #[error("more than {max} files below `{path}`\n  hint: name the folders to read one by one")]
     TooManyFiles { path: PathBuf, max: usize },
 }

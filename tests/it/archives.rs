@@ -25,6 +25,7 @@ pub fn replay_of(paths: &[&Path]) -> Replay {
     let config = Config::embedded();
     Replay {
         paths: paths.iter().map(|path| path.to_path_buf()).collect(),
+        outputs: Vec::new(),
         settings: config.settings,
         rules: config.rules,
         teachings: config.teachings,
@@ -300,7 +301,7 @@ fn changed_archives_end() {
             bytes.truncate(random(bytes.len()));
         }
         fs::write(&path, &bytes).expect("written");
-        let inputs = discover(std::slice::from_ref(&path)).expect("there");
+        let inputs = discover(std::slice::from_ref(&path), &[]).expect("there");
         let mut source = Files::new(inputs, last_boundary);
         let mut steps = 0;
         loop {

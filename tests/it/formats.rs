@@ -17,6 +17,7 @@ fn replayed(paths: Vec<PathBuf>) -> Replayed {
     replay(
         Replay {
             paths,
+            outputs: Vec::new(),
             settings: config.settings,
             rules: config.rules,
             teachings: config.teachings,

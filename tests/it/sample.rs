@@ -273,6 +273,7 @@ fn incidents(path: &Path) -> String {
     let replayed = replay(
         Replay {
             paths: vec![path.to_owned()],
+            outputs: Vec::new(),
             settings: config.settings,
             rules: config.rules,
             teachings: config.teachings,
