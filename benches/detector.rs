@@ -202,8 +202,10 @@ fn main() {
     let observations = usual();
     let detector = ingest(&settings, &observations);
     let ingested = detector.ingested();
-    let taken = ingested.failures + ingested.mismatches + ingested.facts + ingested.duplicates;
+    let facts = observations.iter().filter(|o| matches!(o.what, What::Fact(_))).count() as u64;
+    let taken = ingested.failures + ingested.mismatches + ingested.duplicates + facts;
     assert_eq!(taken, OBSERVATIONS as u64);
+    assert!((1..=facts).contains(&ingested.facts), "{ingested:?}");
     assert!(ingested.duplicates > OBSERVATIONS as u64 / 30, "{ingested:?}");
     println!("usual stream: {ingested:?}, {} open keys", detector.open_keys());
 

@@ -78,7 +78,8 @@ pub enum Halt {
 pub enum From {
     #[default]
     Nowhere,
-    /// UTF-16 text at these offsets of the chunk.
+    /// UTF-16 text at these offsets from the start of the definition, or of
+    /// the chunk where there is none.
     Text(Range<u32>),
     /// Index into the instance's values.
     Slot(u16),
@@ -147,16 +148,81 @@ pub struct Plan {
 pub const DEFINITION_HEADER_BYTES: usize = 24;
 
 /// Compiles the definition at `offset` of a chunk (its header included).
-pub fn compile(chunk: &[u8], offset: usize, place: Place, wanted: &Wanted) -> Result<Plan, Halt> {
+pub fn compile(
+    chunk: &[u8],
+    offset: usize,
+    place: Place,
+    wanted: &Wanted,
+) -> Result<Definition, Halt> {
     let start = offset.checked_add(DEFINITION_HEADER_BYTES).ok_or(Halt::Unplanned)?;
     let size = read_u32(chunk, start - 4).ok_or(Halt::Unplanned)? as usize;
     let end = start.checked_add(size).filter(|&end| end <= chunk.len()).ok_or(Halt::Unplanned)?;
     let mut plan = Plan::default();
+    let mut names = Vec::new();
     let keep = &mut |_: &Plan| true;
     let form = Form::Definition;
-    Compiler { chunk, at: start, end, form, wanted, plan: &mut plan, keep }.root(place)?;
-    plan.wanted_ids = literal_ids(chunk, &plan, wanted);
-    Ok(plan)
+    let mut compiler = Compiler {
+        chunk,
+        base: start,
+        at: start,
+        end,
+        form,
+        wanted,
+        plan: &mut plan,
+        names: &mut names,
+        keep,
+    };
+    compiler.root(place)?;
+    plan.wanted_ids = literal_ids(&chunk[start..], &plan, wanted);
+    Ok(Definition { body: chunk[start..end].into(), names, plan })
+}
+
+/// A compiled definition, with what tells whether another chunk's is the same.
+///
+/// The same template differs from chunk to chunk in where its names stand, and
+/// in the links between names; all else is equal byte for byte.
+#[derive(Debug)]
+pub struct Definition {
+    body: Box<[u8]>,
+    names: Vec<NameRef>,
+    pub plan: Plan,
+}
+
+/// A name within a definition's body.
+#[derive(Debug)]
+struct NameRef {
+    /// Where its offset stands.
+    at: usize,
+    /// Whether the name itself follows.
+    inline: bool,
+    text: Box<[u8]>,
+}
+
+impl Definition {
+    /// Whether the body at `start` of a chunk says the same.
+    pub fn is_at(&self, chunk: &[u8], start: usize) -> bool {
+        let Some(body) = chunk.get(start..start + self.body.len()) else { return false };
+        let mut from = 0;
+        for name in &self.names {
+            let Some(offset) = read_u32(body, name.at).map(|offset| offset as usize) else {
+                return false;
+            };
+            let inline = offset == start + name.at + 4;
+            let text = chunk.get(offset.saturating_add(6)..).and_then(|rest| {
+                let (chars, rest) = rest.split_first_chunk::<2>()?;
+                rest.get(..usize::from(u16::from_le_bytes(*chars)) * 2)
+            });
+            if inline != name.inline
+                || text != Some(&*name.text)
+                || body[from..name.at] != self.body[from..name.at]
+            {
+                return false;
+            }
+            // Past the offset, and the link that an inline name starts with.
+            from = name.at + if inline { 8 } else { 4 };
+        }
+        body[from..] == self.body[from..]
+    }
 }
 
 /// Makes a plan of the record content from `start` to `end`, in the place of
@@ -171,17 +237,18 @@ pub fn compile_inline(
 ) -> Result<(), Halt> {
     plan.clear();
     let form = Form::Inline;
-    Compiler { chunk, at: start, end, form, wanted, plan, keep }.root(Place::Record)
+    let names = &mut Vec::new();
+    Compiler { chunk, base: 0, at: start, end, form, wanted, plan, names, keep }.root(Place::Record)
 }
 
 /// The wanted ids when provider and source are known from the template alone.
-fn literal_ids(chunk: &[u8], plan: &Plan, wanted: &Wanted) -> Option<Box<[u32]>> {
+fn literal_ids(body: &[u8], plan: &Plan, wanted: &Wanted) -> Option<Box<[u32]>> {
     let From::Text(provider) = &plan.provider else { return None };
-    let mut ids = wanted.ids_of(&utf16_text(text_at(chunk, provider))).to_vec();
+    let mut ids = wanted.ids_of(&utf16_text(text_at(body, 0, provider))).to_vec();
     match &plan.source_name {
         From::Nowhere => {}
         From::Text(source) => {
-            ids.extend_from_slice(wanted.ids_of(&utf16_text(text_at(chunk, source))));
+            ids.extend_from_slice(wanted.ids_of(&utf16_text(text_at(body, 0, source))));
         }
         From::Slot(_) | From::Mixed => return None,
     }
@@ -229,11 +296,14 @@ enum Form {
 
 struct Compiler<'c> {
     chunk: &'c [u8],
+    /// Where the offsets of texts count from.
+    base: usize,
     at: usize,
     end: usize,
     form: Form,
     wanted: &'c Wanted,
     plan: &'c mut Plan,
+    names: &'c mut Vec<NameRef>,
     keep: &'c mut dyn FnMut(&Plan) -> bool,
 }
 
@@ -249,8 +319,8 @@ impl Plan {
 }
 
 /// The UTF-16 bytes that a [`From::Text`] stands for.
-pub fn text_at<'c>(chunk: &'c [u8], range: &Range<u32>) -> &'c [u8] {
-    chunk.get(range.start as usize..range.end as usize).unwrap_or_default()
+pub fn text_at<'c>(chunk: &'c [u8], base: usize, range: &Range<u32>) -> &'c [u8] {
+    chunk.get(base + range.start as usize..base + range.end as usize).unwrap_or_default()
 }
 
 impl<'c> Compiler<'c> {
@@ -283,7 +353,7 @@ impl<'c> Compiler<'c> {
         let start = self.at;
         let name = self.name()?;
         let role = role_of(parent, name)?;
-        if role == Role::Other {
+        if role == Role::Other && self.form == Form::Inline {
             self.at = start;
             return self.skip(size);
         }
@@ -298,7 +368,7 @@ impl<'c> Compiler<'c> {
                 let value = self.attribute_value()?;
                 if role == Role::Data && is(attribute, "Name") {
                     let From::Text(text) = &value else { return Err(Halt::Unplanned) };
-                    field = self.field_named(text_at(self.chunk, text));
+                    field = self.field_named(text_at(self.chunk, self.base, text));
                     named = true;
                 } else if let Some(place) = self.attribute_place(role, attribute) {
                     *place = value;
@@ -468,9 +538,9 @@ impl<'c> Compiler<'c> {
             0x05 | 0x45 if self.u8()? != value_type::STRING => Err(Halt::Unplanned),
             0x05 | 0x45 | 0x07 | 0x47 => {
                 let chars = usize::from(self.u16()?);
-                let start = self.at as u32;
+                let start = self.at - self.base;
                 self.skip(chars * 2)?;
-                Ok(From::Text(start..self.at as u32))
+                Ok(From::Text(start as u32..(self.at - self.base) as u32))
             }
             // A character or entity reference is a part of a text.
             0x08 | 0x48 => {
@@ -496,7 +566,12 @@ impl<'c> Compiler<'c> {
         let chars_at = offset.checked_add(6).ok_or(Halt::Unplanned)?;
         let chars = usize::from(read_u16(self.chunk, chars_at).ok_or(Halt::Unplanned)?);
         let text = self.chunk.get(chars_at + 2..chars_at + 2 + chars * 2).ok_or(Halt::Unplanned)?;
-        if offset == self.at {
+        let inline = offset == self.at;
+        if self.form == Form::Definition {
+            let at = self.at - self.base - 4;
+            self.names.push(NameRef { at, inline, text: text.into() });
+        }
+        if inline {
             self.skip(8 + chars * 2 + 2)?;
         }
         Ok(text)

@@ -22,7 +22,9 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
-use super::binxml::{self, From, Halt, Name, Place, Plan, read_u32, read_u64, text_at, value_type};
+use super::binxml::{
+    self, Definition, From, Halt, Name, Place, Plan, read_u32, read_u64, text_at, value_type,
+};
 use super::clock::parse_time;
 use super::xml::FieldPlan;
 use super::{Emit, Skip, Tally, oracle};
@@ -44,6 +46,13 @@ const FLAG_NO_CRC32: u32 = 0x4;
 /// Template definitions compiled per chunk, in bytes. A chunk's definitions
 /// are part of it, so more than this is many names for the same bytes.
 const DEFINITION_BYTES_MAX: usize = 4 * CHUNK_BYTES;
+
+/// Definitions kept from chunk to chunk; a few kilobytes each. When there are
+/// more, all go and come anew.
+const DEFINITIONS_KEPT_MAX: usize = 2048;
+
+/// Layouts kept of one definition: with one or the other name in place.
+const VARIANTS_KEPT_MAX: usize = 4;
 
 /// Deepest nesting of instances: record, event data, and one to spare.
 const INSTANCES_DEEP_MAX: usize = 4;
@@ -80,7 +89,10 @@ struct SpecialFields {
 #[derive(Debug, Default)]
 struct Plans {
     by_offset: FxHashMap<(u32, Place), usize>,
-    plans: Vec<Result<Plan, Halt>>,
+    plans: Vec<Result<Arc<Definition>, Halt>>,
+    /// Definitions of chunks before, by GUID and size.
+    known: FxHashMap<([u8; 16], u32, Place), Vec<Arc<Definition>>>,
+    known_count: usize,
     /// The plan of a record without a template.
     inline: Plan,
     definition_bytes: usize,
@@ -90,6 +102,8 @@ struct Plans {
 #[derive(Clone, Copy, Debug, Default)]
 struct Instance {
     plan: usize,
+    /// Where the texts of the plan count from.
+    base: usize,
     descriptors_at: usize,
     count: usize,
     values_at: usize,
@@ -383,7 +397,9 @@ impl ChunkDecoder {
         if provider.is_nothing() || record.computer.is_nothing() {
             return Err(Slow);
         }
-        set_text(&mut record.provider, &provider);
+        if !is_text(&record.provider, &provider) {
+            set_text(&mut record.provider, &provider);
+        }
         record.fields.clear();
         let ruled = source != Source::Nobody;
         let mut items = Items { positions: 0, count: 0, ruled };
@@ -510,6 +526,18 @@ enum Found {
     Unwanted,
 }
 
+/// Whether an ASCII text is what a value spells; false may mean either.
+fn is_text(text: &str, value: &Value<'_>) -> bool {
+    let Value::Utf16(bytes) = value else { return false };
+    bytes.len() == text.len() * 2
+        && bytes
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .zip(text.bytes())
+            .all(|(unit, byte)| *unit == [byte, 0] && byte.is_ascii())
+}
+
 /// Puts a value's text in the place of another, in the same memory.
 fn set_text(text: &mut Cow<'_, str>, value: &Value<'_>) {
     let text = text.to_mut();
@@ -631,7 +659,7 @@ impl Plans {
         if plan == INLINE {
             return Ok(&self.inline);
         }
-        self.plans[plan].as_ref().map_err(|_| Slow)
+        self.plans[plan].as_ref().map(|definition| &definition.plan).map_err(|_| Slow)
     }
 
     /// The template instance at `at`, behind its token.
@@ -663,7 +691,46 @@ impl Plans {
             Some(plan) => *plan,
             None => self.compile(chunk, definition, place, wanted),
         };
-        Ok(Instance { plan, descriptors_at, count, values_at, end, after_items: 0, parent: 0 })
+        Ok(Instance {
+            plan,
+            base: definition as usize + binxml::DEFINITION_HEADER_BYTES,
+            descriptors_at,
+            count,
+            values_at,
+            end,
+            after_items: 0,
+            parent: 0,
+        })
+    }
+
+    /// A definition that an earlier chunk had as well, or a new one.
+    fn definition(
+        &mut self,
+        chunk: &[u8],
+        offset: usize,
+        size: u32,
+        place: Place,
+        wanted: &Wanted,
+    ) -> Result<Arc<Definition>, Halt> {
+        let guid = chunk.get(offset.saturating_add(4)..).and_then(|rest| rest.first_chunk::<16>());
+        let key = (*guid.ok_or(Halt::Unplanned)?, size, place);
+        let start = offset + binxml::DEFINITION_HEADER_BYTES;
+        if let Some(variants) = self.known.get(&key)
+            && let Some(known) = variants.iter().find(|known| known.is_at(chunk, start))
+        {
+            return Ok(Arc::clone(known));
+        }
+        let definition = Arc::new(binxml::compile(chunk, offset, place, wanted)?);
+        if self.known_count >= DEFINITIONS_KEPT_MAX {
+            self.known.clear();
+            self.known_count = 0;
+        }
+        let variants = self.known.entry(key).or_default();
+        if variants.len() < VARIANTS_KEPT_MAX {
+            variants.push(Arc::clone(&definition));
+            self.known_count += 1;
+        }
+        Ok(definition)
     }
 
     fn compile(&mut self, chunk: &[u8], definition: u32, place: Place, wanted: &Wanted) -> usize {
@@ -671,7 +738,7 @@ impl Plans {
         let size = read_u32(chunk, offset.saturating_add(binxml::DEFINITION_HEADER_BYTES - 4));
         self.definition_bytes = self.definition_bytes.saturating_add(size.unwrap_or(0) as usize);
         let plan = if self.definition_bytes <= DEFINITION_BYTES_MAX {
-            binxml::compile(chunk, offset, place, wanted)
+            self.definition(chunk, offset, size.unwrap_or(0), place, wanted)
         } else {
             Err(Halt::Unplanned)
         };
@@ -702,7 +769,7 @@ impl Instance {
     fn value<'r>(&self, chunk: &'r [u8], from: &From) -> Result<Value<'r>, Slow> {
         match from {
             From::Nowhere => Ok(Value::Null),
-            From::Text(range) => Ok(Value::Utf16(text_at(chunk, range))),
+            From::Text(range) => Ok(Value::Utf16(text_at(chunk, self.base, range))),
             From::Slot(slot) => {
                 let (kind, start, end) = self.slot(chunk, *slot)?;
                 value(kind, &chunk[start..end])

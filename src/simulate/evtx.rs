@@ -14,6 +14,9 @@
 //! the chunk that will hold it; one that turns out not to fit is taken back, the
 //! chunk goes out, and the record starts the next one.
 //!
+//! A collector writes what is forwarded to it without templates: elements stand
+//! in the record itself and every value is text ([`Writer::write_forwarded`]).
+//!
 //! Memory is bounded by a few chunks, whatever the file's size. The same events
 //! give the same bytes. Field order, slot numbers, optional slots and dependency
 //! ids are those of files that Windows 10 wrote; what Windows leaves in free
@@ -25,7 +28,9 @@
 //! Sources: [MS-EVEN6] 2.2.12 and following for BinXML; the containers and the
 //! bucket functions were read off files that Windows wrote.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::num::NonZeroU64;
 
@@ -195,11 +200,25 @@ impl<W: Write + Seek> Writer<W> {
     /// written, and the writer goes on. Any other error is from `out` and ends the
     /// file.
     pub fn write(&mut self, event: &EventSpec<'_>) -> io::Result<()> {
+        self.append(event, Style::Templates)
+    }
+
+    /// Adds one event as a collector does: without templates, every value as
+    /// text. The record's own id is the collector's.
+    ///
+    /// # Errors
+    ///
+    /// As [`Writer::write`].
+    pub fn write_forwarded(&mut self, event: &EventSpec<'_>) -> io::Result<()> {
+        self.append(event, Style::Inline)
+    }
+
+    fn append(&mut self, event: &EventSpec<'_>, style: Style) -> io::Result<()> {
         let id = self.next_record_id;
-        let mut written = self.chunk.append(id, event);
+        let mut written = self.chunk.append(id, event, style);
         if matches!(written, Err(Refusal::Full)) && !self.chunk.is_empty() {
             self.write_chunk()?;
-            written = self.chunk.append(id, event);
+            written = self.chunk.append(id, event, style);
         }
         written.map_err(|refusal| refusal.into_error(event))?;
         self.next_record_id += 1;
@@ -388,7 +407,7 @@ mod kind {
     pub const TEXT_ARRAY: u8 = 0x81;
 }
 
-impl Value<'_> {
+impl<'a> Value<'a> {
     /// Type of the value in a record.
     fn kind(&self) -> u8 {
         match self {
@@ -413,6 +432,34 @@ impl Value<'_> {
             Value::Guid(_) => kind::GUID,
             Value::Binary(_) => kind::BINARY,
         }
+    }
+
+    /// As Windows renders it in XML; empty for null.
+    pub fn to_text(self) -> Cow<'a, str> {
+        Cow::Owned(match self {
+            Value::Null => String::new(),
+            Value::Text(text) => return Cow::Borrowed(text),
+            Value::I8(number) => number.to_string(),
+            Value::U8(number) => number.to_string(),
+            Value::I16(number) => number.to_string(),
+            Value::U16(number) => number.to_string(),
+            Value::I32(number) => number.to_string(),
+            Value::U32(number) => number.to_string(),
+            Value::I64(number) => number.to_string(),
+            Value::U64(number) => number.to_string(),
+            Value::F32(number) => number.to_string(),
+            Value::F64(number) => number.to_string(),
+            Value::Hex32(number) => format!("{number:#x}"),
+            Value::Hex64(number) | Value::Pointer(number) => format!("{number:#x}"),
+            Value::Bool(truth) => truth.to_string(),
+            Value::Sid(sid) => sid.to_string(),
+            Value::Time(time) => time.to_string(),
+            Value::Guid(guid) => guid_text(&guid),
+            Value::Binary(bytes) => bytes.iter().fold(String::new(), |mut hex, byte| {
+                write!(hex, "{byte:02X}").expect("a string takes all text");
+                hex
+            }),
+        })
     }
 
     /// Type that the template declares for it.
@@ -453,6 +500,13 @@ mod slot {
 const ALWAYS: u16 = 0xffff;
 
 const EVENT_NAMESPACE: &str = "http://schemas.microsoft.com/win/2004/08/events/event";
+
+/// How a record holds its event.
+#[derive(Clone, Copy, Debug)]
+enum Style {
+    Templates,
+    Inline,
+}
 
 /// Whether provider and channel are text of the template or values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -556,9 +610,9 @@ impl Chunk {
     }
 
     /// Adds a record, or leaves the chunk as it was.
-    fn append(&mut self, id: u64, event: &EventSpec<'_>) -> Result<(), Refusal> {
+    fn append(&mut self, id: u64, event: &EventSpec<'_>, style: Style) -> Result<(), Refusal> {
         let at = self.here();
-        if let Err(refusal) = self.record(id, event) {
+        if let Err(refusal) = self.record(id, event, style) {
             self.take_back(at);
             return Err(refusal);
         }
@@ -617,13 +671,16 @@ impl Chunk {
         &self.bytes
     }
 
-    fn record(&mut self, id: u64, event: &EventSpec<'_>) -> Result<(), Refusal> {
+    fn record(&mut self, id: u64, event: &EventSpec<'_>, style: Style) -> Result<(), Refusal> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0x2a, 0x2a, 0, 0, 0, 0, 0, 0]);
         self.bytes.extend_from_slice(&id.to_le_bytes());
         self.bytes.extend_from_slice(&event.time.0.to_le_bytes());
         debug_assert_eq!(self.bytes.len(), start + RECORD_HEADER_BYTES);
-        self.event(event)?;
+        match style {
+            Style::Templates => self.event(event)?,
+            Style::Inline => self.inline_event(event)?,
+        }
         self.bytes.push(token::END_OF_FRAGMENT);
         let size = (self.bytes.len() + 4 - start).next_multiple_of(8);
         self.bytes.resize(start + size - 4, 0);
@@ -667,6 +724,148 @@ impl Chunk {
             Some(rendering) => self.rendering(&mut slots, rendering),
             None => Ok(()),
         }
+    }
+
+    /// The event as elements of the record itself.
+    fn inline_event(&mut self, event: &EventSpec<'_>) -> Result<(), Refusal> {
+        self.bytes.extend_from_slice(&FRAGMENT_HEADER);
+        let root = self.inline_open("Event", &[("xmlns", EVENT_NAMESPACE)])?;
+        let system = self.inline_open("System", &[])?;
+        let guid = event.provider_guid.as_ref().map(guid_text);
+        let mut provider = vec![("Name", event.provider)];
+        provider.extend(guid.as_deref().map(|guid| ("Guid", guid)));
+        provider.extend(event.event_source_name.map(|name| ("EventSourceName", name)));
+        self.inline_leaf("Provider", &provider, "")?;
+        let qualifiers = event.qualifiers.map(|number| number.to_string());
+        let qualifiers = qualifiers.as_deref().map(|number| ("Qualifiers", number));
+        self.inline_leaf("EventID", qualifiers.as_slice(), &event.event_id.to_string())?;
+        for (name, value) in [
+            ("Version", Value::U8(event.version)),
+            ("Level", Value::U8(event.level)),
+            ("Task", Value::U16(event.task)),
+            ("Opcode", Value::U8(event.opcode)),
+            ("Keywords", Value::Hex64(event.keywords)),
+        ] {
+            self.inline_leaf(name, &[], &value.to_text())?;
+        }
+        let time = Value::Time(event.time).to_text();
+        self.inline_leaf("TimeCreated", &[("SystemTime", &time)], "")?;
+        self.inline_leaf("EventRecordID", &[], &event.record_id.to_string())?;
+        self.inline_leaf("Correlation", &[], "")?;
+        let [process, thread] = [event.process_id, event.thread_id].map(|id| id.to_string());
+        self.inline_leaf("Execution", &[("ProcessID", &process), ("ThreadID", &thread)], "")?;
+        self.inline_leaf("Channel", &[], event.channel)?;
+        self.inline_leaf("Computer", &[], event.computer)?;
+        let user = event.user.map(|sid| sid.to_string());
+        let user = user.as_deref().map(|sid| ("UserID", sid));
+        self.inline_leaf("Security", user.as_slice(), "")?;
+        self.end(&system);
+        self.inline_data(&event.data)?;
+        if let Some(rendering) = &event.rendering {
+            self.inline_rendering(rendering)?;
+        }
+        self.end(&root);
+        Ok(())
+    }
+
+    fn inline_data(&mut self, data: &Data<'_>) -> Result<(), Refusal> {
+        match *data {
+            Data::None => {}
+            Data::Named(fields) => {
+                let root = self.inline_open("EventData", &[])?;
+                for (name, value) in fields {
+                    self.inline_leaf("Data", &[("Name", name)], &value.to_text())?;
+                }
+                self.end(&root);
+            }
+            Data::Positional(values) => {
+                let root = self.inline_open("EventData", &[])?;
+                for value in values {
+                    self.inline_leaf("Data", &[], &value.to_text())?;
+                }
+                self.end(&root);
+            }
+            Data::Unnamed(texts, binary) => {
+                let root = self.inline_open("EventData", &[])?;
+                for text in texts {
+                    if text.contains('\0') {
+                        return Err(Refusal::Nul);
+                    }
+                    self.inline_leaf("Data", &[], text)?;
+                }
+                if let Some(binary) = binary {
+                    self.inline_leaf("Binary", &[], &Value::Binary(binary).to_text())?;
+                }
+                self.end(&root);
+            }
+            Data::User { element, namespace, fields } => {
+                let root = self.inline_open("UserData", &[])?;
+                let namespace = [("xmlns", namespace)];
+                let attributes = if namespace[0].1.is_empty() { &[] } else { namespace.as_slice() };
+                let inner = self.inline_open(element, attributes)?;
+                for (name, value) in fields {
+                    self.inline_leaf(name, &[], &value.to_text())?;
+                }
+                self.end(&inner);
+                self.end(&root);
+            }
+        }
+        Ok(())
+    }
+
+    fn inline_rendering(&mut self, rendering: &Rendering<'_>) -> Result<(), Refusal> {
+        let root = self.inline_open("RenderingInfo", &[("Culture", rendering.culture)])?;
+        for (name, text) in [
+            ("Message", rendering.message),
+            ("Level", rendering.level),
+            ("Task", rendering.task),
+            ("Opcode", rendering.opcode),
+            ("Channel", rendering.channel),
+            ("Provider", rendering.provider),
+        ] {
+            self.inline_leaf(name, &[], text)?;
+        }
+        let list = self.inline_open("Keywords", &[])?;
+        for keyword in rendering.keywords {
+            self.inline_leaf("Keyword", &[], keyword)?;
+        }
+        self.end(&list);
+        self.end(&root);
+        Ok(())
+    }
+
+    /// The start tag of an element that has content.
+    fn inline_open(&mut self, name: &str, attributes: &[(&str, &str)]) -> Result<Open, Refusal> {
+        let element = self.inline_start(name, attributes)?;
+        self.bytes.push(token::CLOSE_START);
+        Ok(element)
+    }
+
+    /// An element with text, or with nothing when the text is empty.
+    fn inline_leaf(
+        &mut self,
+        name: &str,
+        attributes: &[(&str, &str)],
+        text: &str,
+    ) -> Result<(), Refusal> {
+        let element = self.inline_start(name, attributes)?;
+        if text.is_empty() {
+            self.bytes.push(token::CLOSE_EMPTY);
+            self.patch_size(element.size_at);
+            return Ok(());
+        }
+        self.close(&element, Content::Text(text))
+    }
+
+    /// As [`Chunk::open`], but outside of templates elements have no
+    /// dependency id.
+    fn inline_start(&mut self, name: &str, attributes: &[(&str, &str)]) -> Result<Open, Refusal> {
+        let more = if attributes.is_empty() { 0 } else { token::MORE };
+        self.bytes.push(token::OPEN_ELEMENT | more);
+        let size_at = self.reserve_size();
+        self.name(name)?;
+        self.attributes(attributes.iter().map(|(name, text)| (*name, Content::Text(text))))?;
+        Ok(Open { size_at })
     }
 
     /// The event data as one value: a fragment with a template of its own.
@@ -920,17 +1119,28 @@ impl Chunk {
         self.bytes.extend_from_slice(&dependency.to_le_bytes());
         let size_at = self.reserve_size();
         self.name(name)?;
-        if let Some((_, others)) = attributes.split_first() {
-            let attributes_at = self.reserve_size();
-            for (index, (name, content)) in attributes.iter().enumerate() {
-                let more = if index < others.len() { token::MORE } else { 0 };
-                self.bytes.push(token::ATTRIBUTE | more);
-                self.name(name)?;
-                self.content(*content)?;
-            }
-            self.patch_size(attributes_at);
-        }
+        self.attributes(attributes.iter().copied())?;
         Ok(Open { size_at })
+    }
+
+    /// The attribute list, which an element without attributes does not have.
+    fn attributes<'a>(
+        &mut self,
+        attributes: impl ExactSizeIterator<Item = (&'a str, Content<'a>)>,
+    ) -> Result<(), Refusal> {
+        let last = match attributes.len() {
+            0 => return Ok(()),
+            count => count - 1,
+        };
+        let attributes_at = self.reserve_size();
+        for (index, (name, content)) in attributes.enumerate() {
+            let more = if index < last { token::MORE } else { 0 };
+            self.bytes.push(token::ATTRIBUTE | more);
+            self.name(name)?;
+            self.content(content)?;
+        }
+        self.patch_size(attributes_at);
+        Ok(())
     }
 
     /// The rest of a start tag, the content and the end tag.
@@ -1908,6 +2118,96 @@ mod tests {
             (0x77d8_2943_d5d8_2d51_ec99_201a_0fd9_2fc7, 30),
         ] {
             assert_eq!(Shape { guid: guid.to_be_bytes() }.bucket(), bucket);
+        }
+    }
+
+    /// The records of a file as XML; what is empty reads the same whether it has
+    /// an end tag or not.
+    fn read_texts(bytes: Vec<u8>) -> Vec<String> {
+        let settings = ParserSettings::new().indent(false);
+        let mut parser = EvtxParser::from_buffer(bytes).unwrap().with_configuration(settings);
+        let closed =
+            |xml: String| xml.replace("\"></Data>", "\"/>").replace("<Data></Data>", "<Data/>");
+        parser.records().map(|record| closed(record.unwrap().data)).collect()
+    }
+
+    fn check_forwarded(event: &EventSpec<'_>) {
+        let mut writer = Writer::new(Cursor::new(Vec::new())).unwrap();
+        writer.write_forwarded(event).unwrap();
+        let inline = read_texts(writer.finish().unwrap().into_inner());
+        assert_eq!(inline, read_texts(file(&[*event])));
+    }
+
+    #[test]
+    fn a_forwarded_event_reads_like_one_with_templates() {
+        let values = [
+            ("null", Value::Null),
+            ("text", Value::Text("a < b & 'c' \u{fc}")),
+            ("empty", Value::Text("")),
+            ("number", Value::I32(-5)),
+            ("hex", Value::Hex32(0xc000_006d)),
+            ("hex64", Value::Hex64(0x3e7)),
+            ("pointer", Value::Pointer(0x2e4)),
+            ("yes", Value::Bool(true)),
+            ("sid", Value::Sid(sid("S-1-5-21-1-2-3-500"))),
+            ("time", Value::Time(TIME)),
+            ("guid", Value::Guid(GUID)),
+            ("binary", Value::Binary(&[0x22, 0, 0, 0xc0])),
+        ];
+        let rendering = Rendering {
+            culture: "en-US",
+            message: "An account failed to log on.\r\n\r\nSubject:",
+            level: "Information",
+            task: "Logon",
+            opcode: "Info",
+            channel: "Security",
+            provider: "Microsoft Windows security auditing.",
+            keywords: &["Audit Failure", "other"],
+        };
+        let base = spec(Data::Named(&values));
+        check_forwarded(&base);
+        check_forwarded(&EventSpec { rendering: Some(rendering), ..base });
+        check_forwarded(&EventSpec { user: Some(sid("S-1-5-18")), data: Data::None, ..base });
+        let data = Data::User { element: "EventXML", namespace: "Event_NS", fields: &values[1..2] };
+        check_forwarded(&EventSpec { data, ..base });
+        let classic = EventSpec {
+            provider: "NETLOGON",
+            provider_guid: None,
+            event_source_name: Some("Netlogon"),
+            qualifiers: Some(0x8000),
+            data: Data::Unnamed(&["one", "%%5"], Some(&[1, 0xab])),
+            ..base
+        };
+        check_forwarded(&classic);
+    }
+
+    #[test]
+    fn a_forwarded_record_starts_with_its_root_element() {
+        let mut writer = Writer::new(Cursor::new(Vec::new())).unwrap();
+        writer.write_forwarded(&spec(Data::None)).unwrap();
+        let bytes = writer.finish().unwrap().into_inner();
+        let record = FILE_HEADER_BYTES + CHUNK_HEADER_BYTES;
+        let at = RECORD_HEADER_BYTES;
+        assert_eq!(bytes[record + at..record + at + 5], [0x0f, 1, 1, 0, 0x41]);
+        // The element ends right before the end of the fragment.
+        let end = at + 9 + get_u32(&bytes, record + at + 5) as usize;
+        assert_eq!(bytes[record + end - 1], token::END_ELEMENT);
+        assert_eq!(bytes[record + end], token::END_OF_FRAGMENT);
+        // Name offset: it follows at once.
+        assert_eq!(get_u32(&bytes, record + at + 9) as usize, CHUNK_HEADER_BYTES + at + 13);
+    }
+
+    #[test]
+    fn forwarded_records_over_many_chunks_read_back_in_order() {
+        let options = Options { first_record_id: 501, ..Options::default() };
+        let mut writer = Writer::with_options(Cursor::new(Vec::new()), options).unwrap();
+        mixed(1000, |_, event| writer.write_forwarded(event).unwrap());
+        let records = read(writer.finish().unwrap().into_inner());
+        assert_eq!(records.len(), 1000);
+        for (number, (id, record)) in (0_u64..).zip(&records) {
+            assert_eq!(*id, number + 501);
+            let system = &record["Event"]["System"];
+            assert_eq!(system["EventRecordID"], (number + 1000).to_string());
         }
     }
 

@@ -1,0 +1,1144 @@
+//! A fleet's event logs with the truth about them: which machines are clones,
+//! which authentications failed for it, and much that only looks like it.
+//!
+//! In goes a [`FleetSpec`], out come the logs and `truth.json` in one folder:
+//!
+//! | form | files |
+//! |---|---|
+//! | [`Form::Evtx`] | `HOST/Security.evtx`, `HOST/System.evtx`, as copied from the hosts; `Security-2.evtx` after a rebuild or a restored snapshot; `second-collector/HOST/…` |
+//! | [`Form::Forwarded`] | `ForwardedEvents.evtx`, in order of arrival |
+//! | [`Form::Xml`] | `events.xml`, an event a line, in order of arrival |
+//! | [`Form::Winlogbeat`], [`Form::Nxlog`], [`Form::Openwec`] | `events.jsonl`, the same |
+//!
+//! All forms hold the same events; in order of arrival, hosts are late by up to
+//! a quarter of an hour and some events come twice. The same spec gives the same
+//! bytes. Memory depends on the number of hosts, not on the hours, but for the
+//! list of mismatches in the truth, which holds about four an hour for each
+//! group of active clones.
+//!
+//! What happens is told in `scenes`, who takes part in `story`.
+
+use std::cmp::{Ordering, Reverse};
+use std::collections::hash_map::Entry::{Occupied, Vacant};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap, HashMap, VecDeque};
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use super::dice::Dice;
+use super::evtx::{Options, Writer};
+use super::lines::{self, LineForm, Rendered};
+use super::scenes::{Note, Stage, Told};
+use super::shapes::{Channel, Event};
+use super::story::{Entry, Log, Quirk, Story};
+use crate::event::{DomainSid, EventTime, TICKS_PER_SEC};
+
+/// What to simulate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct FleetSpec {
+    /// Member machines; one to three domain controllers come on top.
+    pub hosts: u32,
+    /// Groups of two to six clones, in turn active, latent and remedied; no
+    /// more than half the hosts.
+    pub groups: u32,
+    pub hours: u32,
+    pub seed: u64,
+    pub form: Form,
+    /// Each trap takes a host of those that groups leave; a fleet of fifty
+    /// hosts has room for all.
+    pub traps: Traps,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Form {
+    Evtx,
+    Forwarded,
+    Xml,
+    Winlogbeat,
+    Nxlog,
+    Openwec,
+}
+
+/// Whether there are hosts that a careless reader takes for clones.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Traps {
+    On,
+    Off,
+}
+
+/// What is so, whatever the events suggest. Hosts go by their computer name
+/// without the domain; times are as in the events.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Truth {
+    pub seed: u64,
+    pub from: String,
+    pub until: String,
+    pub domain: Domain,
+    pub groups: Vec<Group>,
+    pub renames: Vec<Rename>,
+    pub rebuilds: Vec<Rebuild>,
+    /// Names that Windows Setup gave a host before its own.
+    pub placeholders: Vec<Placeholder>,
+    /// By time and target.
+    pub mismatches: Vec<Mismatch>,
+    /// Every host, the controllers first.
+    pub hosts: Vec<Host>,
+    /// Different events by `PROVIDER/ID`.
+    pub events: BTreeMap<String, u64>,
+    /// Records in the files: more than events, since some come twice.
+    pub records: u64,
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Domain {
+    /// NetBIOS name.
+    pub name: String,
+    pub dns: String,
+    pub sid: String,
+    pub controllers: Vec<String>,
+    /// Members made from the first controller's image: their machine SID is the
+    /// domain's. They are in no group.
+    pub clones: Vec<String>,
+}
+
+/// Machines with one machine SID.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    pub machine_sid: String,
+    /// Those that have it at the end.
+    pub hosts: Vec<String>,
+    /// Those that have been rebuilt.
+    pub former: Vec<String>,
+    /// Desktops thrown away after use, alike on purpose.
+    pub pool: bool,
+    pub state: State,
+    /// Those of which events tell the machine SID: a local account with its SID
+    /// under the host's own name.
+    pub evidence: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// No mismatch yet: at most one member refuses its twins.
+    Latent,
+    Active,
+    /// All but one have been rebuilt.
+    Remedied,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rename {
+    pub from: String,
+    pub to: String,
+    pub time: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rebuild {
+    pub host: String,
+    pub time: String,
+    pub old_sid: String,
+    pub new_sid: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Placeholder {
+    pub name: String,
+    pub host: String,
+    pub time: String,
+    pub machine_sid: String,
+}
+
+/// A 6167 in the System log of `target`.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Mismatch {
+    pub target: String,
+    /// `None`: the target itself.
+    pub peer: Option<String>,
+    pub time: String,
+    pub cause: Cause,
+    pub record_id: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Cause {
+    Clone,
+    StaleBoot,
+    Manipulated,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Host {
+    pub name: String,
+    /// As in `System/Computer`, but for case and form.
+    pub computer: String,
+    pub machine_sid: String,
+    /// `26100.6899`
+    pub build: String,
+    pub enforcing: bool,
+    /// Whether events tell its (last) machine SID; never for controllers.
+    pub evidence: bool,
+}
+
+/// Name of the file with the truth.
+pub const TRUTH_FILE: &str = "truth.json";
+
+const LINES_FILE: &str = "events.jsonl";
+
+/// Hosts whose files are open at a time; each has two.
+const OPEN_HOSTS_MAX: usize = 100;
+
+/// Events from before a snapshot that are sent again after it was restored.
+const SENT_AGAIN: usize = 20;
+
+/// One event in so many reaches a collector twice, the second time within so
+/// many ticks.
+const SENT_TWICE_ONE_IN: u64 = 400;
+const SENT_TWICE_WITHIN: u64 = 300 * TICKS_PER_SEC;
+
+/// Writes the fleet's logs and [`TRUTH_FILE`] to a folder, which is made if need
+/// be and should be empty: files of the same names are overwritten.
+///
+/// `progress` is told the bytes written so far, once for every minute of the
+/// story.
+///
+/// # Errors
+///
+/// From the file system, and `InvalidInput` for a spec without hosts.
+pub fn simulate(
+    spec: &FleetSpec,
+    folder: &Path,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<Truth> {
+    if spec.hosts == 0 {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "a fleet needs hosts"));
+    }
+    fs::create_dir_all(folder)?;
+    let story = Story::new(spec);
+    let mut tally = Tally::default();
+    let all = 0..story.hosts.len();
+    let text = |form, file, tally: &mut Tally, progress: &mut dyn FnMut(u64)| {
+        collect_lines(&story, folder.join(file), form, tally, progress)
+    };
+    match spec.form {
+        Form::Evtx => {
+            for start in all.clone().step_by(OPEN_HOSTS_MAX) {
+                let present = start..all.end.min(start + OPEN_HOSTS_MAX);
+                let mut logs = Logs::new(&story, folder, &tally);
+                perform(&story, present.clone(), &mut logs, &mut tally, progress)?;
+                logs.finish(present, &mut tally)?;
+            }
+        }
+        Form::Forwarded => {
+            let file = File::create(folder.join("ForwardedEvents.evtx"))?;
+            let options = Options { first_record_id: 100_001, ..Options::default() };
+            let writer = Writer::with_options(file, options)?;
+            collect(&story, Forwarded { writer }, &mut tally, progress)?;
+        }
+        Form::Xml => text(LineForm::Xml, "events.xml", &mut tally, progress)?,
+        Form::Winlogbeat => text(LineForm::Winlogbeat, LINES_FILE, &mut tally, progress)?,
+        Form::Nxlog => text(LineForm::Nxlog, LINES_FILE, &mut tally, progress)?,
+        Form::Openwec => text(LineForm::Openwec, LINES_FILE, &mut tally, progress)?,
+    }
+    progress(tally.bytes);
+    let truth = truth(spec, &story, tally);
+    // One line: a reader of logs that is shown the whole folder skips it at once.
+    let mut json = serde_json::to_string(&truth)?;
+    json.push('\n');
+    fs::write(folder.join(TRUTH_FILE), json)?;
+    Ok(truth)
+}
+
+/// Reads the truth of a folder that [`simulate`] has filled.
+pub fn read_truth(folder: &Path) -> io::Result<Truth> {
+    Ok(serde_json::from_slice(&fs::read(folder.join(TRUTH_FILE))?)?)
+}
+
+/// What the truth learns while the events are written.
+#[derive(Debug, Default)]
+struct Tally {
+    /// Host and machine SID.
+    evidence: BTreeSet<(usize, [u32; 3])>,
+    mismatches: Vec<(EventTime, usize, Option<usize>, Cause, u64)>,
+    events: BTreeMap<(&'static str, u16), u64>,
+    records: u64,
+    bytes: u64,
+}
+
+/// Takes the events of a fleet, each host's in order.
+trait Take {
+    fn take(&mut self, host: usize, at: EventTime, event: Event) -> io::Result<()>;
+
+    /// The host's next events belong to another installation, or follow a
+    /// snapshot: its record ids do not go on.
+    fn new_log(&mut self, host: usize) -> io::Result<()>;
+
+    /// Everything up to this time has been taken.
+    fn advance(&mut self, to: EventTime, tally: &mut Tally) -> io::Result<()>;
+}
+
+/// Plays the story for the hosts present, and numbers their events.
+fn perform(
+    story: &Story,
+    present: Range<usize>,
+    out: &mut dyn Take,
+    tally: &mut Tally,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<()> {
+    let mut stage = Stage::new(story, present.clone());
+    let mut logs: Vec<LogLine> =
+        present.clone().map(|host| LogLine::new(story.hosts[host].quirk)).collect();
+    for minute in 0..story.minutes {
+        for told in stage.play(minute) {
+            logs[told.host - present.start].number(story, told, out, tally)?;
+        }
+        out.advance(story.minute(minute + 1), tally)?;
+        progress(tally.bytes);
+    }
+    Ok(())
+}
+
+/// Where a host's logs are: the next record ids, of each channel.
+#[derive(Debug)]
+struct LogLine {
+    quirk: Quirk,
+    life: Option<usize>,
+    next: [u64; Channel::ALL.len()],
+    snapshot: Option<[u64; Channel::ALL.len()]>,
+    /// The last events, while a snapshot may be taken.
+    last: VecDeque<(EventTime, Event)>,
+}
+
+impl LogLine {
+    fn new(quirk: Quirk) -> LogLine {
+        LogLine { quirk, life: None, next: [1; 2], snapshot: None, last: VecDeque::new() }
+    }
+
+    fn number(
+        &mut self,
+        story: &Story,
+        mut told: Told,
+        out: &mut dyn Take,
+        tally: &mut Tally,
+    ) -> io::Result<()> {
+        let host = &story.hosts[told.host];
+        let Some((number, life)) = host.life_at(told.at) else { return Ok(()) };
+        if self.life != Some(number) {
+            if let Log::Fresh(first) = life.log {
+                self.next = [first, first / 3 + 1];
+                if self.life.is_some() {
+                    out.new_log(told.host)?;
+                }
+            }
+            self.life = Some(number);
+        }
+        self.snapshots(told.host, told.at, out)?;
+
+        let channel = told.event.shape.channel;
+        let next = &mut self.next[channel as usize];
+        told.event.record_id = *next;
+        *next += 1;
+        let Event { shape, record_id, time, .. } = &told.event;
+        *tally.events.entry((shape.provider.name, shape.id)).or_default() += 1;
+        match told.note {
+            Note::Nothing => {}
+            Note::LocalAccount => {
+                tally.evidence.insert((told.host, life.machine.0));
+            }
+            Note::Mismatch { peer, cause } => {
+                tally.mismatches.push((*time, told.host, peer, cause, *record_id));
+            }
+        }
+        if matches!(self.quirk, Quirk::Restored { .. }) && self.snapshot.is_none() {
+            if self.last.len() == SENT_AGAIN {
+                self.last.pop_front();
+            }
+            self.last.push_back((told.at, told.event.clone()));
+        }
+        out.take(told.host, told.at, told.event)
+    }
+
+    /// Takes the snapshot, and goes back to it, when their time has come.
+    fn snapshots(&mut self, host: usize, at: EventTime, out: &mut dyn Take) -> io::Result<()> {
+        let Quirk::Restored { taken, restored } = self.quirk else { return Ok(()) };
+        if at >= taken && self.snapshot.is_none() {
+            self.snapshot = Some(self.next);
+        }
+        if at < restored || self.last.is_empty() {
+            return Ok(());
+        }
+        if let Some(next) = self.snapshot {
+            self.next = next;
+            out.new_log(host)?;
+            for (_, event) in self.last.drain(..) {
+                out.take(host, restored, event)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The hosts' own files.
+struct Logs<'s> {
+    story: &'s Story,
+    folder: &'s Path,
+    writers: HashMap<(usize, Channel), Writer<File>>,
+    /// How many logs a host has had, if more than one.
+    numbers: HashMap<usize, u32>,
+    /// Bytes of the files that are finished.
+    finished_bytes: u64,
+    records: u64,
+}
+
+impl<'s> Logs<'s> {
+    fn new(story: &'s Story, folder: &'s Path, tally: &Tally) -> Logs<'s> {
+        Logs {
+            story,
+            folder,
+            writers: HashMap::new(),
+            numbers: HashMap::new(),
+            finished_bytes: tally.bytes,
+            records: 0,
+        }
+    }
+
+    /// Below the folder. Of two hosts with one name, the second domain's goes by
+    /// its DNS name.
+    fn path(&self, host: usize, channel: Channel) -> PathBuf {
+        let number = self.numbers.get(&host).copied().unwrap_or(1);
+        let host = &self.story.hosts[host];
+        let folder = if host.foreign { host.computer() } else { host.name() };
+        let file = match number {
+            1 => format!("{}.evtx", channel.name()),
+            _ => format!("{}-{number}.evtx", channel.name()),
+        };
+        Path::new(&**folder).join(file)
+    }
+
+    fn writer(
+        &mut self,
+        host: usize,
+        channel: Channel,
+        first_record_id: u64,
+    ) -> io::Result<&mut Writer<File>> {
+        let path = self.path(host, channel);
+        match self.writers.entry((host, channel)) {
+            Occupied(entry) => Ok(entry.into_mut()),
+            Vacant(entry) => {
+                let path = self.folder.join(path);
+                if let Some(parent) = path.parent() {
+                    fs::create_dir_all(parent)?;
+                }
+                let options = Options { first_record_id, ..Options::default() };
+                Ok(entry.insert(Writer::with_options(File::create(path)?, options)?))
+            }
+        }
+    }
+
+    fn close(&mut self, host: usize) -> io::Result<()> {
+        for channel in Channel::ALL {
+            if let Some(writer) = self.writers.remove(&(host, channel)) {
+                self.finished_bytes += writer.file_bytes();
+                writer.finish()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The same log once more, as another collector would have it.
+    fn copy(&mut self, host: usize) -> io::Result<()> {
+        for channel in Channel::ALL {
+            let path = self.path(host, channel);
+            let original = self.folder.join(&path);
+            let copy = self.folder.join("second-collector").join(path);
+            if let Some(parent) = copy.parent() {
+                fs::create_dir_all(parent)?;
+            }
+            if original.exists() {
+                self.finished_bytes += fs::copy(original, copy)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(mut self, present: Range<usize>, tally: &mut Tally) -> io::Result<()> {
+        for host in present {
+            self.close(host)?;
+            if self.story.hosts[host].quirk == Quirk::TwoCollectors {
+                self.copy(host)?;
+            }
+        }
+        tally.records += self.records;
+        tally.bytes = self.finished_bytes;
+        Ok(())
+    }
+}
+
+impl Take for Logs<'_> {
+    fn take(&mut self, host: usize, _: EventTime, event: Event) -> io::Result<()> {
+        let copies = if self.story.hosts[host].quirk == Quirk::TwoCollectors { 2 } else { 1 };
+        self.records += copies;
+        let writer = self.writer(host, event.shape.channel, event.record_id)?;
+        event.with_spec(None, |spec| writer.write(spec))
+    }
+
+    fn new_log(&mut self, host: usize) -> io::Result<()> {
+        self.close(host)?;
+        *self.numbers.entry(host).or_insert(1) += 1;
+        Ok(())
+    }
+
+    fn advance(&mut self, _: EventTime, tally: &mut Tally) -> io::Result<()> {
+        let open: u64 = self.writers.values().map(Writer::file_bytes).sum();
+        tally.bytes = self.finished_bytes + open;
+        Ok(())
+    }
+}
+
+/// A file of a collector, written in order of arrival.
+trait Put {
+    fn put(&mut self, event: &Event, rendered: Option<&Rendered>) -> io::Result<()>;
+    fn bytes(&self) -> u64;
+    fn finish(self) -> io::Result<()>;
+}
+
+struct Forwarded {
+    writer: Writer<File>,
+}
+
+impl Put for Forwarded {
+    fn put(&mut self, event: &Event, rendered: Option<&Rendered>) -> io::Result<()> {
+        match rendered {
+            Some(rendered) => rendered.with(|rendering| {
+                event.with_spec(Some(rendering), |spec| self.writer.write_forwarded(spec))
+            }),
+            None => event.with_spec(None, |spec| self.writer.write_forwarded(spec)),
+        }
+    }
+
+    fn bytes(&self) -> u64 {
+        self.writer.file_bytes()
+    }
+
+    fn finish(self) -> io::Result<()> {
+        self.writer.finish().map(drop)
+    }
+}
+
+struct Lines {
+    out: BufWriter<File>,
+    form: LineForm,
+    line: String,
+    bytes: u64,
+}
+
+impl Put for Lines {
+    fn put(&mut self, event: &Event, rendered: Option<&Rendered>) -> io::Result<()> {
+        self.line.clear();
+        lines::write_line(&mut self.line, self.form, event, rendered);
+        self.bytes += self.line.len() as u64;
+        self.out.write_all(self.line.as_bytes())
+    }
+
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn finish(mut self) -> io::Result<()> {
+        self.out.flush()
+    }
+}
+
+fn collect_lines(
+    story: &Story,
+    path: PathBuf,
+    form: LineForm,
+    tally: &mut Tally,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<()> {
+    let out = BufWriter::with_capacity(1 << 20, File::create(path)?);
+    let lines = Lines { out, form, line: String::new(), bytes: 0 };
+    collect(story, lines, tally, progress)
+}
+
+fn collect(
+    story: &Story,
+    out: impl Put,
+    tally: &mut Tally,
+    progress: &mut dyn FnMut(u64),
+) -> io::Result<()> {
+    let mut collector = Collector {
+        story,
+        out,
+        waiting: BinaryHeap::new(),
+        dice: Dice::new(story.seed, &[6]),
+        number: 0,
+        records: 0,
+    };
+    perform(story, 0..story.hosts.len(), &mut collector, tally, progress)?;
+    collector.deliver(EventTime::MAX)?;
+    tally.bytes = collector.out.bytes();
+    tally.records = collector.records;
+    collector.out.finish()
+}
+
+/// Brings events into their order of arrival.
+struct Collector<'s, O> {
+    story: &'s Story,
+    out: O,
+    waiting: BinaryHeap<Reverse<Waiting>>,
+    dice: Dice,
+    number: u64,
+    records: u64,
+}
+
+/// An event on its way; the earliest first, then as they were sent.
+struct Waiting {
+    arrival: EventTime,
+    number: u64,
+    host: usize,
+    event: Event,
+}
+
+impl Waiting {
+    fn key(&self) -> (EventTime, u64) {
+        (self.arrival, self.number)
+    }
+}
+
+impl PartialEq for Waiting {
+    fn eq(&self, other: &Waiting) -> bool {
+        self.key() == other.key()
+    }
+}
+
+impl Eq for Waiting {}
+
+impl PartialOrd for Waiting {
+    fn partial_cmp(&self, other: &Waiting) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Waiting {
+    fn cmp(&self, other: &Waiting) -> Ordering {
+        self.key().cmp(&other.key())
+    }
+}
+
+impl<O: Put> Collector<'_, O> {
+    /// When a host sends what it has at `at`: each sends at a pace of its own.
+    fn arrival(&self, host: usize, at: EventTime, collector: u64) -> EventTime {
+        let mut dice = Dice::new(self.story.seed, &[5, host as u64, collector]);
+        let pace = *dice.pick(&[5, 30, 30, 300, 900]) * TICKS_PER_SEC;
+        let offset = dice.below(pace);
+        at.plus_ticks(pace - (at.0 + offset) % pace)
+    }
+
+    fn send(&mut self, host: usize, arrival: EventTime, event: Event) {
+        self.number += 1;
+        self.waiting.push(Reverse(Waiting { arrival, number: self.number, host, event }));
+    }
+
+    fn deliver(&mut self, to: EventTime) -> io::Result<()> {
+        while self.waiting.peek().is_some_and(|Reverse(first)| first.arrival <= to) {
+            let Some(Reverse(Waiting { host, event, .. })) = self.waiting.pop() else { break };
+            self.records += 1;
+            // Most subscriptions ask for the text.
+            let rendered = (host % 10 != 7).then(|| Rendered::new(&event));
+            self.out.put(&event, rendered.as_ref())?;
+        }
+        Ok(())
+    }
+}
+
+impl<O: Put> Take for Collector<'_, O> {
+    fn take(&mut self, host: usize, at: EventTime, event: Event) -> io::Result<()> {
+        let arrival = self.arrival(host, at, 0);
+        if self.story.hosts[host].quirk == Quirk::TwoCollectors {
+            self.send(host, self.arrival(host, at, 1), event.clone());
+        }
+        if self.dice.below(SENT_TWICE_ONE_IN) == 0 {
+            let late = self.dice.below(SENT_TWICE_WITHIN);
+            self.send(host, arrival.plus_ticks(late), event.clone());
+        }
+        self.send(host, arrival, event);
+        Ok(())
+    }
+
+    fn new_log(&mut self, _: usize) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn advance(&mut self, to: EventTime, tally: &mut Tally) -> io::Result<()> {
+        self.deliver(to)?;
+        tally.bytes = self.out.bytes();
+        Ok(())
+    }
+}
+
+fn truth(spec: &FleetSpec, story: &Story, mut tally: Tally) -> Truth {
+    let name = |host: usize| story.hosts[host].name().to_string();
+    let last_sid = |host: usize| story.hosts[host].last_life().machine;
+    let tells = |host: usize, sid: DomainSid| tally.evidence.contains(&(host, sid.0));
+    let groups = story
+        .groups
+        .iter()
+        .map(|group| {
+            let members = || group.members.iter().copied();
+            let now = |host: &usize| last_sid(*host) == group.machine;
+            Group {
+                machine_sid: group.machine.to_string(),
+                hosts: members().filter(now).map(name).collect(),
+                former: members().filter(|host| !now(host)).map(name).collect(),
+                pool: group.pool,
+                state: group.state,
+                evidence: members().filter(|host| tells(*host, group.machine)).map(name).collect(),
+            }
+        })
+        .collect();
+    let mut truth = Truth {
+        seed: spec.seed,
+        from: story.from.to_string(),
+        until: story.until().to_string(),
+        domain: Domain {
+            name: story.domain.netbios.to_string(),
+            dns: story.domain.dns.to_string(),
+            sid: story.domain.sid.to_string(),
+            controllers: (0..story.controllers).map(name).collect(),
+            clones: story.controller_clones.iter().copied().map(name).collect(),
+        },
+        groups,
+        records: tally.records,
+        ..Truth::default()
+    };
+    for (index, host) in story.hosts.iter().enumerate() {
+        lives(story, index, &mut truth);
+        let sid = last_sid(index);
+        truth.hosts.push(Host {
+            name: name(index),
+            computer: host.computer().to_string(),
+            machine_sid: sid.to_string(),
+            build: format!("{}.{}", host.build.number, host.build.revision),
+            enforcing: host.build.enforces(),
+            evidence: tells(index, sid),
+        });
+    }
+    tally.mismatches.sort_unstable_by_key(|mismatch| (mismatch.0, mismatch.1, mismatch.4));
+    let mismatches = tally.mismatches.into_iter();
+    truth.mismatches = mismatches
+        .map(|(time, target, peer, cause, record_id)| Mismatch {
+            target: name(target),
+            peer: peer.map(name),
+            time: time.to_string(),
+            cause,
+            record_id,
+        })
+        .collect();
+    let events = tally.events.into_iter();
+    truth.events = events.map(|((name, id), count)| (format!("{name}/{id}"), count)).collect();
+    truth
+}
+
+/// Adds a host's renames, rebuilds and placeholders.
+fn lives(story: &Story, host: usize, truth: &mut Truth) {
+    let host = &story.hosts[host];
+    for (number, life) in host.lives.iter().enumerate() {
+        let time = life.from.to_string();
+        match &life.entry {
+            Entry::Running | Entry::FromImage => {}
+            Entry::Renamed { old } => truth.renames.push(Rename {
+                from: old.to_string(),
+                to: life.name.to_string(),
+                time,
+            }),
+            Entry::Setup => truth.placeholders.push(Placeholder {
+                name: life.name.to_string(),
+                host: host.name().to_string(),
+                time,
+                machine_sid: life.machine.to_string(),
+            }),
+            Entry::Installed { .. } => {
+                let former = &host.lives[..number];
+                let former = former.iter().rfind(|life| matches!(life.entry, Entry::Running));
+                truth.rebuilds.extend(former.map(|former| Rebuild {
+                    host: host.name().to_string(),
+                    time,
+                    old_sid: former.machine.to_string(),
+                    new_sid: life.machine.to_string(),
+                }));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use evtx::EvtxParser;
+    use serde_json::Value as Json;
+
+    use super::*;
+    use crate::event::{Sid, short_host};
+
+    const FORMS: [Form; 6] =
+        [Form::Evtx, Form::Forwarded, Form::Xml, Form::Winlogbeat, Form::Nxlog, Form::Openwec];
+
+    fn spec(form: Form) -> FleetSpec {
+        FleetSpec { hosts: 22, groups: 3, hours: 1, seed: 11, form, traps: Traps::On }
+    }
+
+    /// The files below a folder, by their path in it.
+    fn files(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+        let mut files = BTreeMap::new();
+        let mut folders = vec![folder.to_path_buf()];
+        while let Some(next) = folders.pop() {
+            for entry in fs::read_dir(next).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    let name = path.strip_prefix(folder).unwrap().to_path_buf();
+                    files.insert(name, fs::read(path).unwrap());
+                }
+            }
+        }
+        files
+    }
+
+    fn write(spec: &FleetSpec) -> (Truth, BTreeMap<PathBuf, Vec<u8>>) {
+        let folder = tempfile::tempdir().unwrap();
+        let truth = simulate(spec, folder.path(), &mut |_| {}).unwrap();
+        assert_eq!(read_truth(folder.path()).unwrap(), truth);
+        let mut files = files(folder.path());
+        files.remove(Path::new(TRUTH_FILE)).unwrap();
+        (truth, files)
+    }
+
+    /// What a reader knows an event by, and what it says.
+    #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+    struct Read {
+        computer: String,
+        channel: String,
+        record_id: u64,
+        time: String,
+        kind: String,
+        data: BTreeMap<String, String>,
+    }
+
+    fn number(json: &Json) -> u64 {
+        json.as_u64().or_else(|| json.as_str().and_then(|text| text.parse().ok())).unwrap()
+    }
+
+    fn text(json: &Json) -> String {
+        json.as_str().map_or_else(|| json.to_string(), str::to_owned)
+    }
+
+    fn read_evtx(bytes: &[u8]) -> Vec<Read> {
+        let mut parser = EvtxParser::from_buffer(bytes.to_vec()).unwrap();
+        let records = parser.records_json_value().map(|record| record.unwrap().data);
+        records
+            .map(|record| {
+                let event = &record["Event"];
+                let system = &event["System"];
+                let id = match &system["EventID"] {
+                    Json::Object(element) => &element["#text"],
+                    id => id,
+                };
+                let data = event["EventData"].as_object();
+                let provider = text(&system["Provider"]["#attributes"]["Name"]);
+                Read {
+                    computer: text(&system["Computer"]),
+                    channel: text(&system["Channel"]),
+                    record_id: number(&system["EventRecordID"]),
+                    time: text(&system["TimeCreated"]["#attributes"]["SystemTime"]),
+                    kind: format!("{provider}/{}", number(id)),
+                    data: data
+                        .into_iter()
+                        .flatten()
+                        .map(|(name, value)| (name.clone(), text(value)))
+                        .collect(),
+                }
+            })
+            .collect()
+    }
+
+    fn between<'t>(text: &'t str, start: &str, end: &str) -> &'t str {
+        let (_, rest) = text.split_once(start).unwrap();
+        rest.split_once(end).unwrap().0
+    }
+
+    fn read_line(form: Form, line: &str) -> Read {
+        if form == Form::Xml {
+            let provider = between(line, "<Provider Name='", "'");
+            let id = between(between(line, "<EventID", "/EventID>"), ">", "<");
+            return Read {
+                computer: between(line, "<Computer>", "<").to_owned(),
+                channel: between(line, "<Channel>", "<").to_owned(),
+                record_id: between(line, "<EventRecordID>", "<").parse().unwrap(),
+                time: between(line, "SystemTime='", "'").to_owned(),
+                kind: format!("{provider}/{id}"),
+                data: BTreeMap::new(),
+            };
+        }
+        let json: Json = serde_json::from_str(line).unwrap();
+        let [computer, channel, record, time, provider, id] = match form {
+            Form::Winlogbeat => {
+                let log = &json["winlog"];
+                let [computer, id] = [&log["computer_name"], &log["event_id"]];
+                let time = &json["@timestamp"];
+                [computer, &log["channel"], &log["record_id"], time, &log["provider_name"], id]
+            }
+            Form::Nxlog => {
+                ["Hostname", "Channel", "RecordNumber", "EventTime", "SourceName", "EventID"]
+                    .map(|key| &json[key])
+            }
+            _ => {
+                let log = &json["System"];
+                let [computer, channel] = [&log["Computer"], &log["Channel"]];
+                let [record, time] = [&log["EventRecordID"], &log["TimeCreated"]];
+                [computer, channel, record, time, &log["Provider"]["Name"], &log["EventID"]]
+            }
+        };
+        Read {
+            computer: text(computer),
+            channel: text(channel),
+            record_id: number(record),
+            time: text(time),
+            kind: format!("{}/{}", text(provider), number(id)),
+            data: BTreeMap::new(),
+        }
+    }
+
+    /// All records of a fleet, in the order of the files.
+    fn read(form: Form, files: &BTreeMap<PathBuf, Vec<u8>>) -> Vec<Read> {
+        let read = |bytes: &Vec<u8>| match form {
+            Form::Evtx | Form::Forwarded => read_evtx(bytes),
+            Form::Xml | Form::Winlogbeat | Form::Nxlog | Form::Openwec => {
+                let text = std::str::from_utf8(bytes).unwrap();
+                text.lines().map(|line| read_line(form, line)).collect()
+            }
+        };
+        files.values().flat_map(read).collect()
+    }
+
+    #[test]
+    fn the_same_spec_gives_the_same_bytes_and_another_seed_others() {
+        for form in FORMS {
+            let small = FleetSpec { hosts: 3, groups: 1, ..spec(form) };
+            let (_, files) = write(&small);
+            assert!(write(&small).1 == files, "{form:?}");
+            assert!(write(&FleetSpec { seed: 12, ..small }).1 != files, "{form:?}");
+        }
+    }
+
+    #[test]
+    fn all_forms_hold_the_same_events() {
+        let (expected, logs) = write(&spec(Form::Evtx));
+        let distinct = |mut events: Vec<Read>| {
+            events.iter_mut().for_each(|event| event.data.clear());
+            events.sort_unstable();
+            events.dedup();
+            events
+        };
+        let events = read(Form::Evtx, &logs);
+        assert_eq!(events.len() as u64, expected.records);
+        let events = distinct(events);
+        for form in &FORMS[1..] {
+            let (truth, files) = write(&spec(*form));
+            let records = read(*form, &files);
+            assert_eq!(records.len() as u64, truth.records, "{form:?}");
+            assert!(distinct(records) == events, "{form:?}");
+            assert_eq!(Truth { records: expected.records, ..truth }, expected, "{form:?}");
+        }
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        for event in events {
+            *counts.entry(event.kind).or_default() += 1;
+        }
+        assert_eq!(counts, expected.events);
+    }
+
+    #[test]
+    fn a_collector_has_events_late_out_of_order_and_twice() {
+        let (truth, files) = write(&spec(Form::Openwec));
+        let records = read(Form::Openwec, &files);
+        assert!(truth.records > truth.events.values().sum());
+        let ticks = |read: &Read| {
+            let (hours, rest) = read.time[11..].split_once(':').unwrap();
+            let (minutes, _) = rest.split_once(':').unwrap();
+            hours.parse::<u64>().unwrap() * 60 + minutes.parse::<u64>().unwrap()
+        };
+        let mut newest = 0;
+        let mut late = 0;
+        for record in &records {
+            newest = newest.max(ticks(record));
+            late = late.max(newest - ticks(record));
+        }
+        // Twenty minutes, and the snapshot's clock, which may be far behind.
+        assert!(late >= 10, "{late}");
+    }
+
+    /// `(host, machine SID)` that events of a host tell under its own name.
+    fn told(events: &[Read]) -> BTreeSet<(String, String)> {
+        let mut told = BTreeSet::new();
+        for event in events {
+            let own: String = short_host(&event.computer).to_uppercase().chars().take(15).collect();
+            for (sid, domain) in [
+                ("SubjectUserSid", "SubjectDomainName"),
+                ("TargetUserSid", "TargetDomainName"),
+                ("TargetSid", "TargetDomainName"),
+            ] {
+                let (Some(sid), Some(domain)) = (event.data.get(sid), event.data.get(domain))
+                else {
+                    continue;
+                };
+                if let Some((issuer, _)) = Sid::parse(sid).and_then(|sid| sid.issuer())
+                    && *domain == own
+                {
+                    told.insert((event.computer.to_uppercase(), issuer.to_string()));
+                }
+            }
+        }
+        told
+    }
+
+    #[test]
+    fn the_truth_about_machine_sids_is_what_the_events_tell() {
+        let (truth, files) = write(&FleetSpec { hosts: 44, hours: 3, ..spec(Form::Evtx) });
+        assert!(truth.groups.iter().any(|group| group.pool));
+        let told = told(&read(Form::Evtx, &files));
+        for host in &truth.hosts {
+            let pair = (host.computer.to_uppercase(), host.machine_sid.clone());
+            assert_eq!(told.contains(&pair), host.evidence, "{}", host.name);
+        }
+        for group in &truth.groups {
+            for name in group.hosts.iter().chain(&group.former) {
+                let host = truth.hosts.iter().find(|host| host.name == *name).unwrap();
+                let pair = (host.computer.to_uppercase(), group.machine_sid.clone());
+                assert_eq!(told.contains(&pair), group.evidence.contains(name), "{name}");
+            }
+        }
+        for rename in &truth.renames {
+            let sid = |name: &str| {
+                let own = |computer: &str| short_host(computer).eq_ignore_ascii_case(name);
+                told.iter().find(|(computer, _)| own(computer)).map(|(_, sid)| sid)
+            };
+            assert!(sid(&rename.to).is_some());
+            assert_eq!(sid(&rename.from), sid(&rename.to));
+        }
+    }
+
+    #[test]
+    fn every_mismatch_stands_in_the_log_beside_the_logon_that_failed() {
+        let (truth, files) = write(&FleetSpec { hours: 2, ..spec(Form::Evtx) });
+        let events = read(Form::Evtx, &files);
+        for cause in [Cause::Clone, Cause::StaleBoot, Cause::Manipulated] {
+            assert!(truth.mismatches.iter().any(|mismatch| mismatch.cause == cause), "{cause:?}");
+        }
+        assert_eq!(truth.events["LsaSrv/6167"], truth.mismatches.len() as u64);
+        let of = |event: &Read, name: &str| short_host(&event.computer) == name;
+        for mismatch in &truth.mismatches {
+            let Mismatch { target, peer, time, record_id, .. } = mismatch;
+            assert!(events.iter().any(|event| event.kind == "LsaSrv/6167"
+                && of(event, target)
+                && event.time == *time
+                && event.record_id == *record_id));
+            let peer = peer.as_ref().unwrap_or(target);
+            assert!(
+                events.iter().any(|event| event.kind.ends_with("/4625")
+                    && of(event, target)
+                    && event.time[..16] >= time[..16]
+                    && event.data["SubStatus"] == "0x0"
+                    && event.data["TargetUserSid"] == "S-1-0-0"
+                    && event.data["WorkstationName"] == peer[..peer.len().min(15)]),
+                "{mismatch:?}"
+            );
+        }
+        for group in &truth.groups {
+            let is_member =
+                |name: &String| group.hosts.contains(name) || group.former.contains(name);
+            let refused =
+                truth.mismatches.iter().filter(|mismatch| is_member(&mismatch.target)).count();
+            match group.state {
+                State::Active => assert!(refused > 0),
+                State::Latent => assert_eq!(refused, 0),
+                State::Remedied => assert_eq!(group.hosts.len(), 1),
+            }
+        }
+    }
+
+    #[test]
+    fn a_rebuilt_hosts_log_starts_again_and_a_renamed_hosts_goes_on() {
+        let (truth, files) = write(&spec(Form::Evtx));
+        let rebuild = &truth.rebuilds[0];
+        let first = |file: &str| read_evtx(&files[&Path::new(&rebuild.host).join(file)]);
+        assert!(first("Security.evtx")[0].record_id > 1);
+        assert_eq!(first("Security-2.evtx")[0].record_id, 1);
+        let Rename { from, to, .. } = &truth.renames[0];
+        let log = read_evtx(&files[&Path::new(to).join("System.evtx")]);
+        let of =
+            |name: &str| log.iter().filter(|event| short_host(&event.computer) == name).count();
+        assert!(of(from) > 0 && of(to) > 0);
+        assert_eq!(of(from) + of(to), log.len());
+        for (one, next) in log.iter().zip(&log[1..]) {
+            assert_eq!(one.record_id + 1, next.record_id);
+        }
+    }
+
+    #[test]
+    fn a_restored_hosts_log_repeats_itself_and_then_differs() {
+        let (_, files) = write(&spec(Form::Evtx));
+        let restored = files.iter().find_map(|(path, bytes)| {
+            let records = read_evtx(bytes);
+            let fresh = records.first().is_some_and(|record| record.record_id > 1);
+            (path.ends_with("Security-2.evtx") && fresh).then_some((path, records))
+        });
+        let (path, after) = restored.unwrap();
+        let before = read_evtx(&files[&path.with_file_name("Security.evtx")]);
+        let same = after.iter().filter(|event| before.contains(event)).count();
+        assert!((1..=SENT_AGAIN).contains(&same), "{same}");
+        let again = |event: &&Read| before.iter().any(|other| other.record_id == event.record_id);
+        assert!(after.iter().filter(again).count() > same);
+    }
+
+    #[test]
+    fn progress_never_goes_back_and_ends_with_the_size_of_the_files() {
+        for form in [Form::Evtx, Form::Xml, Form::Forwarded] {
+            let folder = tempfile::tempdir().unwrap();
+            let mut last = 0;
+            let small = FleetSpec { hosts: 110, groups: 1, hours: 1, ..spec(form) };
+            let small = if form == Form::Evtx { small } else { FleetSpec { hosts: 3, ..small } };
+            simulate(&small, folder.path(), &mut |bytes| {
+                assert!(bytes >= last);
+                last = bytes;
+            })
+            .unwrap();
+            let mut files = files(folder.path());
+            files.remove(Path::new(TRUTH_FILE)).unwrap();
+            assert_eq!(files.values().map(|bytes| bytes.len() as u64).sum::<u64>(), last);
+        }
+    }
+
+    #[test]
+    fn a_story_without_hours_has_no_events() {
+        for form in FORMS {
+            let (truth, files) = write(&FleetSpec { hours: 0, ..spec(form) });
+            assert_eq!((truth.records, truth.events.len()), (0, 0));
+            assert!(read(form, &files).is_empty());
+        }
+    }
+
+    #[test]
+    fn a_fleet_without_hosts_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let error =
+            simulate(&FleetSpec { hosts: 0, ..spec(Form::Xml) }, folder.path(), &mut |_| {});
+        assert_eq!(error.unwrap_err().kind(), io::ErrorKind::InvalidInput);
+    }
+}

@@ -1,0 +1,809 @@
+//! What happens in the fleet, minute by minute.
+//!
+//! Hosts and clone groups act, each with dice of its own for every minute, so
+//! that the events of some hosts can be told without those of the others: only
+//! the domain controllers hear of everybody. A scene tells its events to a
+//! [`Stage`], which keeps those that lie ahead and those of absent hosts not at
+//! all.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use super::dice::Dice;
+use super::fleet::Cause;
+use super::shapes::{
+    self, Event, Failure, Origin, Package, Principal, Shape, Who, account_renamed, account_touched,
+    account_written, clock_set, connection, credentials, event_log, explicit_credentials,
+    groups_listed, logoff, logon, logon_failed, mismatch, object_access, preauthentication_failed,
+    privileges, process, secure_channel, service_state, service_ticket, started, stopped,
+    ticket_granting, update_installed,
+};
+use super::story::{Entry, Host, LOCAL_ACCOUNTS, Life, Naming, Quirk, Role, Story};
+use crate::event::{EventTime, TICKS_PER_SEC};
+
+/// What the truth has to remember of an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Note {
+    Nothing,
+    /// A local account with its SID, under the host's own name.
+    LocalAccount,
+    /// The peer is a host's index.
+    Mismatch {
+        peer: Option<usize>,
+        cause: Cause,
+    },
+}
+
+/// An event that has no record id yet.
+#[derive(Debug)]
+pub struct Told {
+    /// When it is written; the time in it differs while a clock is wrong.
+    pub at: EventTime,
+    pub host: usize,
+    pub event: Event,
+    pub note: Note,
+    order: u64,
+}
+
+/// Events of one minute at a time, in order.
+#[derive(Debug)]
+pub struct Stage<'s> {
+    story: &'s Story,
+    /// The hosts whose events are kept.
+    present: Range<usize>,
+    pending: Vec<Told>,
+    actor: u64,
+    told: u64,
+}
+
+const SECOND: u64 = TICKS_PER_SEC;
+const MINUTE: u64 = 60 * SECOND;
+
+const PROGRAMS: &[&str] = &[
+    "C:\\Windows\\System32\\svchost.exe",
+    "C:\\Windows\\System32\\backgroundTaskHost.exe",
+    "C:\\Windows\\System32\\conhost.exe",
+    "C:\\Windows\\System32\\taskhostw.exe",
+    "C:\\Program Files\\Microsoft\\EdgeUpdate\\MicrosoftEdgeUpdate.exe",
+    "C:\\Windows\\System32\\wbem\\WmiPrvSE.exe",
+];
+const SERVICES: &[&str] = &[
+    "Windows Update",
+    "Background Intelligent Transfer Service",
+    "Software Protection",
+    "WinHTTP Web Proxy Auto-Discovery Service",
+    "Windows Modules Installer",
+];
+const UPDATES: &[&str] = &[
+    "Security Intelligence Update for Microsoft Defender Antivirus - KB2267602 \
+     (Version 1.429.112.0) - Current Channel (Broad)",
+    "2026-04 Security Update (KB5083769) (26100.8246)",
+    "Windows Malicious Software Removal Tool x64 - v5.140 (KB890830)",
+];
+const GUESSED_NAMES: &[&str] = &["Administrator", "admin", "test", "backup", "sa", "oracle"];
+
+/// Index of a group's dice among those of hosts.
+const GROUP_ACTORS: u64 = 1 << 31;
+
+impl<'s> Stage<'s> {
+    pub fn new(story: &'s Story, present: Range<usize>) -> Stage<'s> {
+        Stage { story, present, pending: Vec::new(), actor: 0, told: 0 }
+    }
+
+    /// Plays one minute and hands over its events and those of earlier scenes
+    /// that fall into it. Minutes come in order.
+    pub fn play(&mut self, minute: u64) -> Vec<Told> {
+        let controllers = 0..self.story.controllers;
+        let all = self.present.start < controllers.end;
+        for host in 0..self.story.hosts.len() {
+            if all || self.present.contains(&host) {
+                (self.actor, self.told) = (host as u64, 0);
+                self.host_minute(host, minute);
+            }
+        }
+        for (number, group) in self.story.groups.iter().enumerate() {
+            if all || group.members.iter().any(|member| self.present.contains(member)) {
+                (self.actor, self.told) = (GROUP_ACTORS + number as u64, 0);
+                self.group_minute(number, minute);
+            }
+        }
+        self.pending.sort_by_key(|told| (told.at, told.host, told.order));
+        let end = self.story.minute(minute + 1);
+        let ready = self.pending.partition_point(|told| told.at < end);
+        self.pending.drain(..ready).collect()
+    }
+
+    fn say(&mut self, host: usize, at: EventTime, shape: Shape) {
+        self.say_noted(host, at, at, shape, Note::Nothing);
+    }
+
+    fn say_noted(&mut self, host: usize, at: EventTime, time: EventTime, shape: Shape, note: Note) {
+        self.told += 1;
+        if !self.present.contains(&host) {
+            return;
+        }
+        let actor = &self.story.hosts[host];
+        // A host that is off, or gone, writes nothing.
+        let Some((_, life)) = actor.life_at(at) else { return };
+        let computer = match actor.naming {
+            Naming::LowerCase => life.computer.to_lowercase().into(),
+            Naming::NetbiosAtStart if shape.provider.name == shapes::EVENT_LOG.name => {
+                Arc::clone(&life.short)
+            }
+            Naming::NetbiosAtStart | Naming::Dns => Arc::clone(&life.computer),
+        };
+        let event = Event { shape, computer, time, record_id: 0 };
+        let order = self.actor << 32 | self.told;
+        self.pending.push(Told { at, host, event, note, order });
+    }
+
+    fn host_minute(&mut self, index: usize, minute: u64) {
+        let story = self.story;
+        let host = &story.hosts[index];
+        let begin = story.minute(minute);
+        let end = story.minute(minute + 1);
+        for (number, life) in host.lives.iter().enumerate() {
+            if begin <= life.from && life.from < end {
+                let mut dice = Dice::new(story.seed, &[3, index as u64, number as u64]);
+                self.life_begins(index, life, &mut dice);
+            }
+            if begin <= life.until && life.until < end {
+                let at = begin.max(life.until.minus_ticks(5 * SECOND));
+                self.say(index, at, stopped(at));
+            }
+        }
+        let Some((_, life)) = host.life_at(begin) else { return };
+        let mut dice = Dice::new(story.seed, &[2, index as u64, minute]);
+        let mut quiet_until = begin;
+        if host.starts_in(minute) {
+            quiet_until = self.restart(index, begin.plus_ticks(dice.below(5 * SECOND)), &mut dice);
+        }
+        let mut scene = Scene { stage: self, story, index, host, life, begin, quiet_until };
+        scene.background(&mut dice);
+        match host.role {
+            Role::Controller => scene.controller(&mut dice),
+            Role::Workstation | Role::Server => scene.member(&mut dice),
+        }
+        scene.quirk(minute, &mut dice);
+    }
+
+    fn life_begins(&mut self, index: usize, life: &Life, dice: &mut Dice) {
+        let story = self.story;
+        let host = &story.hosts[index];
+        let at = |ticks| life.from.plus_ticks(ticks);
+        match &life.entry {
+            Entry::Running => {}
+            Entry::FromImage => {
+                self.start_up(index, at(0), dice);
+                let who = local(life, 1, dice);
+                self.local_logon(index, at(20 * SECOND), &who, 2, dice);
+            }
+            Entry::Setup => {
+                self.start_up(index, at(0), dice);
+                let machine = system_of(host, life, story);
+                for number in 0..20 {
+                    let program = *dice.pick(PROGRAMS);
+                    let shape = process(&machine, program, String::new(), 0x400 + number * 4);
+                    self.say(index, at(SECOND + number * SECOND), shape);
+                }
+                let built_in = local(life, 0, dice);
+                let shape = account_written(4738, &built_in, &machine, None);
+                self.say(index, at(25 * SECOND), shape);
+                self.say(index, at(26 * SECOND), account_touched(4724, &built_in, &machine));
+            }
+            Entry::Installed { placeholder } => {
+                self.say(index, at(0), event_log(6011, &[placeholder, &life.short], None));
+                self.start_up(index, at(SECOND), dice);
+                let machine = system_of(host, life, story);
+                let mut note = |ticks, shape| {
+                    self.say_noted(index, at(ticks), at(ticks), shape, Note::LocalAccount);
+                };
+                let built_in = local(life, 0, dice);
+                let made = local(life, 1, dice);
+                note(5 * SECOND, account_written(4738, &built_in, &machine, None));
+                note(6 * SECOND, account_written(4720, &made, &machine, None));
+                note(7 * SECOND, account_touched(4722, &made, &machine));
+                note(8 * SECOND, account_touched(4724, &made, &machine));
+                let who = Who {
+                    sid: story.computer_account(host),
+                    name: format!("{}$", life.short).into(),
+                    domain: Arc::clone(&story.domain_of(host).netbios),
+                    logon: 0x3e7,
+                };
+                let by = person(story, host, 0, dice);
+                if !host.foreign {
+                    let controller = dice.index(story.controllers);
+                    let dns = Some(&life.computer);
+                    self.say(controller, at(9 * SECOND), account_written(4741, &who, &by, dns));
+                    self.say(controller, at(10 * SECOND), account_written(4742, &who, &by, dns));
+                }
+            }
+            Entry::Renamed { old } => {
+                let former = story.hosts[index].life_at(life.from.minus_ticks(1));
+                let former = former.map_or(life, |(_, former)| former);
+                let controller = dice.index(story.controllers);
+                let by = person(story, host, 0, dice);
+                let who = Who {
+                    sid: story.computer_account(host),
+                    name: format!("{}$", life.short).into(),
+                    domain: Arc::clone(&story.domain.netbios),
+                    logon: 0x3e7,
+                };
+                let names = [format!("{old}$"), format!("{}$", life.short)];
+                let [old_account, new_account] = names;
+                let shape = account_renamed(old_account, new_account, &who, &by);
+                self.say(controller, at(0), shape);
+                let dns = Some(&life.computer);
+                self.say(controller, at(SECOND), account_written(4742, &who, &by, dns));
+                self.say(index, at(0), event_log(6011, &[old, &life.short], None));
+                self.start_up(index, at(SECOND), dice);
+                // The security authority learns its new name a little later.
+                let machine = system_of(host, former, story);
+                let lagging = local(former, 0, dice);
+                for number in 0..10 {
+                    let program = *dice.pick(PROGRAMS);
+                    let shape = process(&machine, program, String::new(), 0x600 + number * 4);
+                    self.say(index, at((3 + 4 * number) * SECOND), shape);
+                }
+                self.say(index, at(30 * SECOND), groups_listed(&machine, &lagging));
+                let machine = system_of(host, life, story);
+                let who = local(life, 0, dice);
+                let time = at(MINUTE);
+                let shape = groups_listed(&machine, &who);
+                self.say_noted(index, time, time, shape, Note::LocalAccount);
+            }
+        }
+    }
+
+    /// Down and up again; when it is back.
+    fn restart(&mut self, index: usize, at: EventTime, dice: &mut Dice) -> EventTime {
+        self.say(index, at, event_log(6006, &[], None));
+        self.say(index, at.plus_ticks(SECOND), stopped(at));
+        let up = at.plus_ticks(20 * SECOND + dice.below(20 * SECOND));
+        self.start_up(index, up, dice);
+        let host = &self.story.hosts[index];
+        if host.quirk == Quirk::StaleBoot {
+            self.refuse_itself(index, up.plus_ticks(30 * SECOND), Cause::StaleBoot, dice);
+        }
+        if host.role != Role::Controller && dice.permille(60) {
+            let data = [&*self.story.domain.netbios, "%%1311"];
+            let shape = secure_channel(5719, &data, 0xc000_005e);
+            self.say(index, up.plus_ticks(8 * SECOND), shape);
+        }
+        up
+    }
+
+    fn start_up(&mut self, index: usize, up: EventTime, dice: &mut Dice) {
+        let build = self.story.hosts[index].build;
+        let [number, revision] = [build.number, build.revision].map(|part| part.to_string());
+        self.say(index, up, started(build, up));
+        let data = ["10.00.", &number, "", "Multiprocessor Free", &revision];
+        let soon = |millis| up.plus_ticks(millis * SECOND / 1000);
+        self.say(index, soon(600), event_log(6009, &data, None));
+        self.say(index, soon(610), event_log(6005, &[], None));
+        let uptime = (8 + dice.below(30)).to_string();
+        let data = ["", "", "", "", &uptime, "60", "0 UTC"];
+        self.say(index, soon(620), event_log(6013, &data, None));
+    }
+
+    /// A mismatch with the host's own earlier boot session, or a forged one.
+    fn refuse_itself(&mut self, index: usize, at: EventTime, cause: Cause, dice: &mut Dice) {
+        let story = self.story;
+        let host = &story.hosts[index];
+        for round in 0..1 + dice.below(2) {
+            let at = at.plus_ticks((round * 45 + dice.below(40)) * SECOND);
+            let Some((_, life)) = host.life_at(at) else { continue };
+            let who = person(story, host, host.owner, dice);
+            let note = Note::Mismatch { peer: None, cause };
+            self.say_noted(index, at, at, mismatch(), note);
+            let origin = origin_of(host, life, dice);
+            let package = if dice.permille(500) { Package::Ntlm } else { Package::Kerberos };
+            let shape = logon_failed(&who.name, &who.domain, Failure::REFUSED, package, &origin);
+            self.say(index, at.plus_ticks(dice.below(SECOND)), shape);
+        }
+    }
+
+    fn local_logon(&mut self, index: usize, at: EventTime, who: &Who, kind: u32, dice: &mut Dice) {
+        let story = self.story;
+        let host = &story.hosts[index];
+        let Some((_, life)) = host.life_at(at) else { return };
+        let machine = system_of(host, life, story);
+        let origin = origin_of(host, life, dice);
+        let newer = host.build.number >= 22_621;
+        let after = |millis| at.plus_ticks(millis * SECOND / 1000);
+        let mut note = |millis, shape| {
+            self.say_noted(index, after(millis), after(millis), shape, Note::LocalAccount);
+        };
+        note(0, logon(Some(&machine), who, kind, Package::Negotiate, Some(&origin), newer));
+        note(1, privileges(who));
+        note(900, groups_listed(&machine, who));
+        let program = *dice.pick(PROGRAMS);
+        note(2500, process(who, program, String::new(), 0x1000));
+        note(9000 + dice.below(30_000), logoff(who, kind));
+        self.say(index, after(0), credentials(&who.name, &life.short, 0));
+    }
+
+    /// Members of a group meet.
+    fn group_minute(&mut self, number: usize, minute: u64) {
+        let story = self.story;
+        let group = &story.groups[number];
+        let Some(until) = group.mismatches_until else { return };
+        let begin = story.minute(minute);
+        // Every half hour, and a few times in a short story.
+        let period = (story.minutes / 12).clamp(1, 30);
+        if begin >= until || minute % period != number as u64 % period {
+            return;
+        }
+        let mut dice = Dice::new(story.seed, &[4, number as u64, minute]);
+        let at = begin.plus_ticks(SECOND + dice.below(30 * SECOND));
+        let awake = |member: &usize| {
+            let host = &story.hosts[*member];
+            let same = host.life_at(at).is_some_and(|(_, life)| life.machine == group.machine);
+            let starts = host.starts_in(minute) || minute > 0 && host.starts_in(minute - 1);
+            host.build.enforces() && same && !starts
+        };
+        let mut awake: Vec<usize> = group.members.iter().copied().filter(awake).collect();
+        if awake.len() < 2 {
+            return;
+        }
+        let target = awake.swap_remove(dice.index(awake.len()));
+        let peer = *dice.pick(&awake);
+        let user = (number * 7 + dice.index(5)) % story.users.len();
+        let mut at = at;
+        for _ in 0..1 + dice.below(3) {
+            self.refuse_twin(target, peer, user, at, &mut dice);
+            at = at.plus_ticks(2 * SECOND + dice.below(12 * SECOND));
+        }
+    }
+
+    /// The controller agrees, the target does not.
+    fn refuse_twin(
+        &mut self,
+        target: usize,
+        peer: usize,
+        user: usize,
+        at: EventTime,
+        dice: &mut Dice,
+    ) {
+        let story = self.story;
+        let [host, other] = [target, peer].map(|index| &story.hosts[index]);
+        let (Some((_, life)), Some((_, other_life))) = (host.life_at(at), other.life_at(at)) else {
+            return;
+        };
+        let controller = dice.index(story.controllers);
+        let who = person(story, host, user, dice);
+        let origin = origin_of(other, other_life, dice);
+        let before = at.minus_ticks((50 + dice.below(700)) * SECOND / 1000);
+        let package = if dice.permille(600) {
+            let shape = service_ticket(
+                format!("{}@{}", who.name, story.domain.realm),
+                &story.domain.realm,
+                format!("{}$", life.short),
+                story.computer_account(host),
+                mapped(&other.ip),
+                0,
+            );
+            self.say(controller, before, shape);
+            Package::Kerberos
+        } else {
+            self.say(controller, before, credentials(&who.name, &other_life.short, 0));
+            Package::Ntlm
+        };
+        let note = Note::Mismatch { peer: Some(peer), cause: Cause::Clone };
+        self.say_noted(target, at, at, mismatch(), note);
+        let shape = logon_failed(&who.name, &who.domain, Failure::REFUSED, package, &origin);
+        self.say(target, at.plus_ticks(dice.below(3 * SECOND / 2)), shape);
+    }
+}
+
+/// One host in one minute.
+struct Scene<'a, 's> {
+    stage: &'a mut Stage<'s>,
+    story: &'s Story,
+    index: usize,
+    host: &'s Host,
+    life: &'s Life,
+    begin: EventTime,
+    quiet_until: EventTime,
+}
+
+impl Scene<'_, '_> {
+    /// Some time in the minute; `None` while the host is down.
+    fn moment(&self, dice: &mut Dice) -> Option<EventTime> {
+        let at = self.begin.plus_ticks(dice.below(MINUTE));
+        let down = self.quiet_until > self.begin && at <= self.quiet_until.plus_ticks(SECOND);
+        (!down).then_some(at)
+    }
+
+    fn times(&self, hourly: u64, dice: &mut Dice) -> u64 {
+        const HOUR: u64 = 3600 * SECOND;
+        let office = (7..18).contains(&(self.begin.0 / HOUR % 24));
+        dice.in_minute(if office { hourly } else { hourly.div_ceil(3) })
+    }
+
+    fn say(&mut self, at: EventTime, shape: Shape) {
+        self.stage.say(self.index, at, shape);
+    }
+
+    /// What nobody asks for, and most of every log.
+    fn background(&mut self, dice: &mut Dice) {
+        let busy = match self.host.role {
+            Role::Controller => 3,
+            Role::Server => 2,
+            Role::Workstation => 1,
+        };
+        let machine = system_of(self.host, self.life, self.story);
+        for (kind, hourly) in [40, 35, 15, 8, 8, 6].into_iter().enumerate() {
+            for _ in 0..self.times(hourly * busy, dice) {
+                let id = dice.below(1 << 13) * 4;
+                let Some(at) = self.moment(dice) else { continue };
+                let shape = match kind {
+                    0 => {
+                        let program = *dice.pick(PROGRAMS);
+                        process(&machine, program, format!("\"{program}\" -k netsvcs -p"), id)
+                    }
+                    1 => {
+                        let other = &self.story.hosts[dice.index(self.story.hosts.len())];
+                        let ports = (49_152 + dice.below(16_000) as u16, 443);
+                        connection(&self.host.ip, &other.ip, ports)
+                    }
+                    2 => {
+                        let who = person(self.story, self.host, self.host.owner, dice);
+                        let path = format!("C:\\Users\\{}\\Documents\\{id:x}.docx", who.name);
+                        object_access(&who, path, id)
+                    }
+                    3 => {
+                        let newer = self.host.build.number >= 22_621;
+                        let who = Who { name: "SYSTEM".into(), ..machine.clone() };
+                        let who = Who { domain: "NT AUTHORITY".into(), ..who };
+                        logon(Some(&machine), &who, 5, Package::Negotiate, None, newer)
+                    }
+                    4 => {
+                        let who = Who { name: "SYSTEM".into(), ..machine.clone() };
+                        privileges(&Who { domain: "NT AUTHORITY".into(), ..who })
+                    }
+                    _ => {
+                        let state = if dice.permille(500) { "running" } else { "stopped" };
+                        let service = *dice.pick(SERVICES);
+                        service_state(service, state)
+                    }
+                };
+                self.say(at, shape);
+            }
+        }
+        if dice.below(900) == 0
+            && let Some(at) = self.moment(dice)
+        {
+            let title = *dice.pick(UPDATES);
+            self.say(at, update_installed(title));
+        }
+    }
+
+    fn member(&mut self, dice: &mut Dice) {
+        for _ in 0..self.times(5, dice) {
+            if let Some(at) = self.moment(dice) {
+                self.domain_logon(at, dice);
+            }
+        }
+        if !self.host.foreign && self.times(1, dice) > 0 && dice.permille(300) {
+            self.wrong_password(dice);
+        }
+        if self.host.speaks {
+            for _ in 0..self.times(2, dice) {
+                if let Some(at) = self.moment(dice) {
+                    self.local_activity(at, dice);
+                }
+            }
+        }
+    }
+
+    fn domain_logon(&mut self, at: EventTime, dice: &mut Dice) {
+        let story = self.story;
+        let who = person(story, self.host, dice.index(story.users.len()), dice);
+        let newer = self.host.build.number >= 22_621;
+        if dice.permille(300) {
+            let who = person(story, self.host, self.host.owner, dice);
+            let machine = system_of(self.host, self.life, story);
+            let kind = *dice.pick(&[2, 7, 11]);
+            let origin = origin_of(self.host, self.life, dice);
+            let shape = logon(Some(&machine), &who, kind, Package::Negotiate, Some(&origin), newer);
+            self.say(at, shape);
+            self.say(at.plus_ticks(SECOND * 40), logoff(&who, kind));
+            return;
+        }
+        let origin = self.elsewhere(at, dice);
+        let controller = dice.index(story.controllers);
+        let before = at.minus_ticks(dice.below(SECOND / 2)).max(self.begin);
+        let package = if dice.permille(800) { Package::Kerberos } else { Package::Ntlm };
+        if !self.host.foreign {
+            let shape = match package {
+                Package::Ntlm => credentials(&who.name, &origin.workstation, 0),
+                Package::Kerberos | Package::Negotiate => service_ticket(
+                    format!("{}@{}", who.name, story.domain.realm),
+                    &story.domain.realm,
+                    format!("{}$", self.life.short),
+                    story.computer_account(self.host),
+                    mapped(&origin.ip),
+                    0,
+                ),
+            };
+            self.stage.say(controller, before, shape);
+        }
+        self.say(at, logon(None, &who, 3, package, Some(&origin), newer));
+        self.say(at.plus_ticks(SECOND * 5 + dice.below(60 * SECOND)), logoff(&who, 3));
+    }
+
+    /// A person mistypes: the host and the controller both say so.
+    fn wrong_password(&mut self, dice: &mut Dice) {
+        let story = self.story;
+        let Some(at) = self.moment(dice) else { return };
+        let who = person(story, self.host, dice.index(story.users.len()), dice);
+        let origin = self.elsewhere(at, dice);
+        let controller = dice.index(story.controllers);
+        let shape = if dice.permille(500) {
+            preauthentication_failed(&who, &story.domain.realm, mapped(&origin.ip), 0x18)
+        } else {
+            credentials(&who.name, &origin.workstation, Failure::WRONG_PASSWORD.sub_status)
+        };
+        self.stage.say(controller, at, shape);
+        let domain = match dice.below(4) {
+            0 => ".".into(),
+            1 => "".into(),
+            _ => Arc::clone(&who.domain),
+        };
+        let failure = Failure::WRONG_PASSWORD;
+        self.say(at, logon_failed(&who.name, &domain, failure, Package::Ntlm, &origin));
+    }
+
+    /// Local accounts at work: what tells the machine SID.
+    fn local_activity(&mut self, at: EventTime, dice: &mut Dice) {
+        if at >= self.life.until || matches!(self.life.entry, Entry::Setup) {
+            return;
+        }
+        let account = dice.index(LOCAL_ACCOUNTS.len());
+        let who = local(self.life, account, dice);
+        match dice.below(4) {
+            0 => self.stage.local_logon(self.index, at, &who, 2, dice),
+            1 => {
+                let server = self.elsewhere(at, dice).workstation;
+                let story = self.story;
+                let other = person(story, self.host, self.host.owner, dice);
+                let shape = explicit_credentials(&who, &other.name, &other.domain, &server);
+                self.stage.say_noted(self.index, at, at, shape, Note::LocalAccount);
+            }
+            2 => {
+                let machine = system_of(self.host, self.life, self.story);
+                let shape = groups_listed(&machine, &who);
+                self.stage.say_noted(self.index, at, at, shape, Note::LocalAccount);
+            }
+            _ => {
+                let program = "C:\\Windows\\System32\\cmd.exe";
+                let shape = process(&who, program, "cmd /c whoami".to_owned(), 0x2000);
+                self.stage.say_noted(self.index, at, at, shape, Note::LocalAccount);
+            }
+        }
+    }
+
+    fn controller(&mut self, dice: &mut Dice) {
+        let story = self.story;
+        for (kind, hourly) in [20, 60, 2, 1, 6].into_iter().enumerate() {
+            for _ in 0..self.times(hourly, dice) {
+                let Some(at) = self.moment(dice) else { continue };
+                let who = person(story, self.host, dice.index(story.users.len()), dice);
+                let origin = self.elsewhere(at, dice);
+                let ip = mapped(&origin.ip);
+                let realm = &story.domain.realm;
+                let shape = match kind {
+                    0 => ticket_granting(&who, story.domain.sid, ip, 0),
+                    1 => {
+                        let account = format!("{}@{realm}", who.name);
+                        let service = format!("{}$", self.life.short);
+                        let sid = story.computer_account(self.host);
+                        service_ticket(account, realm, service, sid, ip, 0)
+                    }
+                    2 => preauthentication_failed(&who, realm, ip, 0x18),
+                    3 => {
+                        let name = format!("{}x", who.name).into();
+                        ticket_granting(&Who { name, ..who }, story.domain.sid, ip, 6)
+                    }
+                    _ => credentials(&who.name, &origin.workstation, 0),
+                };
+                self.say(at, shape);
+            }
+        }
+        if dice.below(600) == 0
+            && let Some(at) = self.moment(dice)
+        {
+            let origin = self.elsewhere(at, dice);
+            self.say(at, secure_channel(5805, &[&origin.workstation, "%%5"], 0xc000_0022));
+        }
+    }
+
+    fn quirk(&mut self, minute: u64, dice: &mut Dice) {
+        let story = self.story;
+        let minutes = story.minutes;
+        match self.host.quirk {
+            Quirk::None | Quirk::StaleBoot | Quirk::TwoCollectors => {}
+            Quirk::Manipulated => {
+                if [minutes / 2, minutes * 4 / 5].contains(&minute) {
+                    let cause = Cause::Manipulated;
+                    self.stage.refuse_itself(self.index, self.begin, cause, dice);
+                }
+            }
+            Quirk::Guessed => {
+                if minute % 20 == 7 {
+                    self.guesses(dice);
+                }
+            }
+            Quirk::Skewed => {
+                if minute % 30 == 11 {
+                    let who = person(story, self.host, self.host.owner, dice);
+                    let realm = &story.domain.realm;
+                    let controller = dice.index(story.controllers);
+                    let ip = mapped(&self.host.ip);
+                    let shape = preauthentication_failed(&who, realm, ip.clone(), 0x25);
+                    self.stage.say(controller, self.begin, shape);
+                    let account = format!("{}@{realm}", who.name);
+                    let service = format!("{}$", story.hosts[controller].lives[0].short);
+                    let shape = service_ticket(account, realm, service, Principal::Null, ip, 0x25);
+                    self.stage.say(controller, self.begin.plus_ticks(SECOND), shape);
+                }
+            }
+            Quirk::Restored { taken, restored } => {
+                let end = self.begin.plus_ticks(MINUTE);
+                if self.begin <= restored && restored < end {
+                    // It wakes with the clock of the snapshot.
+                    for second in 1..4 {
+                        let at = restored.plus_ticks(second * SECOND);
+                        let time = taken.plus_ticks(second * SECOND);
+                        let shape = service_state("Windows Time", "running");
+                        self.stage.say_noted(self.index, at, time, shape, Note::Nothing);
+                    }
+                    let old = taken.plus_ticks(5 * SECOND);
+                    let at = restored.plus_ticks(5 * SECOND);
+                    self.say(at, clock_set(old, at));
+                }
+            }
+        }
+    }
+
+    /// Somebody tries passwords and calls themselves what they like.
+    fn guesses(&mut self, dice: &mut Dice) {
+        let story = self.story;
+        for number in 0..5 + dice.below(15) {
+            let at = self.begin.plus_ticks(number * 2 * SECOND + dice.below(SECOND));
+            let Some((_, stolen)) = story.hosts[dice.index(story.hosts.len())].life_at(at) else {
+                continue;
+            };
+            let origin = Origin {
+                workstation: Arc::clone(&stolen.short),
+                ip: format!("203.0.113.{}", 1 + dice.below(200)).into(),
+                port: 40_000 + number as u16,
+            };
+            let name = Arc::from(*dice.pick(GUESSED_NAMES));
+            let domain = match dice.below(4) {
+                0 => ".".into(),
+                1 => "".into(),
+                _ => Arc::clone(&stolen.short),
+            };
+            let failure = match dice.below(2) {
+                0 => Failure::WRONG_PASSWORD,
+                _ => Failure::NO_SUCH_USER,
+            };
+            self.say(at, logon_failed(&name, &domain, failure, Package::Ntlm, &origin));
+            self.say(at, credentials(&name, &origin.workstation, failure.sub_status));
+        }
+    }
+
+    /// Some member of the fleet, as the place that a logon comes from.
+    fn elsewhere(&self, at: EventTime, dice: &mut Dice) -> Origin {
+        let story = self.story;
+        let members = story.hosts.len() - story.controllers;
+        let other = &story.hosts[story.controllers + dice.index(members)];
+        match other.life_at(at) {
+            Some((_, life)) => origin_of(other, life, dice),
+            None => origin_of(self.host, self.life, dice),
+        }
+    }
+}
+
+fn origin_of(host: &Host, life: &Life, dice: &mut Dice) -> Origin {
+    Origin {
+        workstation: Arc::clone(&life.short),
+        ip: Arc::clone(&host.ip),
+        port: 49_152 + dice.below(16_000) as u16,
+    }
+}
+
+/// As Kerberos events on a controller have it.
+fn mapped(ip: &str) -> String {
+    format!("::ffff:{ip}")
+}
+
+/// The host itself, as the subject of its own events.
+fn system_of(host: &Host, life: &Life, story: &Story) -> Who {
+    let domain = match life.entry {
+        Entry::Setup => "WORKGROUP".into(),
+        _ => Arc::clone(&story.domain_of(host).netbios),
+    };
+    Who { sid: Principal::System, name: format!("{}$", life.short).into(), domain, logon: 0x3e7 }
+}
+
+fn local(life: &Life, account: usize, dice: &mut Dice) -> Who {
+    let (name, rid) = LOCAL_ACCOUNTS[account];
+    Who {
+        sid: Principal::Issued(life.machine, rid),
+        name: name.into(),
+        domain: Arc::clone(&life.short),
+        logon: 0x10_000 + dice.below(1 << 24),
+    }
+}
+
+fn person(story: &Story, host: &Host, user: usize, dice: &mut Dice) -> Who {
+    let domain = story.domain_of(host);
+    let user = &story.users[user];
+    Who {
+        sid: Principal::Issued(domain.sid, user.rid),
+        name: Arc::clone(&user.name),
+        domain: Arc::clone(&domain.netbios),
+        logon: 0x10_000 + dice.below(1 << 24),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::fleet::{FleetSpec, Form, Traps};
+    use super::*;
+
+    fn story(hours: u32) -> Story {
+        let form = Form::Evtx;
+        Story::new(&FleetSpec { hosts: 24, groups: 3, hours, seed: 5, form, traps: Traps::On })
+    }
+
+    #[test]
+    fn what_lies_ahead_does_not_grow_with_the_hours() {
+        let story = story(20);
+        let mut stage = Stage::new(&story, 0..story.hosts.len());
+        let mut ahead = Vec::new();
+        for minute in 0..story.minutes {
+            let events = stage.play(minute).len();
+            assert!(events < 1000, "{events} events in minute {minute}");
+            ahead.push(stage.pending.len());
+        }
+        assert!(ahead.iter().all(|events| *events < 300), "{:?}", ahead.iter().max());
+    }
+
+    #[test]
+    fn events_come_in_order() {
+        let story = story(2);
+        let mut stage = Stage::new(&story, 0..story.hosts.len());
+        let mut last = EventTime::MIN;
+        for minute in 0..story.minutes {
+            for told in stage.play(minute) {
+                assert!(told.at >= last);
+                last = told.at;
+            }
+        }
+        assert!(last > story.from);
+    }
+
+    #[test]
+    fn some_hosts_told_alone_have_the_same_events() {
+        let story = story(2);
+        let events = |present: Range<usize>, of: Range<usize>| {
+            let mut stage = Stage::new(&story, present);
+            let mut events = Vec::new();
+            for minute in 0..story.minutes {
+                let told = stage.play(minute).into_iter();
+                events.extend(
+                    told.filter(|told| of.contains(&told.host))
+                        .map(|told| (told.host, told.at, format!("{:?}", told.event))),
+                );
+            }
+            events
+        };
+        for of in [0..2, 2..6, 20..26] {
+            assert!(events(of.clone(), of.clone()) == events(0..26, of));
+        }
+    }
+}
