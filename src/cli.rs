@@ -12,11 +12,12 @@ use crate::detect::directory::{Directory, HostFacts};
 use crate::detect::names::Symbol;
 use crate::incident::{Incident, Kind, Role};
 use crate::pipeline::{OnDamage, Replay, ReplayError, Replayed, Watch, replay};
-use crate::sink::SinkError;
+use crate::simulate::fleet::{FleetSpec, Form, Traps, simulate};
 use crate::sink::cards::{Style, write_card};
 use crate::sink::jsonl::{OutputFile, write_line};
 use crate::sink::summary::{SourceTotal, Summary, write_summary};
 use crate::sink::wire::{WireHost, WireIncident, WireObservations, WireStats, time_text};
+use crate::sink::{SinkError, escape};
 use crate::source::SourceError;
 
 const EXIT_CODES: &str = "\
@@ -44,6 +45,8 @@ enum Command {
     /// Read archived logs and say which authentications failed, and why
     #[command(after_help = EXIT_CODES)]
     Replay(ReplayFlags),
+    /// Write the logs of a made-up fleet with known clones, to try replay on
+    Simulate(SimulateFlags),
     /// Say what a code means: 0xC000006D, 0x18, %%2313, STATUS_LOGON_FAILURE, 6167
     Explain {
         /// A status code, a failure reason, a name, an event id
@@ -72,6 +75,60 @@ enum SchemaName {
     Incident,
     Stats,
     Hosts,
+}
+
+#[derive(Debug, clap::Args)]
+struct SimulateFlags {
+    /// Folder for the logs and truth.json; made if it is not there
+    #[arg(short, long, value_name = "DIR")]
+    output: PathBuf,
+    /// Member machines; one to three domain controllers come on top
+    #[arg(long, default_value_t = 50, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    hosts: u32,
+    /// Groups of clones among them
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(0..=20_000))]
+    groups: u32,
+    /// Hours of logs
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=8_784))]
+    hours: u32,
+    /// The same seed gives the same bytes
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// How the logs are written
+    #[arg(long, value_enum, default_value_t = FormName::Evtx)]
+    form: FormName,
+    /// Leave out renamed, rebuilt and other hosts that only look like clones
+    #[arg(long)]
+    no_traps: bool,
+    /// Write even though the folder is not empty
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum FormName {
+    /// EVTX files, a folder for each host
+    Evtx,
+    /// One ForwardedEvents.evtx, as a collector has it
+    Forwarded,
+    /// Event XML, one event a line
+    Xml,
+    Winlogbeat,
+    Nxlog,
+    Openwec,
+}
+
+impl FormName {
+    fn form(self) -> Form {
+        match self {
+            FormName::Evtx => Form::Evtx,
+            FormName::Forwarded => Form::Forwarded,
+            FormName::Xml => Form::Xml,
+            FormName::Winlogbeat => Form::Winlogbeat,
+            FormName::Nxlog => Form::Nxlog,
+            FormName::Openwec => Form::Openwec,
+        }
+    }
 }
 
 #[derive(Debug, clap::Args)]
@@ -115,6 +172,12 @@ pub enum CliError {
     Sink(#[from] SinkError),
     #[error("`{path}` is named for two outputs\n  hint: give each a file of its own")]
     OutputTwice { path: PathBuf },
+    #[error(
+        "`{path}` is not empty\n  hint: name a new folder, or add --force to write into this one"
+    )]
+    NotEmpty { path: PathBuf },
+    #[error("cannot write the fleet to `{path}`: {cause}")]
+    Simulate { path: PathBuf, cause: io::Error },
     #[error("cannot write standard output: {0}")]
     StandardOutput(io::Error),
     #[error(
@@ -126,7 +189,8 @@ pub enum CliError {
 impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
-            CliError::Sink(_) | CliError::StandardOutput(_) => 1,
+            CliError::Sink(_) | CliError::StandardOutput(_) | CliError::Simulate { .. } => 1,
+            CliError::NotEmpty { .. } => 2,
             CliError::Config(_) | CliError::Unexplained { .. } | CliError::OutputTwice { .. } => 2,
             CliError::Replay(ReplayError::Source(SourceError::OutputIsInput { .. })) => 2,
             CliError::Replay(ReplayError::Source(_)) => 3,
@@ -144,6 +208,7 @@ impl Cli {
     pub fn run(self, watch: &mut dyn Watch) -> Result<(), CliError> {
         match self.command {
             Command::Replay(flags) => run_replay(flags, watch),
+            Command::Simulate(flags) => run_simulate(&flags, watch),
             Command::Explain { code } => explain(&code),
             Command::Check { config } => check(config.as_deref()),
             Command::Schema { name } => print(match name {
@@ -257,6 +322,43 @@ fn run_replay(flags: ReplayFlags, watch: &mut dyn Watch) -> Result<(), CliError>
         let _ = write_summary(&mut io::stderr().lock(), &summary(stats, &replayed));
     }
     Ok(())
+}
+
+fn run_simulate(flags: &SimulateFlags, watch: &mut dyn Watch) -> Result<(), CliError> {
+    let path = &flags.output;
+    let failed = |cause| CliError::Simulate { path: path.clone(), cause };
+    let is_empty = match std::fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+        Err(error) => return Err(failed(error)),
+    };
+    if !is_empty && !flags.force {
+        return Err(CliError::NotEmpty { path: path.clone() });
+    }
+    let spec = FleetSpec {
+        hosts: flags.hosts,
+        groups: flags.groups,
+        hours: flags.hours,
+        seed: flags.seed,
+        form: flags.form.form(),
+        traps: if flags.no_traps { Traps::Off } else { Traps::On },
+    };
+    watch.started(0);
+    let mut told = 0;
+    let progress = &mut |bytes: u64| {
+        watch.advanced(bytes.saturating_sub(told), 0);
+        told = bytes;
+    };
+    let truth = simulate(&spec, path, progress).map_err(failed)?;
+    watch.finished();
+    let shown = escape::terminal(&path.display().to_string()).into_owned();
+    print(&format!(
+        "{} hosts, {} groups of clones, {} records in {shown}\n\
+         what is true of them is in truth.json there; next: twinsid replay {shown}\n",
+        truth.hosts.len(),
+        truth.groups.len(),
+        truth.records,
+    ))
 }
 
 /// Cards on a terminal, JSON lines into anything else.

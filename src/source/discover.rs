@@ -119,6 +119,10 @@ fn search(
 
 /// Whether a name found in a folder or an archive is a log's, or an archive's.
 pub fn is_log(path: &Path) -> bool {
+    // What is true of a simulated fleet is no log of it.
+    if path.file_name().is_some_and(|name| name == "truth.json") {
+        return false;
+    }
     // `._name` holds what macOS knows of `name`, whatever its extension.
     if path.file_name().and_then(OsStr::to_str).is_some_and(|name| name.starts_with("._")) {
         return false;
@@ -142,9 +146,16 @@ mod tests {
         for name in ["a.evtx", "A.EVTX", "b.jsonl.gz", "c.evtx.zst", "d.zip", "e.Xml", "f.json"] {
             assert!(is_log(Path::new(name)), "{name}");
         }
-        for name in
-            ["README.md", "evtx", "a.gz", "b.tar.gz", "LICENSE", ".evtx.swp", "__MACOSX/._a.evtx"]
-        {
+        for name in [
+            "README.md",
+            "evtx",
+            "a.gz",
+            "b.tar.gz",
+            "LICENSE",
+            ".evtx.swp",
+            "__MACOSX/._a.evtx",
+            "truth.json",
+        ] {
             assert!(!is_log(Path::new(name)), "{name}");
         }
     }

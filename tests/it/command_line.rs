@@ -439,3 +439,24 @@ fn a_reader_that_goes_away_is_no_error() {
         assert_eq!(text(&output.stderr), "code 0\n", "{command}");
     }
 }
+
+#[test]
+fn a_simulated_fleet_is_written_once_and_only_into_an_empty_folder() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let fleet = folder.path().join("fleet");
+    let simulate = |more: &[&str]| {
+        let path = fleet.to_str().expect("UTF-8");
+        let mut arguments = vec!["simulate", "-o", path, "--hosts", "6", "--hours", "1"];
+        arguments.extend(more);
+        Command::new(env!("CARGO_BIN_EXE_twinsid"))
+            .args(arguments)
+            .output()
+            .expect("the program runs")
+    };
+    assert_eq!(simulate(&[]).status.code(), Some(0));
+    assert!(fleet.join("truth.json").is_file());
+    let refused = simulate(&[]);
+    assert_eq!(refused.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("--force"));
+    assert_eq!(simulate(&["--force"]).status.code(), Some(0));
+}

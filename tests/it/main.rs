@@ -6,6 +6,7 @@
 //! | `command_line` | the program as it is called: exit codes, messages, what goes where |
 //! | `corpus` | finding real logs, for the others |
 //! | `damage` | input cut off, changed or made to harm |
+//! | `fleet` | a simulated fleet, in every form and order |
 //! | `formats` | one log in several formats, and real logs counted |
 //! | `house` | who may use whom in `src/` |
 //! | `model` | the detector against a naive model |
@@ -18,6 +19,7 @@ mod archives;
 mod command_line;
 mod corpus;
 mod damage;
+mod fleet;
 mod formats;
 mod house;
 mod model;
