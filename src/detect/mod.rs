@@ -132,6 +132,8 @@ pub struct Detector {
     successes: Nearby<SourceKey, Symbol>,
     ingested: Ingested,
     memo: Memo,
+    /// Short names of computers, by the index of the symbol.
+    short_hosts: Vec<Option<Symbol>>,
 }
 
 /// The last computer, channel and provider: most records repeat them.
@@ -175,6 +177,7 @@ impl Detector {
             successes: Nearby::new(bounds.nearby),
             ingested: Ingested::default(),
             memo: Memo::default(),
+            short_hosts: Vec::new(),
             settings,
         }
     }
@@ -251,7 +254,8 @@ impl Detector {
             self.ingested.facts += u64::from(self.learn(fact, origin.computer, key.time));
             return;
         }
-        if !self.seen.insert(key.time, fingerprint(key)) {
+        let fingerprint = self.fingerprint(key, origin);
+        if !self.seen.insert(key.time, fingerprint) {
             self.ingested.duplicates += 1;
             return;
         }
@@ -271,6 +275,20 @@ impl Detector {
             }
             What::Fact(_) => unreachable!("facts were learnt above"),
         }
+    }
+
+    /// Tells records apart, whether their computer's name is written with its
+    /// domain or without.
+    fn fingerprint(&mut self, key: &RecordKey, origin: Origin) -> u64 {
+        let host = self.short_host(origin.computer);
+        let mut hasher = FxHasher::default();
+        if host == Symbol::BEYOND || origin.channel == Symbol::BEYOND {
+            short_host(&key.computer).to_lowercase().hash(&mut hasher);
+            key.channel.to_lowercase().hash(&mut hasher);
+        }
+        (host, origin.channel, key.record_id).hash(&mut hasher);
+        let half = spread(hasher.finish());
+        spread(half ^ key.time.0.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
     /// Whether the fact was new.
@@ -414,13 +432,22 @@ impl Detector {
     }
 
     fn short_host(&mut self, computer: Symbol) -> Symbol {
+        if let Some(Some(known)) = self.short_hosts.get(computer.index()) {
+            return *known;
+        }
         let text = self.names.text(computer);
         let short = short_host(text);
-        if short.len() == text.len() {
-            return computer;
+        let short = if short.len() == text.len() {
+            computer
+        } else {
+            let short = short.to_owned();
+            self.names.intern(&short)
+        };
+        if self.short_hosts.len() <= computer.index() {
+            self.short_hosts.resize(computer.index() + 1, None);
         }
-        let short = short.to_owned();
-        self.names.intern(&short)
+        self.short_hosts[computer.index()] = Some(short);
+        short
     }
 
     fn context(&self) -> Context<'_> {
@@ -558,18 +585,6 @@ impl Detector {
             .flat_map(|(start, end)| self.traces.within(host, start, end))
             .collect()
     }
-}
-
-/// Tells records apart, whether their computer's name is written with its
-/// domain or without.
-fn fingerprint(key: &RecordKey) -> u64 {
-    let mut hasher = FxHasher::default();
-    for byte in short_host(&key.computer).bytes().chain([0xff]).chain(key.channel.bytes()) {
-        byte.to_ascii_lowercase().hash(&mut hasher);
-    }
-    key.record_id.hash(&mut hasher);
-    let half = spread(hasher.finish());
-    spread(half ^ key.time.0.wrapping_mul(0x9e37_79b9_7f4a_7c15))
 }
 
 /// The code that says most: the sub status where there is one.

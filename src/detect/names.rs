@@ -19,6 +19,11 @@ impl Symbol {
     /// Stands for every name that came after the table was full.
     pub const BEYOND: Symbol = Symbol(1);
 
+    /// A number of its own for each symbol, small and without gaps.
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+
     pub fn is_none(self) -> bool {
         self == Symbol::NONE
     }
