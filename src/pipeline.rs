@@ -8,7 +8,7 @@
 //!
 //! Batch `n` goes to worker `n mod N`, and results are taken back in the same
 //! turn, so the detector sees the same sequence whatever the number of
-//! workers. Every channel holds [`BATCHES_PER_WORKER`] batches.
+//! workers. Every channel holds `BATCHES_PER_WORKER` batches.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

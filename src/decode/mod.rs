@@ -1,7 +1,7 @@
 //! Bytes in, [`Record`]s out: what every format's decoder promises.
 //!
 //! A decoder looks at each record just long enough to see whether anybody
-//! wants it ([`Wanted`]), and reads only the wanted values of those that are.
+//! wants it ([`crate::record::Wanted`]), and reads only the wanted values of those that are.
 //! What it cannot read it counts in a [`Tally`] with the reason, and goes on.
 //! Decoders are pure: no input or output, no clock, no thread.
 //!

@@ -10,7 +10,7 @@
 //! </Event>
 //! ```
 //!
-//! Two readers give one [`Parsed`] event. The *scanner* knows the common form
+//! Two readers give one `Parsed` event. The *scanner* knows the common form
 //! and borrows every value; whatever it does not know it leaves, before any
 //! effect, to the *reader* on `quick-xml`, which takes any well-formed event,
 //! and one that breaks off after its data. A test holds the two equal.
@@ -19,7 +19,7 @@
 //! nobody can want it, no further than the data when no rule reads its
 //! message. What comes after is not checked.
 //!
-//! [`FieldPlan`], [`System`] and [`Gather`] serve the JSON shapes as well.
+//! [`FieldPlan`], `System` and `Gather` serve the JSON shapes as well.
 
 use std::borrow::Cow;
 use std::sync::Arc;
