@@ -270,6 +270,7 @@ pub fn of_mismatches(
     let verdict = verdict::judge(&case);
     let key = context.key_text(SourceKey::Host(host));
     let peer = case.other_peers.first().cloned();
+    let event_id = lines.first().map_or(0, |line| context.patterns.get(line.pattern).event_id);
     let mut counts = counts(context, &lines, mismatches, failures as u64);
     let statuses = trace_statuses(traces);
     counts.by_status =
@@ -282,7 +283,7 @@ pub fn of_mismatches(
         severity: mismatch_severity(verdict.class, verdict.confidence),
         source_sid: None,
         source_key: key,
-        title: mismatch_title(target, peer.as_deref(), &verdict),
+        title: mismatch_title(target, peer.as_deref(), event_id, &verdict),
         first_seen: first,
         last_seen: last,
         hosts: hosts(context, &lines, Some(traces)),
@@ -645,7 +646,7 @@ fn failures_title(
     }
 }
 
-fn mismatch_title(target: &str, peer: Option<&str>, verdict: &Verdict) -> String {
+fn mismatch_title(target: &str, peer: Option<&str>, event_id: u32, verdict: &Verdict) -> String {
     let whom = match peer {
         Some(peer) => format!("{target} refuses {peer}"),
         None => format!("{target} refuses logons"),
@@ -656,7 +657,7 @@ fn mismatch_title(target: &str, peer: Option<&str>, verdict: &Verdict) -> String
         Class::StaleOrManipulatedTicket => "a stale or manipulated ticket",
         Class::Undetermined | Class::Failure(_) => "cause not yet known",
     };
-    format!("{whom} because of a machine-id mismatch (LsaSrv 6167): {why}")
+    format!("{whom} because of a machine-id mismatch (LsaSrv {event_id}): {why}")
 }
 
 /// `A, B, C and 4 more`.
