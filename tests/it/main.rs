@@ -3,6 +3,7 @@
 //! | module | what belongs there |
 //! |---|---|
 //! | `archives` | the same log in every wrapping, and archives that harm |
+//! | `attribution` | whose failure it is, and what stands beside a mismatch |
 //! | `command_line` | the program as it is called: exit codes, messages, what goes where |
 //! | `corpus` | finding real logs, for the others |
 //! | `damage` | input cut off, changed or made to harm |
@@ -16,6 +17,7 @@
 //! | `written` | logs that the project writes itself, read both ways |
 
 mod archives;
+mod attribution;
 mod command_line;
 mod corpus;
 mod damage;
