@@ -14,7 +14,7 @@ fn event(
     clock: &str,
     computer: &str,
     record_id: u64,
-    data: Value,
+    data: &Value,
 ) -> Value {
     let channel = if provider == SECURITY { "Security" } else { "System" };
     json!({
@@ -32,7 +32,7 @@ fn refused(clock: &str, computer: &str, record_id: u64, domain: &str, name: &str
         "Status": "0xc000006d", "SubStatus": "0x0", "FailureReason": "%%2304", "LogonType": "3",
         "AuthenticationPackageName": "NTLM", "WorkstationName": "WS07", "IpAddress": "10.0.0.7",
     });
-    event(SECURITY, 4625, clock, computer, record_id, data)
+    event(SECURITY, 4625, clock, computer, record_id, &data)
 }
 
 fn logged_on(clock: &str, computer: &str, record_id: u64, account: [&str; 3]) -> Value {
@@ -40,7 +40,7 @@ fn logged_on(clock: &str, computer: &str, record_id: u64, account: [&str; 3]) ->
     let data = json!({
         "TargetUserSid": sid, "TargetUserName": name, "TargetDomainName": domain, "LogonType": "2",
     });
-    event(SECURITY, 4624, clock, computer, record_id, data)
+    event(SECURITY, 4624, clock, computer, record_id, &data)
 }
 
 fn incidents(events: &[Value]) -> Vec<Incident> {
@@ -75,7 +75,7 @@ fn a_mismatch_counts_whatever_its_message_says() {
         "Er is een gedeeltelijk verschil in de machine-id.",
         "There is a partial mismatch in the machine ID.",
     ] {
-        let mut mismatch = event("LsaSrv", 6167, "08:00:00", "FS01", 1, json!({}));
+        let mut mismatch = event("LsaSrv", 6167, "08:00:00", "FS01", 1, &json!({}));
         mismatch["message"] = message.into();
         let found = incidents(&[mismatch]);
         assert_eq!(of_kind(&found, Kind::MachineIdMismatch).len(), 1, "{message}");
@@ -88,20 +88,20 @@ fn the_other_event_of_the_same_id_is_no_mismatch() {
         "MaxRefCount": "10", "LogonId": "0x3e7", "AccountName": "bob", "DomainName": "CORP",
         "AccountSid": "S-1-5-21-1-2-3-1104",
     });
-    assert_eq!(incidents(&[event("LsaSrv", 6167, "08:00:00", "FS01", 1, data)]), []);
+    assert_eq!(incidents(&[event("LsaSrv", 6167, "08:00:00", "FS01", 1, &data)]), []);
 }
 
 #[test]
 fn failures_minutes_away_from_a_mismatch_do_not_stand_beside_it() {
     let mut events: Vec<Value> =
         (0..6).map(|n| refused(&format!("08:0{n}:30"), "FS01", n + 10, "CORP", "bob")).collect();
-    events.push(event("LsaSrv", 6167, "08:02:00", "FS01", 1, json!({})));
+    events.push(event("LsaSrv", 6167, "08:02:00", "FS01", 1, &json!({})));
     let apart = incidents(&events);
     let failures = of_kind(&apart, Kind::AuthenticationFailures);
     assert!(!failures[0].verdict.reasons.iter().any(|reason| reason.contains("6167")));
     assert_eq!(of_kind(&apart, Kind::MachineIdMismatch)[0].counts.failures, 0);
 
-    events.push(event("LsaSrv", 6167, "08:03:33", "FS01", 2, json!({})));
+    events.push(event("LsaSrv", 6167, "08:03:33", "FS01", 2, &json!({})));
     let beside = incidents(&events);
     let failures = of_kind(&beside, Kind::AuthenticationFailures);
     assert!(failures[0].verdict.reasons.iter().any(|reason| reason.contains("6167")));
@@ -132,7 +132,7 @@ fn a_name_without_a_known_sid_is_nobody_elses() {
         "TargetUserName": "eve@A.EXAMPLE", "TargetDomainName": "A.EXAMPLE", "ServiceName": "FS01$",
         "ServiceSid": "S-1-5-21-22-22-22-1105", "Status": "0x0", "IpAddress": "10.0.0.9",
     });
-    events.push(event(SECURITY, 4769, "07:00:01", "DC.b.example", 1, data));
+    events.push(event(SECURITY, 4769, "07:00:01", "DC.b.example", 1, &data));
     events.extend(
         (0..6).map(|n| refused(&format!("08:0{n}:00"), "FS01", n + 10, "A.EXAMPLE", "bob")),
     );

@@ -21,7 +21,8 @@ const HOUR_TICKS: u64 = 3600 * TICKS_PER_SEC;
 fn settings() -> Settings {
     let mut settings = Config::embedded().settings;
     settings.failure_threshold = 3;
-    // Short, so that cuts at full hours happen.
+    // A long gap and a short session, so that cuts at full hours happen.
+    settings.session_gap_ticks = 45 * 60 * TICKS_PER_SEC;
     settings.session_max_ticks = 2 * HOUR_TICKS;
     settings
 }
