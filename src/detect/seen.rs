@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 use crate::event::{EventTime, TICKS_PER_SEC};
 
@@ -30,10 +31,10 @@ impl Seen {
     /// Whether the record is new; it is remembered from now on.
     pub fn insert(&mut self, time: EventTime, fingerprint: u64) -> bool {
         let hour = self.hours.entry(time.0 / HOUR_TICKS).or_default();
-        if hour.find(fingerprint, |known| *known == fingerprint).is_some() {
-            return false;
-        }
-        hour.insert_unique(fingerprint, fingerprint, |known| *known);
+        match hour.entry(fingerprint, |known| *known == fingerprint, |known| *known) {
+            Entry::Occupied(_) => return false,
+            Entry::Vacant(entry) => entry.insert(fingerprint),
+        };
         self.count += 1;
         while self.count > self.records_max && self.hours.len() > 1 {
             self.forget_first();
