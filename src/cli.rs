@@ -16,7 +16,7 @@ use crate::simulate::fleet::{FleetSpec, Form, Traps, simulate};
 use crate::sink::cards::{Style, write_card};
 use crate::sink::jsonl::{OutputFile, write_line};
 use crate::sink::summary::{SourceTotal, Summary, write_summary};
-use crate::sink::wire::{WireHost, WireIncident, WireObservations, WireStats, time_text};
+use crate::sink::wire::{self, WireHost, WireIncident, WireObservations, WireStats, time_text};
 use crate::sink::{SinkError, escape};
 use crate::source::SourceError;
 
@@ -212,9 +212,9 @@ impl Cli {
             Command::Explain { code } => explain(&code),
             Command::Check { config } => check(config.as_deref()),
             Command::Schema { name } => print(match name {
-                SchemaName::Incident => include_str!("../schemas/incident.schema.json"),
-                SchemaName::Stats => include_str!("../schemas/stats.schema.json"),
-                SchemaName::Hosts => include_str!("../schemas/hosts.schema.json"),
+                SchemaName::Incident => wire::INCIDENT_SCHEMA,
+                SchemaName::Stats => wire::STATS_SCHEMA,
+                SchemaName::Hosts => wire::HOSTS_SCHEMA,
             }),
             Command::Completions { shell } => {
                 let mut script = Vec::new();

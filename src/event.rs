@@ -66,11 +66,6 @@ impl EventTime {
         u64::try_from(ticks).ok().map(EventTime)
     }
 
-    /// Milliseconds since 1970-01-01 UTC.
-    pub fn unix_millis(self) -> i64 {
-        (self.0 / 10_000) as i64 - UNIX_EPOCH_SECS * 1000
-    }
-
     pub fn plus_ticks(self, ticks: u64) -> EventTime {
         EventTime(self.0.saturating_add(ticks))
     }
@@ -409,16 +404,6 @@ pub enum Protocol {
     Ntlm,
     #[default]
     Unknown,
-}
-
-impl Protocol {
-    pub fn name(self) -> &'static str {
-        match self {
-            Protocol::Kerberos => "Kerberos",
-            Protocol::Ntlm => "NTLM",
-            Protocol::Unknown => "unknown",
-        }
-    }
 }
 
 /// Which list a status code comes from: the same number means different

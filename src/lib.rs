@@ -25,8 +25,9 @@
 //! | [`simulate`] | writes event logs, for tests, benches and samples |
 //!
 //! Invariants: `decode` and `detect` are pure (no input or output, clock or
-//! thread); every map and queue has a bound; a malformed record never stops a
-//! run and never panics; standard output carries data only.
+//! thread); every map and queue has a bound (of what one hour of one source
+//! holds, all but its different codes); a malformed record never stops a run
+//! and never panics; standard output carries data only.
 
 pub mod cli;
 pub mod config;

@@ -123,10 +123,6 @@ impl Directory {
         self.refused
     }
 
-    pub fn account_count(&self) -> usize {
-        self.accounts.len()
-    }
-
     /// Whether the account was not known with this SID before.
     pub fn learn_account(
         &mut self,

@@ -26,12 +26,10 @@ use crate::incident::{
 /// In every incident, as `schema`.
 pub const INCIDENT_SCHEMA_VERSION: u32 = 1;
 
-/// Name and text of each JSON schema.
-pub const SCHEMAS: [(&str, &str); 3] = [
-    ("incident", include_str!("../../schemas/incident.schema.json")),
-    ("stats", include_str!("../../schemas/stats.schema.json")),
-    ("hosts", include_str!("../../schemas/hosts.schema.json")),
-];
+/// The JSON schema of each shape.
+pub const INCIDENT_SCHEMA: &str = include_str!("../../schemas/incident.schema.json");
+pub const STATS_SCHEMA: &str = include_str!("../../schemas/stats.schema.json");
+pub const HOSTS_SCHEMA: &str = include_str!("../../schemas/hosts.schema.json");
 
 /// 9999-12-31T23:59:59.9999999Z: RFC 3339 has four digits for the year.
 const LAST_WRITTEN: EventTime = EventTime(2_650_467_743_999_999_999);
@@ -328,6 +326,9 @@ mod tests {
     use crate::event::Category;
     use crate::incident::{Class, Confidence, HostStatus, Kind, Role, Severity, State};
     use crate::sink::samples;
+
+    const SCHEMAS: [(&str, &str); 3] =
+        [("incident", INCIDENT_SCHEMA), ("stats", STATS_SCHEMA), ("hosts", HOSTS_SCHEMA)];
 
     /// What the schema of that name has against a value.
     fn complaints(name: &str, value: &impl Serialize) -> Vec<String> {
