@@ -45,15 +45,6 @@ pub fn category(code: StatusCode) -> Category {
     lookup(code).map_or(Category::Other, |info| info.category)
 }
 
-/// Success, and the Kerberos errors that belong to every working logon: proof
-/// of the password asked for, ticket run out, answer too big for UDP.
-pub fn is_noise(code: StatusCode) -> bool {
-    match code.family {
-        CodeFamily::Kerberos => matches!(code.value, 0 | 0x19 | 0x20 | 0x34),
-        CodeFamily::Ntstatus | CodeFamily::Sspi | CodeFamily::Win32 => code.is_success(),
-    }
-}
-
 /// `%%2304` to `%%2315`, the field FailureReason of Security 4625.
 pub fn failure_reason(number: u32) -> Option<(&'static str, Category)> {
     Some(match number {
@@ -1817,27 +1808,6 @@ mod tests {
         ] {
             assert_eq!(info(family, value).category, Category::Refused);
         }
-    }
-
-    #[test]
-    fn only_success_and_the_steps_of_every_logon_are_noise() {
-        let noise: Vec<(CodeFamily, u32)> = CODES
-            .iter()
-            .filter(|row| is_noise(row.code))
-            .map(|row| (row.code.family, row.code.value))
-            .collect();
-        assert_eq!(
-            noise,
-            [
-                (CodeFamily::Ntstatus, 0),
-                (CodeFamily::Kerberos, 0),
-                (CodeFamily::Kerberos, 0x19),
-                (CodeFamily::Kerberos, 0x20),
-                (CodeFamily::Kerberos, 0x34),
-                (CodeFamily::Win32, 0),
-            ]
-        );
-        assert!(!is_noise(StatusCode { family: CodeFamily::Win32, value: 0x19 }));
     }
 
     #[test]
