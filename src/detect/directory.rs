@@ -141,17 +141,15 @@ impl Directory {
             return false;
         }
         let sids = self.accounts.entry((domain, name)).or_default();
-        let known = sids.iter_mut().find(|(known, _)| *known == sid);
-        let is_new = known.is_none();
-        match known {
-            Some((_, span)) => span.extend(time),
-            None => {
-                sids.push((sid, Span::at(time)));
-                if sids.len() > SIDS_PER_NAME_MAX {
-                    let oldest = (0..sids.len()).min_by_key(|&at| (sids[at].1.last, sids[at].0));
-                    oldest.map(|at| sids.swap_remove(at));
-                }
-            }
+        if let Some((_, span)) = sids.iter_mut().find(|(known, _)| *known == sid) {
+            // The rest was learnt when it came first.
+            span.extend(time);
+            return false;
+        }
+        sids.push((sid, Span::at(time)));
+        if sids.len() > SIDS_PER_NAME_MAX {
+            let oldest = (0..sids.len()).min_by_key(|&at| (sids[at].1.last, sids[at].0));
+            oldest.map(|at| sids.swap_remove(at));
         }
         self.learn_label(sid, domain, name, names);
         if let Some(issuer) = sid.domain() {
@@ -162,7 +160,7 @@ impl Directory {
                 NAMES_PER_DOMAIN_MAX,
             );
         }
-        is_new
+        true
     }
 
     /// Notes how an account is called, with or without its domain: enough to
@@ -174,6 +172,9 @@ impl Directory {
             return;
         }
         let shown = self.names.entry(sid).or_insert((domain, name));
+        if *shown == (domain, name) {
+            return;
+        }
         let order = domain
             .is_none()
             .cmp(&shown.0.is_none())

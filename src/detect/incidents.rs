@@ -170,7 +170,7 @@ pub fn of_failures(
     let mut reasons = vec![category_reason(context, category, &lines, failures)];
     let beside: BTreeSet<String> = lines
         .iter()
-        .map(|line| context.patterns.get(line.pattern).computer)
+        .map(|line| line.computer)
         .filter(|host| paired(*host))
         .map(|host| context.names.text(host).to_owned())
         .collect();
@@ -226,7 +226,7 @@ pub fn of_mismatches(
     context: &Context<'_>,
     host: Symbol,
     runs: &[&Run],
-    traces: &[&(EventTime, Trace)],
+    traces: &[&(Symbol, EventTime, Trace)],
     controller_said_yes: bool,
 ) -> Incident {
     let lines = merged(context, runs.iter().flat_map(|run| run.lines.as_slice()));
@@ -234,9 +234,11 @@ pub fn of_mismatches(
     let mismatches: u64 = lines.iter().map(|line| u64::from(line.count)).sum();
     let target = context.names.text(host);
     let accounts = accounts_beside(context, traces);
-    let is_failure = |(_, trace): &&&(EventTime, Trace)| trace.origin == TraceOrigin::Failure;
+    let is_failure =
+        |(_, _, trace): &&&(Symbol, EventTime, Trace)| trace.origin == TraceOrigin::Failure;
     let failures = traces.iter().filter(is_failure).count();
-    let peers = peers(context, traces.iter().map(|(_, trace)| (trace.peer_host, trace.peer_ip, 1)));
+    let peers =
+        peers(context, traces.iter().map(|(_, _, trace)| (trace.peer_host, trace.peer_ip, 1)));
     let own = |peer: &PeerCount| {
         let by_name = peer.host.as_deref().map(|name| {
             short_host(name).eq_ignore_ascii_case(short_host(target))
@@ -335,7 +337,7 @@ fn session_id(context: &Context<'_>, kind: Kind, key: &str, lines: &[Line]) -> I
         .iter()
         .map(|line| {
             let pattern = context.patterns.get(line.pattern);
-            (line.first, line.record_id, upper(pattern.computer), upper(pattern.channel))
+            (line.first, line.record_id, upper(line.computer), upper(pattern.channel))
         })
         .min();
     let Some((time, record_id, computer, channel)) = first else {
@@ -366,9 +368,9 @@ fn statuses(context: &Context<'_>, lines: &[Line]) -> Vec<StatusCount> {
     status_counts(counts)
 }
 
-fn trace_statuses(traces: &[&(EventTime, Trace)]) -> Vec<StatusCount> {
+fn trace_statuses(traces: &[&(Symbol, EventTime, Trace)]) -> Vec<StatusCount> {
     let mut counts: BTreeMap<StatusCode, u64> = BTreeMap::new();
-    for code in traces.iter().filter_map(|(_, trace)| trace.status) {
+    for code in traces.iter().filter_map(|(_, _, trace)| trace.status) {
         *counts.entry(code).or_default() += 1;
     }
     status_counts(counts)
@@ -439,9 +441,12 @@ fn peers(
     peers
 }
 
-fn accounts_beside(context: &Context<'_>, traces: &[&(EventTime, Trace)]) -> Vec<AccountCount> {
+fn accounts_beside(
+    context: &Context<'_>,
+    traces: &[&(Symbol, EventTime, Trace)],
+) -> Vec<AccountCount> {
     let mut counts: BTreeMap<SourceKey, u64> = BTreeMap::new();
-    for (time, trace) in traces {
+    for (_, time, trace) in traces {
         let source = context.resolve(trace.source, *time);
         if !matches!(source, SourceKey::Host(_)) {
             *counts.entry(source).or_default() += 1;
@@ -511,7 +516,7 @@ fn accounts_of(
 fn hosts(
     context: &Context<'_>,
     lines: &[Line],
-    traces: Option<&[&(EventTime, Trace)]>,
+    traces: Option<&[&(Symbol, EventTime, Trace)]>,
 ) -> Vec<Host> {
     let mut found: BTreeMap<(HostStatus, Symbol), (EventTime, EventTime)> = BTreeMap::new();
     let mut note = |status, host: Symbol, first, last| {
@@ -521,11 +526,10 @@ fn hosts(
         }
     };
     for line in lines {
-        let pattern = context.patterns.get(line.pattern);
-        note(HostStatus::Target, pattern.computer, line.first, line.last);
+        note(HostStatus::Target, line.computer, line.first, line.last);
         note(HostStatus::Peer, line.peer_host, line.first, line.last);
     }
-    for (time, trace) in traces.into_iter().flatten() {
+    for (_, time, trace) in traces.into_iter().flatten() {
         note(HostStatus::Peer, trace.peer_host, *time, *time);
     }
     let mut hosts: Vec<Host> = found
@@ -553,7 +557,7 @@ fn evidence(context: &Context<'_>, source: SourceKey, lines: &[Line]) -> Vec<Evi
         .map(|line| {
             let pattern = context.patterns.get(line.pattern);
             Evidence {
-                computer: context.names.text(pattern.computer).to_owned(),
+                computer: context.names.text(line.computer).to_owned(),
                 channel: context.names.text(pattern.channel).to_owned(),
                 provider: context.names.text(pattern.provider).to_owned(),
                 event_id: pattern.event_id,
@@ -628,7 +632,7 @@ fn failures_title(
     let times = if failures == 1 { "once".to_owned() } else { format!("{failures} times") };
     let hosts: BTreeSet<String> = lines
         .iter()
-        .map(|line| context.patterns.get(line.pattern).computer)
+        .map(|line| line.computer)
         .filter(|host| *host != Symbol::BEYOND)
         .map(|host| context.names.text(host).to_owned())
         .collect();

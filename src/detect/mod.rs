@@ -39,8 +39,8 @@ use std::hash::{Hash, Hasher};
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
 use crate::event::{
-    Account, Category, EventTime, Fact, Failure, Observation, Peer, RecordKey, Side, StatusCode,
-    Success, TICKS_PER_SEC, What, short_host,
+    Account, Category, EventTime, Fact, Failure, Observation, RecordKey, Side, StatusCode, Success,
+    TICKS_PER_SEC, What, short_host,
 };
 use crate::incident::Incident;
 use directory::{AccountSid, Directory};
@@ -74,7 +74,7 @@ pub struct Bounds {
     /// Names of computers, accounts and the like, together.
     pub names_bytes: usize,
     pub addresses: usize,
-    /// Combinations of event, status and host.
+    /// Combinations of event and status.
     pub patterns: usize,
     /// Names in the account directory.
     pub accounts: usize,
@@ -82,9 +82,15 @@ pub struct Bounds {
     /// Failures kept for mismatches that may still come, and successes of
     /// domain controllers, each.
     pub nearby: usize,
-    /// Runs of all sources: stretches without a gap, an hour at the most.
+    /// Runs of all sources, of failures and of mismatches each: stretches
+    /// without a gap, an hour at the most.
     pub open_runs: usize,
 }
+
+/// Observations that are taken in side by side: enough for the processor to
+/// have something to do while it waits for memory, few enough to stay in its
+/// cache.
+const STAGED_MAX: usize = 256;
 
 /// What may stand beside a mismatch on a host.
 #[derive(Clone, Debug, PartialEq)]
@@ -113,8 +119,6 @@ pub struct Ingested {
     pub facts: u64,
     /// Records that had come before.
     pub duplicates: u64,
-    /// Mismatches and failures that came when [`Bounds::open_runs`] was full.
-    pub beyond_bounds: u64,
 }
 
 #[derive(Debug)]
@@ -136,9 +140,9 @@ pub struct Detector {
     short_hosts: Vec<Option<Symbol>>,
 }
 
-/// The last computer, channel and provider: most records repeat them.
+/// The last channel and provider: most records repeat them.
 #[derive(Debug, Default)]
-struct Memo([Option<(Box<str>, Symbol)>; 3]);
+struct Memo([Option<(Box<str>, Symbol)>; 2]);
 
 impl Memo {
     fn intern(&mut self, slot: usize, text: &str, names: &mut Names) -> Symbol {
@@ -153,12 +157,35 @@ impl Memo {
     }
 }
 
-/// The symbols of a record's key.
+/// What an observation names, as symbols.
 #[derive(Clone, Copy)]
-struct Origin {
+struct Named {
     computer: Symbol,
     channel: Symbol,
     provider: Symbol,
+    account: Symbol,
+    domain: Symbol,
+    peer: Symbol,
+    service: Symbol,
+}
+
+/// The texts of [`Named`], channel and provider aside: computer, account,
+/// domain, peer and service.
+fn texts(observation: &Observation) -> [&str; 5] {
+    fn text(text: &Option<Box<str>>) -> &str {
+        text.as_deref().unwrap_or_default()
+    }
+    let computer = &*observation.key.computer;
+    let (account, peer, service) = match &observation.what {
+        What::Mismatch(mismatch) => (&mismatch.account, "", ""),
+        What::Success(success) => (&success.account, "", ""),
+        What::Failure(failure) => {
+            (&failure.account, text(&failure.peer.host), text(&failure.service))
+        }
+        What::Fact(Fact::Account { name, domain, .. }) => return [computer, name, domain, "", ""],
+        What::Fact(_) => return [computer, "", "", "", ""],
+    };
+    [computer, text(&account.name), text(&account.domain), peer, service]
 }
 
 impl Detector {
@@ -170,8 +197,8 @@ impl Detector {
             patterns: Patterns::new(bounds.patterns),
             seen: Seen::new(bounds.seen_records),
             directory: Directory::new(bounds.accounts, bounds.hosts),
-            failures: Sessions::new(settings.session_gap_ticks),
-            mismatches: Sessions::new(settings.session_gap_ticks),
+            failures: Sessions::new(settings.session_gap_ticks, bounds.open_runs),
+            mismatches: Sessions::new(settings.session_gap_ticks, bounds.open_runs),
             mismatch_windows: FxHashMap::default(),
             traces: Nearby::new(bounds.nearby),
             successes: Nearby::new(bounds.nearby),
@@ -183,15 +210,14 @@ impl Detector {
     }
 
     pub fn ingest(&mut self, observations: &[Observation]) {
-        for observation in observations {
-            self.ingest_one(observation);
-        }
+        observations.chunks(STAGED_MAX).for_each(|batch| self.ingest_staged(batch));
     }
 
     /// Emits what is complete: sessions that can no longer grow when nothing
     /// comes from before `watermark`. [`EventTime::MAX`] closes everything.
     pub fn advance(&mut self, watermark: EventTime, incidents: &mut Vec<Incident>) {
         let from = incidents.len();
+        self.settle();
         self.traces.settle();
         self.successes.settle();
         self.close_mismatches(watermark, incidents);
@@ -217,7 +243,10 @@ impl Detector {
     /// run that stays within its bounds.
     pub fn given_up(&self) -> [(&'static str, u64); 7] {
         [
-            ("failures and mismatches beyond `open_runs`", self.ingested.beyond_bounds),
+            (
+                "failures and mismatches beyond `open_runs`",
+                self.failures.beyond() + self.mismatches.beyond(),
+            ),
             ("records forgotten beyond `seen_records`", self.seen.forgotten()),
             ("facts beyond `accounts` or `hosts`", self.directory.refused()),
             (
@@ -231,7 +260,8 @@ impl Detector {
     }
 
     /// Sources with an open session.
-    pub fn open_keys(&self) -> usize {
+    pub fn open_keys(&mut self) -> usize {
+        self.settle();
         self.failures.key_count() + self.mismatches.key_count()
     }
 
@@ -243,62 +273,75 @@ impl Detector {
         &self.names
     }
 
-    fn ingest_one(&mut self, observation: &Observation) {
-        let key = &observation.key;
-        let origin = Origin {
-            computer: self.memo.intern(0, &key.computer, &mut self.names),
-            channel: self.memo.intern(1, &key.channel, &mut self.names),
-            provider: self.memo.intern(2, &observation.provider, &mut self.names),
-        };
-        if let What::Fact(fact) = &observation.what {
-            self.ingested.facts += u64::from(self.learn(fact, origin.computer, key.time));
-            return;
+    /// One table after the other, for all observations: what each table has to
+    /// fetch from memory for one observation it fetches while it waits for
+    /// that of another.
+    fn ingest_staged(&mut self, batch: &[Observation]) {
+        let texts: Vec<&str> = batch.iter().flat_map(texts).collect();
+        let symbols = self.names.intern_all(&texts);
+        let mut records: Vec<(&Observation, Named, u64)> = Vec::with_capacity(batch.len());
+        for (observation, symbols) in batch.iter().zip(symbols.as_chunks::<5>().0) {
+            let key = &observation.key;
+            let [computer, account, domain, peer, service] = *symbols;
+            if let What::Fact(fact) = &observation.what {
+                let is_new = self.learn(fact, computer, (domain, account), key.time);
+                self.ingested.facts += u64::from(is_new);
+                continue;
+            }
+            let channel = self.memo.intern(0, &key.channel, &mut self.names);
+            let provider = self.memo.intern(1, &observation.provider, &mut self.names);
+            let named = Named { computer, channel, provider, account, domain, peer, service };
+            records.push((observation, named, self.fingerprint(key, named)));
         }
-        let fingerprint = self.fingerprint(key, origin);
-        if !self.seen.insert(key.time, fingerprint) {
-            self.ingested.duplicates += 1;
-            return;
-        }
-        self.directory.learn_host(origin.computer, key.time);
-        match &observation.what {
-            What::Mismatch(mismatch) => {
-                self.ingested.mismatches += 1;
-                self.mismatch(observation, origin, &mismatch.account);
+        let came = records.len();
+        records.retain(|(observation, _, print)| self.seen.insert(observation.key.time, *print));
+        self.ingested.duplicates += (came - records.len()) as u64;
+        for (observation, named, _) in records {
+            self.directory.learn_host(named.computer, observation.key.time);
+            match &observation.what {
+                What::Mismatch(mismatch) => {
+                    self.ingested.mismatches += 1;
+                    self.mismatch(observation, named, &mismatch.account);
+                }
+                What::Failure(failure) => {
+                    self.ingested.failures += 1;
+                    self.failure(observation, named, failure);
+                }
+                What::Success(success) => {
+                    self.ingested.successes += 1;
+                    self.success(observation.key.time, named, success);
+                }
+                What::Fact(_) => unreachable!("facts were learnt above"),
             }
-            What::Failure(failure) => {
-                self.ingested.failures += 1;
-                self.failure(observation, origin, failure);
-            }
-            What::Success(success) => {
-                self.ingested.successes += 1;
-                self.success(key.time, origin, success);
-            }
-            What::Fact(_) => unreachable!("facts were learnt above"),
         }
     }
 
     /// Tells records apart, whether their computer's name is written with its
     /// domain or without.
-    fn fingerprint(&mut self, key: &RecordKey, origin: Origin) -> u64 {
-        let host = self.short_host(origin.computer);
+    fn fingerprint(&mut self, key: &RecordKey, named: Named) -> u64 {
+        let host = self.short_host(named.computer);
         let mut hasher = FxHasher::default();
-        if host == Symbol::BEYOND || origin.channel == Symbol::BEYOND {
+        if host == Symbol::BEYOND || named.channel == Symbol::BEYOND {
             short_host(&key.computer).to_lowercase().hash(&mut hasher);
             key.channel.to_lowercase().hash(&mut hasher);
         }
-        (host, origin.channel, key.record_id).hash(&mut hasher);
+        (host, named.channel, key.record_id).hash(&mut hasher);
         let half = spread(hasher.finish());
         spread(half ^ key.time.0.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
     /// Whether the fact was new.
-    fn learn(&mut self, fact: &Fact, computer: Symbol, time: EventTime) -> bool {
+    fn learn(
+        &mut self,
+        fact: &Fact,
+        computer: Symbol,
+        (domain, name): (Symbol, Symbol),
+        time: EventTime,
+    ) -> bool {
         let is_new_host = self.directory.host(computer).is_none();
         match fact {
-            Fact::Account { sid, name, domain } => {
+            Fact::Account { sid, .. } => {
                 let Some(sid) = AccountSid::new(sid) else { return false };
-                let domain = self.names.intern(domain);
-                let name = self.names.intern(name);
                 self.directory.learn_account(sid, domain, name, time, &self.names)
             }
             Fact::Host => {
@@ -310,18 +353,14 @@ impl Detector {
         }
     }
 
-    fn mismatch(&mut self, observation: &Observation, origin: Origin, account: &Account) {
+    fn mismatch(&mut self, observation: &Observation, named: Named, account: &Account) {
         let time = observation.key.time;
-        let line = self.line(observation, origin, &Failure::default());
-        let source = self.account_key(account, origin.computer);
-        if self.is_full() {
-            self.ingested.beyond_bounds += 1;
-            return;
-        }
+        let line = self.line(observation, named, &Failure::default());
+        let source = self.account_key(account, named);
         let order = LineOrder { names: &self.names, addresses: &self.addresses };
-        self.mismatches.add(origin.computer, line, &mut self.patterns, &order);
+        self.mismatches.add(named.computer, line, &mut self.patterns, &order);
         self.mismatch_windows
-            .entry(origin.computer)
+            .entry(named.computer)
             .or_default()
             .add(time, self.settings.pair_window_ticks);
         if let Some(source) = source {
@@ -332,18 +371,16 @@ impl Detector {
                 peer_ip: Address::NONE,
                 status: None,
             };
-            self.traces.add(origin.computer, time, trace);
+            self.traces.add(named.computer, time, trace);
         }
     }
 
-    fn failure(&mut self, observation: &Observation, origin: Origin, failure: &Failure) {
-        let line = self.line(observation, origin, failure);
-        let source = self
-            .account_key(&failure.account, origin.computer)
-            .unwrap_or(SourceKey::Host(origin.computer));
+    fn failure(&mut self, observation: &Observation, named: Named, failure: &Failure) {
+        let line = self.line(observation, named, failure);
+        let source =
+            self.account_key(&failure.account, named).unwrap_or(SourceKey::Host(named.computer));
         if let SourceKey::Sid(sid) = source {
-            let label = self.label(&failure.account);
-            self.directory.learn_label(sid, label.0, label.1, &self.names);
+            self.directory.learn_label(sid, named.domain, named.account, &self.names);
         }
         if failure.side == Side::Target {
             let trace = Trace {
@@ -353,33 +390,29 @@ impl Detector {
                 peer_ip: line.peer_ip,
                 status: deciding_status(failure.status, failure.sub_status),
             };
-            self.traces.add(origin.computer, observation.key.time, trace);
-        }
-        if self.is_full() {
-            self.ingested.beyond_bounds += 1;
-            return;
+            self.traces.add(named.computer, observation.key.time, trace);
         }
         let order = LineOrder { names: &self.names, addresses: &self.addresses };
         self.failures.add(source, line, &mut self.patterns, &order);
     }
 
-    /// Whether no more runs may be kept. What would join a run is turned away
-    /// as well: the bound is there for the memory, not for fairness.
-    fn is_full(&self) -> bool {
-        self.failures.run_count() + self.mismatches.run_count() >= self.settings.bounds.open_runs
+    /// Puts what waits into its runs.
+    fn settle(&mut self) {
+        let order = LineOrder { names: &self.names, addresses: &self.addresses };
+        self.failures.settle(&mut self.patterns, &order);
+        self.mismatches.settle(&mut self.patterns, &order);
     }
 
-    fn success(&mut self, time: EventTime, origin: Origin, success: &Success) {
-        if let Some(source) = self.account_key(&success.account, origin.computer) {
-            self.successes.add(source, time, origin.computer);
+    fn success(&mut self, time: EventTime, named: Named, success: &Success) {
+        if let Some(source) = self.account_key(&success.account, named) {
+            self.successes.add(source, time, named.computer);
         }
     }
 
-    fn line(&mut self, observation: &Observation, origin: Origin, failure: &Failure) -> Line {
+    fn line(&mut self, observation: &Observation, named: Named, failure: &Failure) -> Line {
         let pattern = self.patterns.intern(Pattern {
-            computer: origin.computer,
-            channel: origin.channel,
-            provider: origin.provider,
+            channel: named.channel,
+            provider: named.provider,
             event_id: observation.event_id,
             side: failure.side,
             protocol: failure.protocol,
@@ -389,12 +422,12 @@ impl Detector {
             logon_type: failure.logon_type,
             category: failure.category,
         });
-        let Peer { host, ip } = &failure.peer;
         Line {
             pattern,
-            peer_host: host.as_deref().map_or(Symbol::NONE, |host| self.names.intern(host)),
-            peer_ip: self.addresses.intern(*ip),
-            service: failure.service.as_deref().map_or(Symbol::NONE, |s| self.names.intern(s)),
+            computer: named.computer,
+            peer_host: named.peer,
+            peer_ip: self.addresses.intern(failure.peer.ip),
+            service: named.service,
             count: 1,
             first: observation.key.time,
             record_id: observation.key.record_id,
@@ -402,32 +435,25 @@ impl Detector {
         }
     }
 
-    fn label(&mut self, account: &Account) -> (Symbol, Symbol) {
-        let mut symbol = |text: &Option<Box<str>>| {
-            text.as_deref().map_or(Symbol::NONE, |t| self.names.intern(t))
-        };
-        (symbol(&account.domain), symbol(&account.name))
-    }
-
     /// The key that an account's observations are gathered under, before
     /// names are resolved.
-    fn account_key(&mut self, account: &Account, computer: Symbol) -> Option<SourceKey> {
+    fn account_key(&mut self, account: &Account, named: Named) -> Option<SourceKey> {
         if let Some(sid) = account.sid.as_ref().and_then(AccountSid::new) {
             return Some(SourceKey::Sid(sid));
         }
-        let name = self.names.intern(account.name.as_deref()?);
-        if name == Symbol::BEYOND {
+        if account.name.is_none() || named.account == Symbol::BEYOND {
             // Not even told apart from other names: nobody's.
             return None;
         }
+        let name = named.account;
         match account.domain.as_deref() {
             None => {
                 // Where it stands for the host's own accounts it must be known.
-                self.short_host(computer);
-                Some(SourceKey::Bare { host: computer, name })
+                self.short_host(named.computer);
+                Some(SourceKey::Bare { host: named.computer, name })
             }
-            Some(".") => Some(SourceKey::Account { domain: self.short_host(computer), name }),
-            Some(domain) => Some(SourceKey::Account { domain: self.names.intern(domain), name }),
+            Some(".") => Some(SourceKey::Account { domain: self.short_host(named.computer), name }),
+            Some(_) => Some(SourceKey::Account { domain: named.domain, name }),
         }
     }
 
@@ -506,7 +532,7 @@ impl Detector {
         let mut paired: FxHashMap<(Symbol, SourceKey), Vec<EventTime>> = FxHashMap::default();
         for (host, windows) in &self.mismatch_windows {
             for (start, end) in windows.spans() {
-                for (time, trace) in self.traces.within(*host, start, end) {
+                for (_, time, trace) in self.traces.within(*host, start, end) {
                     let source = context.resolve(trace.source, *time);
                     paired.entry((*host, source)).or_default().push(*time);
                 }
@@ -520,11 +546,9 @@ impl Detector {
     fn accepted(&self) -> FxHashMap<SourceKey, Vec<EventTime>> {
         let context = self.context();
         let mut accepted: FxHashMap<SourceKey, Vec<EventTime>> = FxHashMap::default();
-        for (key, successes) in self.successes.iter() {
-            for (time, host) in successes {
-                if self.directory.host(*host).is_some_and(|facts| facts.domain_controller) {
-                    accepted.entry(context.resolve(key, *time)).or_default().push(*time);
-                }
+        for (key, time, host) in self.successes.iter() {
+            if self.directory.host(*host).is_some_and(|facts| facts.domain_controller) {
+                accepted.entry(context.resolve(*key, *time)).or_default().push(*time);
             }
         }
         accepted
@@ -558,7 +582,7 @@ impl Detector {
                 let first = session[0].first;
                 let traces = self.traces_beside(host, first, last);
                 let accepted =
-                    traces.iter().any(|(time, trace)| accepted_beside(trace.source, *time));
+                    traces.iter().any(|(_, time, trace)| accepted_beside(trace.source, *time));
                 incidents
                     .push(incidents::of_mismatches(&context, host, &session, &traces, accepted));
             }
@@ -573,7 +597,7 @@ impl Detector {
         host: Symbol,
         first: EventTime,
         last: EventTime,
-    ) -> Vec<&(EventTime, Trace)> {
+    ) -> Vec<&(Symbol, EventTime, Trace)> {
         let window = self.settings.pair_window_ticks;
         let session = (first.minus_ticks(window), last.plus_ticks(window));
         let Some(windows) = self.mismatch_windows.get(&host) else { return Vec::new() };

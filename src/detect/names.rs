@@ -7,6 +7,7 @@ use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
+use compact_str::CompactString;
 use hashbrown::HashTable;
 use rustc_hash::{FxHashMap, FxHasher};
 
@@ -32,10 +33,19 @@ impl Symbol {
 /// What [`Symbol::BEYOND`] is shown as.
 const BEYOND_TEXT: &str = "(more names than are kept)";
 
+/// A name's hash, and which symbol it has.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    hash: u32,
+    at: u32,
+}
+
 #[derive(Debug)]
 pub struct Names {
-    index: HashTable<u32>,
-    shown: Vec<Box<str>>,
+    index: HashTable<Place>,
+    /// Most names fit within the value itself: nothing else is read to tell
+    /// whether two are equal.
+    shown: Vec<CompactString>,
     bytes: usize,
     bytes_max: usize,
     beyond: u64,
@@ -51,14 +61,38 @@ impl Names {
 
     /// The symbol of a name; the empty name is [`Symbol::NONE`].
     pub fn intern(&mut self, name: &str) -> Symbol {
+        self.intern_hashed(name, folded_hash(name))
+    }
+
+    /// The symbols of many names. What one look-up has to fetch from memory
+    /// is fetched while others wait for theirs: each loop is short and its
+    /// turns do not need each other.
+    pub fn intern_all(&mut self, names: &[&str]) -> Vec<Symbol> {
+        let hashes: Vec<u32> = names.iter().map(|name| folded_hash(name)).collect();
+        let likely: Vec<u32> = hashes
+            .iter()
+            .map(|hash| {
+                let place = self.index.find(table_hash(*hash), |known| known.hash == *hash);
+                place.map_or(Symbol::NONE.0, |known| known.at)
+            })
+            .collect();
+        let mut symbols = Vec::with_capacity(names.len());
+        for ((name, hash), at) in names.iter().zip(hashes).zip(likely) {
+            // A name that is not known yet has `Symbol::NONE` here, whose text
+            // is empty, as is that of no name at all.
+            let known = same_bytes(self.shown[at as usize].as_bytes(), name.as_bytes());
+            symbols.push(if known { Symbol(at) } else { self.intern_hashed(name, hash) });
+        }
+        symbols
+    }
+
+    fn intern_hashed(&mut self, name: &str, hash: u32) -> Symbol {
         if name.is_empty() {
             return Symbol::NONE;
         }
-        let hash = folded_hash(name);
-        let found = self.index.find(hash, |&at| folded_eq(&self.shown[at as usize], name)).copied();
-        if let Some(at) = found {
+        if let Some(at) = self.place(name, hash) {
             let shown = &mut self.shown[at as usize];
-            if prefer(name, shown) {
+            if *shown != name && prefer(name, shown) {
                 *shown = name.into();
             }
             return Symbol(at);
@@ -71,8 +105,15 @@ impl Names {
         let at = u32::try_from(self.shown.len()).expect("fewer names than bytes");
         self.bytes = bytes;
         self.shown.push(name.into());
-        self.index.insert_unique(hash, at, |&at| folded_hash(&self.shown[at as usize]));
+        self.index
+            .insert_unique(table_hash(hash), Place { hash, at }, |place| table_hash(place.hash));
         Symbol(at)
+    }
+
+    fn place(&self, name: &str, hash: u32) -> Option<u32> {
+        let same =
+            |place: &Place| place.hash == hash && folded_eq(&self.shown[place.at as usize], name);
+        self.index.find(table_hash(hash), same).map(|place| place.at)
     }
 
     /// How often a name came that is not kept.
@@ -85,9 +126,7 @@ impl Names {
         if name.is_empty() {
             return Some(Symbol::NONE);
         }
-        self.index
-            .find(folded_hash(name), |&at| folded_eq(&self.shown[at as usize], name))
-            .map(|at| Symbol(*at))
+        self.place(name, folded_hash(name)).map(Symbol)
     }
 
     pub fn text(&self, symbol: Symbol) -> &str {
@@ -97,7 +136,16 @@ impl Names {
     /// Order of two names without regard to case, so that it does not change
     /// when a better form to show comes along.
     pub fn compare(&self, one: Symbol, other: Symbol) -> Ordering {
-        folded(self.text(one)).cmp(folded(self.text(other)))
+        if one == other {
+            return Ordering::Equal;
+        }
+        let (one, other) = (self.text(one), self.text(other));
+        if one.is_ascii() && other.is_ascii() {
+            let lower = u8::to_ascii_lowercase;
+            let (one, other) = (one.as_bytes().iter(), other.as_bytes().iter());
+            return one.map(lower).cmp(other.map(lower));
+        }
+        folded(one).cmp(folded(other))
     }
 
     /// The text, or `None` for [`Symbol::NONE`].
@@ -116,22 +164,56 @@ fn folded(name: &str) -> impl Iterator<Item = char> {
     })
 }
 
-fn folded_hash(name: &str) -> u64 {
+/// What the table goes by, so that growing it reads no names.
+fn table_hash(hash: u32) -> u64 {
+    u64::from(hash).wrapping_mul(0x9e37_79b9_7f4a_7c15)
+}
+
+fn folded_hash(name: &str) -> u32 {
+    const CASE: u64 = 0x2020_2020_2020_2020;
+    const NOT_ASCII: u64 = 0x8080_8080_8080_8080;
     let mut hasher = FxHasher::default();
-    if name.is_ascii() {
-        // Setting the bit that tells letters' cases apart makes some other
-        // characters alike as well; equality decides.
-        let (words, rest) = name.as_bytes().as_chunks::<8>();
-        for word in words {
-            hasher.write_u64(u64::from_le_bytes(*word) | 0x2020_2020_2020_2020);
+    let mut bits = 0;
+    // Setting the bit that tells letters' cases apart makes some other
+    // characters alike as well; equality decides.
+    let mut word = |bytes: [u8; 8]| {
+        let word = u64::from_le_bytes(bytes);
+        bits |= word;
+        hasher.write_u64(word | CASE);
+    };
+    let bytes = name.as_bytes();
+    let (words, rest) = bytes.as_chunks::<8>();
+    words.iter().for_each(|bytes| word(*bytes));
+    // The last eight bytes, those of the word before among them.
+    match (bytes.last_chunk::<8>(), rest) {
+        (_, []) => {}
+        (Some(last), _) => word(*last),
+        (None, _) => {
+            let mut last = [0; 8];
+            last.iter_mut().zip(rest).for_each(|(to, from)| *to = *from);
+            word(last);
         }
-        let mut last = [0; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        hasher.write_u64(u64::from_le_bytes(last) | 0x2020_2020_2020_2020);
-    } else {
+    }
+    if bits & NOT_ASCII != 0 {
+        hasher = FxHasher::default();
         folded(name).for_each(|c| c.hash(&mut hasher));
     }
-    spread(hasher.finish())
+    (spread(hasher.finish()) >> 32) as u32
+}
+
+/// Equality of short texts without a call: the one thing that is done for
+/// every name of every event.
+fn same_bytes(one: &[u8], other: &[u8]) -> bool {
+    if one.len() != other.len() {
+        return false;
+    }
+    match (one.last_chunk::<8>(), other.last_chunk::<8>()) {
+        (Some(one_last), Some(other_last)) => {
+            one_last == other_last
+                && one.as_chunks::<8>().0.iter().zip(other.as_chunks::<8>().0).all(|(a, b)| a == b)
+        }
+        _ => one.iter().zip(other).all(|(a, b)| a == b),
+    }
 }
 
 fn folded_eq(one: &str, other: &str) -> bool {
@@ -146,9 +228,6 @@ fn folded_eq(one: &str, other: &str) -> bool {
 
 /// Whether `new` is the better form to show than `old`, of the same name.
 fn prefer(new: &str, old: &str) -> bool {
-    if new == old {
-        return false;
-    }
     let one_case = |text: &str| {
         !(text.chars().any(char::is_lowercase) && text.chars().any(char::is_uppercase))
     };
@@ -173,7 +252,9 @@ impl Address {
 
 #[derive(Debug)]
 pub struct Addresses {
-    index: FxHashMap<IpAddr, u32>,
+    /// The four bytes of nearly all addresses, for short look-ups.
+    v4: FxHashMap<u32, u32>,
+    v6: FxHashMap<u128, u32>,
     addresses: Vec<IpAddr>,
     count_max: usize,
     beyond: u64,
@@ -182,12 +263,22 @@ pub struct Addresses {
 impl Addresses {
     /// Keeps `count_max` addresses; later ones are [`Address::NONE`].
     pub fn new(count_max: usize) -> Addresses {
-        Addresses { index: FxHashMap::default(), addresses: Vec::new(), count_max, beyond: 0 }
+        Addresses {
+            v4: FxHashMap::default(),
+            v6: FxHashMap::default(),
+            addresses: Vec::new(),
+            count_max,
+            beyond: 0,
+        }
     }
 
     pub fn intern(&mut self, ip: Option<IpAddr>) -> Address {
         let Some(ip) = ip else { return Address::NONE };
-        if let Some(at) = self.index.get(&ip) {
+        let known = match ip {
+            IpAddr::V4(ip) => self.v4.get(&ip.to_bits()),
+            IpAddr::V6(ip) => self.v6.get(&ip.to_bits()),
+        };
+        if let Some(at) = known {
             return Address(*at);
         }
         if self.addresses.len() >= self.count_max {
@@ -196,7 +287,10 @@ impl Addresses {
         }
         self.addresses.push(ip);
         let at = self.addresses.len() as u32;
-        self.index.insert(ip, at);
+        match ip {
+            IpAddr::V4(ip) => self.v4.insert(ip.to_bits(), at),
+            IpAddr::V6(ip) => self.v6.insert(ip.to_bits(), at),
+        };
         Address(at)
     }
 

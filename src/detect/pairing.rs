@@ -2,53 +2,48 @@
 //! domain controller's yes for the same account. Either may arrive first, so
 //! both are kept until the watermark has passed them.
 
-use std::hash::Hash;
-
-use rustc_hash::FxHashMap;
-
 use crate::event::EventTime;
 
 /// Values by key and time. The newest `count_max` are kept; while values are
 /// added there may be twice as many.
 #[derive(Debug)]
 pub struct Nearby<K, V> {
-    by_key: FxHashMap<K, Vec<(EventTime, V)>>,
-    count: usize,
+    /// As they came; by key and time once settled.
+    values: Vec<(K, EventTime, V)>,
     count_max: usize,
     dropped: u64,
 }
 
-impl<K: Copy + Eq + Hash, V: Clone> Nearby<K, V> {
+impl<K: Copy + Ord, V> Nearby<K, V> {
     pub fn new(count_max: usize) -> Nearby<K, V> {
-        Nearby { by_key: FxHashMap::default(), count: 0, count_max, dropped: 0 }
+        Nearby { values: Vec::new(), count_max, dropped: 0 }
     }
 
     pub fn add(&mut self, key: K, time: EventTime, value: V) {
-        self.by_key.entry(key).or_default().push((time, value));
-        self.count += 1;
-        if self.count >= self.count_max.saturating_mul(2) {
+        self.values.push((key, time, value));
+        if self.values.len() >= self.count_max.saturating_mul(2) {
             self.trim();
         }
     }
 
-    /// Drops what is beyond the bound and puts the rest in the order of time,
-    /// for [`Nearby::within`]. What is left does not depend on the order in
-    /// which values came.
+    /// Drops what is beyond the bound and puts the rest in order, for
+    /// [`Nearby::within`]. What is left does not depend
+    /// on the order in which values came.
     pub fn settle(&mut self) {
         self.trim();
-        self.by_key.values_mut().for_each(|values| values.sort_by_key(|(at, _)| *at));
+        self.values.sort_by_key(|(key, time, _)| (*key, *time));
     }
 
     fn trim(&mut self) {
-        if self.count <= self.count_max {
+        if self.values.len() <= self.count_max {
             return;
         }
-        let before = self.count;
-        let mut times: Vec<EventTime> = self.by_key.values().flatten().map(|(at, _)| *at).collect();
-        let beyond = times.len() - self.count_max - 1;
+        let before = self.values.len();
+        let mut times: Vec<EventTime> = self.values.iter().map(|(_, at, _)| *at).collect();
+        let beyond = before - self.count_max - 1;
         let (_, newest_beyond, _) = times.select_nth_unstable(beyond);
         self.forget_before(EventTime(newest_beyond.0 + 1));
-        self.dropped += (before - self.count) as u64;
+        self.dropped += (before - self.values.len()) as u64;
     }
 
     /// Values dropped because there were too many.
@@ -57,25 +52,20 @@ impl<K: Copy + Eq + Hash, V: Clone> Nearby<K, V> {
     }
 
     pub fn forget_before(&mut self, time: EventTime) {
-        self.by_key.retain(|_, values| {
-            values.retain(|(at, _)| *at >= time);
-            !values.is_empty()
-        });
-        self.count = self.by_key.values().map(Vec::len).sum();
+        self.values.retain(|(_, at, _)| *at >= time);
     }
 
     /// The values of a key within a time span, both ends included, by time;
     /// after [`Nearby::settle`].
-    pub fn within(&self, key: K, first: EventTime, last: EventTime) -> &[(EventTime, V)] {
-        let Some(values) = self.by_key.get(&key) else { return &[] };
-        let start = values.partition_point(|(at, _)| *at < first);
-        let end = values.partition_point(|(at, _)| *at <= last);
-        &values[start..end.max(start)]
+    pub fn within(&self, key: K, first: EventTime, last: EventTime) -> &[(K, EventTime, V)] {
+        let start = self.values.partition_point(|(k, at, _)| (*k, *at) < (key, first));
+        let end = self.values.partition_point(|(k, at, _)| (*k, *at) <= (key, last));
+        &self.values[start..end.max(start)]
     }
 
-    /// Every key with its values, in no order.
-    pub fn iter(&self) -> impl Iterator<Item = (K, &[(EventTime, V)])> {
-        self.by_key.iter().map(|(key, values)| (*key, values.as_slice()))
+    /// All values.
+    pub fn iter(&self) -> impl Iterator<Item = &(K, EventTime, V)> {
+        self.values.iter()
     }
 }
 
@@ -137,8 +127,11 @@ mod tests {
             }
             nearby.settle();
             let left = nearby.within("PC1", EventTime(0), EventTime(9));
-            assert_eq!(left.iter().map(|(_, value)| *value).collect::<Vec<_>>(), [6, 7, 8]);
-            assert_eq!(nearby.within("PC1", EventTime(7), EventTime(7)), [(EventTime(7), 7)]);
+            assert_eq!(left.iter().map(|(_, _, value)| *value).collect::<Vec<_>>(), [6, 7, 8]);
+            assert_eq!(
+                nearby.within("PC1", EventTime(7), EventTime(7)),
+                [("PC1", EventTime(7), 7)]
+            );
             assert_eq!(nearby.dropped(), 5);
         }
     }

@@ -18,8 +18,10 @@
 //! which it began.
 
 use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
 
-use rustc_hash::FxHashMap;
+use hashbrown::HashTable;
+use rustc_hash::{FxHashMap, FxHasher};
 
 use super::directory::AccountSid;
 use super::names::{Address, Names, Symbol};
@@ -29,8 +31,14 @@ use crate::event::{Category, EventTime, Protocol, Side, StatusCode, TICKS_PER_SE
 pub const HOUR_TICKS: u64 = 3600 * TICKS_PER_SEC;
 
 /// Different lines kept of one run. Of more, those that sort first are kept
-/// whole, the others without peer, service and target.
+/// whole, the others without computer, peer and service.
 const LINES_PER_RUN_MAX: usize = 128;
+
+/// Observations that wait to be put into their runs.
+const WAITING_MAX: usize = 1 << 16;
+
+/// Room for lines once there is more than one.
+const LINES_AT_FIRST: usize = 4;
 
 /// Whom observations belong to, as their events name it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -49,10 +57,10 @@ pub enum SourceKey {
     Host(Symbol),
 }
 
-/// What observations of one line have in common, beside account and peer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+/// What an observation says beside who and where: few are different, on
+/// however many machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pattern {
-    pub computer: Symbol,
     pub channel: Symbol,
     pub provider: Symbol,
     pub event_id: u32,
@@ -109,10 +117,20 @@ impl Patterns {
     }
 }
 
+/// The parts that differ most; equality looks at all.
+impl Hash for Pattern {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let value = |code: Option<StatusCode>| code.map_or(0, |code| code.value);
+        let pair = |one: u32, other: u32| u64::from(one) << 32 | u64::from(other);
+        state.write_u64(pair(self.event_id, value(self.status)));
+        state.write_u64(pair(self.logon_type.unwrap_or(0), value(self.sub_status)));
+    }
+}
+
 impl Pattern {
-    /// Without what tells one machine's events from another's.
+    /// Event and status alone.
     fn coarse(&self) -> Pattern {
-        Pattern { computer: Symbol::BEYOND, logon_type: None, reason: None, ..*self }
+        Pattern { logon_type: None, reason: None, ..*self }
     }
 
     fn compare(&self, other: &Pattern, names: &Names) -> Ordering {
@@ -130,7 +148,6 @@ impl Pattern {
         };
         numbers(self)
             .cmp(&numbers(other))
-            .then_with(|| names.compare(self.computer, other.computer))
             .then_with(|| names.compare(self.channel, other.channel))
             .then_with(|| names.compare(self.provider, other.provider))
     }
@@ -140,6 +157,8 @@ impl Pattern {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Line {
     pub pattern: PatternId,
+    /// Who logged them.
+    pub computer: Symbol,
     pub peer_host: Symbol,
     pub peer_ip: Address,
     pub service: Symbol,
@@ -153,6 +172,7 @@ pub struct Line {
 impl Line {
     pub fn same(&self, other: &Line) -> bool {
         self.pattern == other.pattern
+            && self.computer == other.computer
             && self.peer_host == other.peer_host
             && self.peer_ip == other.peer_ip
             && self.service == other.service
@@ -217,66 +237,123 @@ impl Runs {
 }
 
 /// The open runs of all keys.
+///
+/// Observations wait in a list and are put into their runs many at a time,
+/// those of one key together: runs lie far apart in memory, and going there
+/// is what takes the time.
 #[derive(Debug)]
 pub struct Sessions<K> {
-    runs: FxHashMap<K, Runs>,
+    waiting: Vec<(K, Line)>,
+    places: HashTable<u32>,
+    keyed: Vec<(K, Runs)>,
     gap_ticks: u64,
     run_count: usize,
+    runs_max: usize,
+    beyond: u64,
 }
 
-impl<K: Copy + Eq + std::hash::Hash> Sessions<K> {
-    pub fn new(gap_ticks: u64) -> Sessions<K> {
-        Sessions { runs: FxHashMap::default(), gap_ticks, run_count: 0 }
+impl<K: Copy + Eq + Hash> Sessions<K> {
+    /// Keeps `runs_max` runs; what comes later is turned away, also what would
+    /// join a run: the bound is there for the memory, not for fairness.
+    pub fn new(gap_ticks: u64, runs_max: usize) -> Sessions<K> {
+        Sessions {
+            waiting: Vec::new(),
+            places: HashTable::new(),
+            keyed: Vec::new(),
+            gap_ticks,
+            run_count: 0,
+            runs_max: runs_max.min(u32::MAX as usize),
+            beyond: 0,
+        }
     }
 
+    /// Keys with runs, once settled.
     pub fn key_count(&self) -> usize {
-        self.runs.len()
+        self.keyed.len()
     }
 
-    /// Runs of all keys.
-    pub fn run_count(&self) -> usize {
-        self.run_count
+    /// Observations turned away.
+    pub fn beyond(&self) -> u64 {
+        self.beyond
     }
 
     /// Adds one observation.
     pub fn add(&mut self, key: K, line: Line, patterns: &mut Patterns, order: &LineOrder<'_>) {
+        self.waiting.push((key, line));
+        if self.waiting.len() >= WAITING_MAX {
+            self.settle(patterns, order);
+        }
+    }
+
+    /// Puts what waits into its runs.
+    pub fn settle(&mut self, patterns: &mut Patterns, order: &LineOrder<'_>) {
+        let mut by_hash: Vec<(u64, u32)> =
+            (0..).zip(&self.waiting).map(|(at, (key, _))| (key_hash(key), at)).collect();
+        by_hash.sort_unstable();
+        // Fetched all at once: one by one, each would be waited for.
+        let sorted: Vec<(u64, K, Line)> = by_hash
+            .into_iter()
+            .map(|(hash, at)| {
+                let (key, line) = &self.waiting[at as usize];
+                (hash, *key, line.clone())
+            })
+            .collect();
+        self.waiting.clear();
+        for (hash, key, line) in sorted {
+            if self.run_count >= self.runs_max {
+                self.beyond += 1;
+            } else {
+                self.put(key, hash, line, patterns, order);
+            }
+        }
+    }
+
+    fn put(
+        &mut self,
+        key: K,
+        hash: u64,
+        line: Line,
+        patterns: &mut Patterns,
+        order: &LineOrder<'_>,
+    ) {
         let run = Run { first: line.first, last: line.first, lines: Lines::One(line) };
-        match self.runs.entry(key) {
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(Runs::One(run));
+        let place = self.places.find(hash, |&at| self.keyed[at as usize].0 == key);
+        let Some(&place) = place else {
+            let place = self.keyed.len() as u32;
+            self.keyed.push((key, Runs::One(run)));
+            let rehash = |&at: &u32| key_hash(&self.keyed[at as usize].0);
+            self.places.insert_unique(hash, place, rehash);
+            self.run_count += 1;
+            return;
+        };
+        let runs = &mut self.keyed[place as usize].1;
+        match runs {
+            Runs::One(known) if joins(known, &run, self.gap_ticks) => {
+                known.absorb(run, patterns, order);
+            }
+            Runs::One(known) => {
+                let mut both = vec![known.clone(), run];
+                both.sort_by_key(|run| run.first);
+                *runs = Runs::Many(both);
                 self.run_count += 1;
             }
-            std::collections::hash_map::Entry::Occupied(mut entry) => {
-                let runs = entry.get_mut();
-                match runs {
-                    Runs::One(known) if joins(known, &run, self.gap_ticks) => {
-                        known.absorb(run, patterns, order);
-                    }
-                    Runs::One(known) => {
-                        let mut both = vec![known.clone(), run];
-                        both.sort_by_key(|run| run.first);
-                        *runs = Runs::Many(both);
-                        self.run_count += 1;
-                    }
-                    Runs::Many(many) => {
-                        let before = many.len();
-                        insert(many, run, self.gap_ticks, patterns, order);
-                        self.run_count = self.run_count + many.len() - before;
-                    }
-                }
+            Runs::Many(many) => {
+                let before = many.len();
+                insert(many, run, self.gap_ticks, patterns, order);
+                self.run_count = self.run_count + many.len() - before;
             }
         }
     }
 
     /// Every key with its runs, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (K, &[Run])> {
-        self.runs.iter().map(|(key, runs)| (*key, runs.as_slice()))
+        self.keyed.iter().map(|(key, runs)| (*key, runs.as_slice()))
     }
 
     /// Drops the runs for which `gone` holds.
     pub fn remove(&mut self, mut gone: impl FnMut(K, &Run) -> bool) {
         let mut left = 0;
-        self.runs.retain(|key, runs| match runs {
+        self.keyed.retain_mut(|(key, runs)| match runs {
             Runs::One(run) => {
                 let stays = !gone(*key, run);
                 left += usize::from(stays);
@@ -289,7 +366,19 @@ impl<K: Copy + Eq + std::hash::Hash> Sessions<K> {
             }
         });
         self.run_count = left;
+        self.keyed.shrink_to_fit();
+        self.places = HashTable::with_capacity(self.keyed.len());
+        for (at, (key, _)) in self.keyed.iter().enumerate() {
+            let rehash = |&at: &u32| key_hash(&self.keyed[at as usize].0);
+            self.places.insert_unique(key_hash(key), at as u32, rehash);
+        }
     }
+}
+
+fn key_hash(key: &impl Hash) -> u64 {
+    let mut hasher = FxHasher::default();
+    key.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// Whether two stretches of one key, each within an hour, are one.
@@ -339,29 +428,40 @@ impl Run {
     fn absorb_line(&mut self, line: Line, patterns: &mut Patterns, order: &LineOrder<'_>) {
         match &mut self.lines {
             Lines::One(known) if known.same(&line) => known.absorb(&line),
-            Lines::One(known) => self.lines = Lines::Many(vec![known.clone(), line]),
-            Lines::Many(lines) => match lines.iter_mut().find(|known| known.same(&line)) {
-                Some(known) => known.absorb(&line),
-                None => {
-                    lines.push(line);
-                    if fine_count(lines, patterns) > LINES_PER_RUN_MAX {
-                        coarsen_last(lines, patterns, order);
-                    }
+            Lines::One(known) => {
+                let mut lines = Vec::with_capacity(LINES_AT_FIRST);
+                lines.extend([known.clone(), line]);
+                self.lines = Lines::Many(lines);
+            }
+            Lines::Many(lines) => {
+                if add_line(lines, line) && fine_count(lines) > LINES_PER_RUN_MAX {
+                    coarsen_last(lines, patterns, order);
                 }
-            },
+            }
         }
     }
 }
 
-fn is_coarse(line: &Line, patterns: &Patterns) -> bool {
-    patterns.get(line.pattern).computer == Symbol::BEYOND
+/// Counts a line with the one that it is the same as; whether there was none.
+fn add_line(lines: &mut Vec<Line>, line: Line) -> bool {
+    let known = lines.iter_mut().find(|known| known.same(&line));
+    let is_new = known.is_none();
+    match known {
+        Some(known) => known.absorb(&line),
+        None => lines.push(line),
+    }
+    is_new
 }
 
-fn fine_count(lines: &[Line], patterns: &Patterns) -> usize {
+fn is_coarse(line: &Line) -> bool {
+    line.computer == Symbol::BEYOND
+}
+
+fn fine_count(lines: &[Line]) -> usize {
     if lines.len() <= LINES_PER_RUN_MAX {
         return 0;
     }
-    lines.iter().filter(|line| !is_coarse(line, patterns)).count()
+    lines.iter().filter(|line| !is_coarse(line)).count()
 }
 
 /// Takes the line that sorts last out of its detail. As the lines that are
@@ -369,18 +469,16 @@ fn fine_count(lines: &[Line], patterns: &Patterns) -> usize {
 /// once would be coarsened whenever it came: the result is the same in any
 /// order.
 fn coarsen_last(lines: &mut Vec<Line>, patterns: &mut Patterns, order: &LineOrder<'_>) {
-    let fine = lines.iter().enumerate().filter(|(_, line)| !is_coarse(line, patterns));
+    let fine = lines.iter().enumerate().filter(|(_, line)| !is_coarse(line));
     let last = fine.max_by(|(_, one), (_, other)| compare_lines(one, other, patterns, order));
     let Some((at, _)) = last else { return };
     let mut line = lines.remove(at);
     line.pattern = patterns.intern(patterns.get(line.pattern).coarse());
+    line.computer = Symbol::BEYOND;
     line.peer_host = Symbol::NONE;
     line.peer_ip = Address::NONE;
     line.service = Symbol::NONE;
-    match lines.iter_mut().find(|known| known.same(&line)) {
-        Some(known) => known.absorb(&line),
-        None => lines.push(line),
-    }
+    add_line(lines, line);
 }
 
 /// An order of lines that does not depend on when their names came.
@@ -394,6 +492,7 @@ pub fn compare_lines(
     patterns
         .get(one.pattern)
         .compare(patterns.get(other.pattern), names)
+        .then_with(|| names.compare(one.computer, other.computer))
         .then_with(|| names.compare(one.peer_host, other.peer_host))
         .then_with(|| order.addresses.get(one.peer_ip).cmp(&order.addresses.get(other.peer_ip)))
         .then_with(|| names.compare(one.service, other.service))
