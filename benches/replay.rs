@@ -46,6 +46,7 @@ fn main() {
             settings: config.settings.clone(),
             rules: config.rules.clone(),
             teachings: config.teachings.clone(),
+            inventory: Vec::new(),
             threads,
             damage: OnDamage::Stop,
         };

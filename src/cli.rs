@@ -5,18 +5,18 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
+use tracing::warn;
 
 use crate::config::{Config, ConfigError};
 use crate::detect::codes;
-use crate::detect::directory::{Directory, HostFacts};
-use crate::detect::names::Symbol;
-use crate::incident::{Incident, Kind, Role};
+use crate::incident::{Incident, Kind};
+use crate::inventory::{self, Inventory, InventoryError};
 use crate::pipeline::{OnDamage, Replay, ReplayError, Replayed, Watch, replay};
 use crate::simulate::fleet::{FleetSpec, Form, Traps, simulate};
 use crate::sink::cards::{Style, write_card};
 use crate::sink::jsonl::{OutputFile, write_line};
 use crate::sink::summary::{SourceTotal, Summary, write_summary};
-use crate::sink::wire::{self, WireHost, WireIncident, WireObservations, WireStats, time_text};
+use crate::sink::wire::{self, WireHost, WireIncident, WireObservations, WireStats};
 use crate::sink::{SinkError, escape};
 use crate::source::SourceError;
 
@@ -150,6 +150,10 @@ struct ReplayFlags {
     /// Configuration laid over the embedded one
     #[arg(short, long, value_name = "FILE")]
     config: Option<PathBuf>,
+    /// Known hosts, CSV with a heading or JSON lines: host, ip, machine_sid,
+    /// owner, os_build, tags
+    #[arg(long, value_name = "FILE")]
+    inventory: Option<PathBuf>,
     /// Threads that decode [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: Option<u16>,
@@ -166,6 +170,8 @@ struct ReplayFlags {
 pub enum CliError {
     #[error("{0}")]
     Config(#[from] ConfigError),
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
     #[error(transparent)]
     Replay(#[from] ReplayError),
     #[error(transparent)]
@@ -191,6 +197,8 @@ impl CliError {
         match self {
             CliError::Sink(_) | CliError::StandardOutput(_) | CliError::Simulate { .. } => 1,
             CliError::NotEmpty { .. } => 2,
+            CliError::Inventory(InventoryError::Unreadable { .. }) => 3,
+            CliError::Inventory(InventoryError::Mistake { .. }) => 2,
             CliError::Config(_) | CliError::Unexplained { .. } | CliError::OutputTwice { .. } => 2,
             CliError::Replay(ReplayError::Source(SourceError::OutputIsInput { .. })) => 2,
             CliError::Replay(ReplayError::Source(_)) => 3,
@@ -274,6 +282,15 @@ fn check(path: Option<&Path>) -> Result<(), CliError> {
 
 fn run_replay(flags: ReplayFlags, watch: &mut dyn Watch) -> Result<(), CliError> {
     let config = Config::load(flags.config.as_deref())?;
+    let inventory = match &flags.inventory {
+        Some(path) => inventory::read(path)?,
+        None => Inventory::default(),
+    };
+    if !inventory.ignored.is_empty() {
+        let columns = inventory.ignored.iter().map(|name| escape::terminal(name));
+        let columns = columns.collect::<Vec<_>>().join(", ");
+        warn!("the inventory has columns that mean nothing here: {columns}");
+    }
     let outputs: Vec<PathBuf> =
         [&flags.output, &flags.hosts, &flags.stats].into_iter().flatten().cloned().collect();
     for (index, path) in outputs.iter().enumerate() {
@@ -294,6 +311,7 @@ fn run_replay(flags: ReplayFlags, watch: &mut dyn Watch) -> Result<(), CliError>
             settings: config.settings,
             rules: config.rules,
             teachings: config.teachings,
+            inventory: inventory.hosts,
             threads: flags.threads.map_or_else(cores, usize::from),
             damage: if flags.strict { OnDamage::Stop } else { OnDamage::Skip },
         },
@@ -301,7 +319,9 @@ fn run_replay(flags: ReplayFlags, watch: &mut dyn Watch) -> Result<(), CliError>
     )?;
     let stats = stats(&replayed);
     if let Some(mut output) = hosts_output {
-        hosts(&replayed).iter().try_for_each(|host| output.write_line(host))?;
+        for host in &replayed.detector.known_hosts() {
+            output.write_line(&WireHost::from(host))?;
+        }
         output.commit()?;
     }
     if let Some(mut output) = stats_output {
@@ -442,32 +462,4 @@ fn source_name(incident: &Incident) -> Option<String> {
         (None, Some(name)) => Some(name.clone()),
         (_, None) => incident.source_key.split_once(':').map(|(_, key)| key.to_owned()),
     }
-}
-
-/// What the directory knows of each host, by name.
-fn hosts(replayed: &Replayed) -> Vec<WireHost> {
-    let names = replayed.detector.names();
-    let directory: &Directory = replayed.detector.directory();
-    let mut hosts: Vec<(Symbol, &HostFacts)> = directory.hosts().collect();
-    hosts.sort_by(|(one, _), (other, _)| names.compare(*one, *other));
-    hosts
-        .into_iter()
-        .map(|(host, facts)| {
-            let name = names.text(host);
-            let role = if facts.domain_controller { Role::DomainController } else { Role::Unknown };
-            WireHost {
-                host: name.to_owned(),
-                names: vec![name.to_owned()],
-                domain: name.split_once('.').map(|(_, domain)| domain.to_owned()),
-                role: role.name().to_owned(),
-                machine_sids: Vec::new(),
-                twins: Vec::new(),
-                build: None,
-                exposure: "unknown".to_owned(),
-                boots: facts.boots.iter().map(|boot| time_text(*boot)).collect(),
-                first_seen: time_text(facts.seen.first),
-                last_seen: time_text(facts.seen.last),
-            }
-        })
-        .collect()
 }

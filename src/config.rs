@@ -13,8 +13,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::detect::rules::{
-    AccountFields, Condition, FactKind, Fields, PeerFields, ProtocolField, RuleKind, RuleSpec,
-    StatusField, Teaching, Test,
+    AccountFields, Condition, FactKind, Fields, HostFields, PeerFields, ProtocolField, RuleKind,
+    RuleSpec, StatusField, Teaching, Test,
 };
 use crate::detect::{Bounds, Settings, seconds};
 use crate::event::{Category, CodeFamily, Protocol, Side, StatusCode};
@@ -167,6 +167,8 @@ struct RawRule {
     service: Option<RawFields>,
     protocol: Option<Spanned<RawProtocol>>,
     category: Option<Spanned<String>>,
+    #[serde(default)]
+    host: RawHost,
 }
 
 #[derive(Deserialize)]
@@ -183,6 +185,16 @@ struct RawAccount {
     name: Option<RawFields>,
     domain: Option<RawFields>,
     computer: Option<RawFields>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawHost {
+    build: Option<RawFields>,
+    revision: Option<RawFields>,
+    update: Option<RawFields>,
+    old_name: Option<RawFields>,
+    new_name: Option<RawFields>,
 }
 
 #[derive(Default, Deserialize)]
@@ -624,6 +636,13 @@ fn checked_rule(file: &mut File<'_>, raw: RawRule) -> Option<RuleSpec> {
     let peer = PeerFields { host: fields(raw.peer.host), ip: fields(raw.peer.ip) };
     let (reason, logon_type) = (fields(raw.reason), fields(raw.logon_type));
     let service = fields(raw.service);
+    let host = HostFields {
+        build: fields(raw.host.build),
+        revision: fields(raw.host.revision),
+        update: fields(raw.host.update),
+        old_name: fields(raw.host.old_name),
+        new_name: fields(raw.host.new_name),
+    };
     let status = raw.status.map(|status| status.checked(file, at));
     let sub_status = raw.sub_status.map(|status| status.checked(file, at));
     let kind = kind.filter(|_| file.mistakes.len() == before)?;
@@ -644,6 +663,7 @@ fn checked_rule(file: &mut File<'_>, raw: RawRule) -> Option<RuleSpec> {
         service,
         protocol,
         category,
+        host,
     })
 }
 

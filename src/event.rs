@@ -289,6 +289,31 @@ impl fmt::Display for DomainSid {
     }
 }
 
+/// A build of Windows, `26100.6899`: what `ver` shows after `10.0.`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Build {
+    pub number: u32,
+    pub revision: Option<u32>,
+}
+
+impl fmt::Display for Build {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.number)?;
+        self.revision.map_or(Ok(()), |revision| write!(f, ".{revision}"))
+    }
+}
+
+/// What an inventory says of a host.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct ListedHost {
+    pub host: Box<str>,
+    pub ips: Vec<IpAddr>,
+    pub machine_sid: Option<DomainSid>,
+    pub owner: Option<Box<str>>,
+    pub build: Option<Build>,
+    pub tags: Vec<Box<str>>,
+}
+
 /// Longest NetBIOS computer name, in characters.
 pub const NETBIOS_NAME_CHARS_MAX: usize = 15;
 
@@ -356,6 +381,7 @@ pub struct Failure {
 pub struct Success {
     pub account: Account,
     pub peer: Peer,
+    pub side: Side,
 }
 
 /// Something that an event teaches beside what it reports.
@@ -369,6 +395,14 @@ pub enum Fact {
     DomainController,
     /// The record's computer started at the time of the record.
     Boot,
+    /// The record's computer runs this build of Windows.
+    Build(Build),
+    /// An update with this number (`KB…`) was installed.
+    Update(u32),
+    /// The record's computer has, or is about to have, another name.
+    Renamed { from: Box<str>, to: Box<str> },
+    /// A computer used an address.
+    Address { host: Box<str>, ip: IpAddr },
 }
 
 /// Which end of the authentication wrote the event, and so whom `peer` means.

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use sha2::{Digest, Sha256};
 
-use crate::event::{Category, EventTime, Sid, StatusCode};
+use crate::event::{Build, Category, DomainSid, EventTime, Sid, StatusCode};
 
 /// Says which incident this is, in every revision and in every replay of the
 /// same events: a digest of the kind, the key and the session's first record.
@@ -67,6 +67,7 @@ pub struct Incident {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
+    DuplicateMachineSid,
     MachineIdMismatch,
     AuthenticationFailures,
 }
@@ -74,6 +75,7 @@ pub enum Kind {
 impl Kind {
     pub fn name(self) -> &'static str {
         match self {
+            Kind::DuplicateMachineSid => "duplicate_machine_sid",
             Kind::MachineIdMismatch => "machine_id_mismatch",
             Kind::AuthenticationFailures => "authentication_failures",
         }
@@ -84,6 +86,12 @@ impl Kind {
 pub enum State {
     Open,
     Closed,
+    /// Of machines that share a machine SID: no refusal seen yet.
+    Latent,
+    /// They refuse each other.
+    Active,
+    /// At most one is left.
+    Remedied,
 }
 
 impl State {
@@ -91,6 +99,9 @@ impl State {
         match self {
             State::Open => "open",
             State::Closed => "closed",
+            State::Latent => "latent",
+            State::Active => "active",
+            State::Remedied => "remedied",
         }
     }
 }
@@ -168,15 +179,43 @@ impl Confidence {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Host {
     pub name: String,
+    pub machine_sid: Option<DomainSid>,
     pub role: Role,
+    pub build: Option<Build>,
+    pub exposure: Exposure,
     pub first_seen: EventTime,
     pub last_seen: EventTime,
     pub status: HostStatus,
 }
 
+/// Whether a host refuses its twins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Exposure {
+    /// It compares machine ids.
+    Enforcing,
+    /// It will from its next update on.
+    EnforcingAfterUpdate,
+    /// Its build never will.
+    NotAffected,
+    Unknown,
+}
+
+impl Exposure {
+    pub fn name(self) -> &'static str {
+        match self {
+            Exposure::Enforcing => "enforcing",
+            Exposure::EnforcingAfterUpdate => "enforcing_after_update",
+            Exposure::NotAffected => "not_affected",
+            Exposure::Unknown => "unknown",
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Role {
     Unknown,
+    Workstation,
+    Server,
     DomainController,
 }
 
@@ -184,6 +223,8 @@ impl Role {
     pub fn name(self) -> &'static str {
         match self {
             Role::Unknown => "unknown",
+            Role::Workstation => "workstation",
+            Role::Server => "server",
             Role::DomainController => "domain_controller",
         }
     }
@@ -191,17 +232,56 @@ impl Role {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HostStatus {
+    /// Has the machine SID that the incident is about.
+    Twin,
     Target,
     Peer,
+    /// Had it, and was installed anew.
+    Remedied,
 }
 
 impl HostStatus {
     pub fn name(self) -> &'static str {
         match self {
+            HostStatus::Twin => "twin",
             HostStatus::Target => "target",
             HostStatus::Peer => "peer",
+            HostStatus::Remedied => "remedied",
         }
     }
+}
+
+/// What is known of one host, under all its names.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownHost {
+    /// The name it is called by.
+    pub name: String,
+    /// Every name it was seen under, former ones too.
+    pub names: Vec<String>,
+    pub domain: Option<String>,
+    pub role: Role,
+    pub machine_sids: Vec<KnownSid>,
+    /// The other hosts of its machine SID.
+    pub twins: Vec<String>,
+    pub build: Option<Build>,
+    pub exposure: Exposure,
+    /// Its last starts, in order.
+    pub boots: Vec<EventTime>,
+    pub first_seen: EventTime,
+    pub last_seen: EventTime,
+}
+
+/// A machine SID that a host has or had, and what shows it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct KnownSid {
+    pub sid: DomainSid,
+    pub first_seen: EventTime,
+    pub last_seen: EventTime,
+    /// Different events and accounts that show it; the inventory is one.
+    pub count: u64,
+    /// `PROVIDER/ID`, or `inventory`.
+    pub events: Vec<String>,
+    pub current: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -35,6 +35,7 @@ pub mod decode;
 pub mod detect;
 pub mod event;
 pub mod incident;
+pub mod inventory;
 pub mod pipeline;
 pub mod record;
 pub mod simulate;

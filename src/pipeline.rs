@@ -23,7 +23,7 @@ use crate::decode::lines::{LineDecoder, last_boundary};
 use crate::decode::{Skip, Tally};
 use crate::detect::rules::{Observer, RuleSpec, Rules, Teaching};
 use crate::detect::{Detector, Ingested, Settings};
-use crate::event::{EventTime, Observation};
+use crate::event::{EventTime, ListedHost, Observation};
 use crate::incident::Incident;
 use crate::source::discover::{Input, discover};
 use crate::source::files::Files;
@@ -44,6 +44,8 @@ pub struct Replay {
     pub settings: Settings,
     pub rules: Vec<RuleSpec>,
     pub teachings: Vec<Teaching>,
+    /// Hosts that are known beforehand.
+    pub inventory: Vec<ListedHost>,
     /// Workers that decode; 1 decodes on the calling thread.
     pub threads: usize,
     pub damage: OnDamage,
@@ -252,8 +254,10 @@ pub fn replay(replay: Replay, watch: &mut dyn Watch) -> Result<Replayed, ReplayE
     watch.started(total.sum());
     let rules = Arc::new(Rules::new(&replay.rules, &replay.teachings));
     let mut source = Files::new(inputs, last_boundary);
+    let mut detector = Detector::new(replay.settings);
+    detector.learn_inventory(replay.inventory);
     let mut collector = Collector {
-        detector: Detector::new(replay.settings),
+        detector,
         files: BTreeSet::new(),
         tally: Tally::default(),
         matched: BTreeMap::new(),

@@ -1,8 +1,6 @@
-//! What the stream teaches: which account has which SID, and what is known of
-//! each host. Evidence is kept as intervals of time, so that learning is the
-//! same in any order and however often a record comes.
-
-use std::collections::BTreeSet;
+//! What the stream teaches of accounts: which has which SID. Evidence is kept
+//! as intervals of time, so that learning is the same in any order and however
+//! often a record comes.
 
 use rustc_hash::FxHashMap;
 
@@ -18,9 +16,6 @@ const NAMES_PER_DOMAIN_MAX: usize = 8;
 
 /// Domain SIDs kept for one domain name: as many machines may share a name.
 const DOMAINS_PER_NAME_MAX: usize = 8;
-
-/// Boots kept of one host: the last ones.
-const BOOTS_PER_HOST_MAX: usize = 32;
 
 /// Names are resolved as of the hour.
 const HOUR_TICKS: u64 = 3600 * TICKS_PER_SEC;
@@ -49,7 +44,8 @@ impl AccountSid {
         Sid::new(authority, &[first, a, b, c, d]).expect("five sub-authorities fit a SID")
     }
 
-    fn domain(self) -> Option<DomainSid> {
+    /// Who issued it, where that is a machine or a domain.
+    pub fn domain(self) -> Option<DomainSid> {
         match self {
             AccountSid::Issued([a, b, c, _]) => Some(DomainSid([a, b, c])),
             AccountSid::Entra(_) => None,
@@ -69,6 +65,19 @@ impl Span {
         Span { first: time, last: time }
     }
 
+    pub fn join(&mut self, other: Span) {
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+    }
+
+    pub fn touches(&self, other: Span) -> bool {
+        self.first <= other.last && other.first <= self.last
+    }
+
+    pub fn ticks(self) -> u64 {
+        self.last.0.saturating_sub(self.first.0)
+    }
+
     pub fn extend(&mut self, time: EventTime) {
         self.first = self.first.min(time);
         self.last = self.last.max(time);
@@ -81,39 +90,25 @@ impl Span {
     }
 }
 
-/// What is known of one host.
-#[derive(Clone, Debug)]
-pub struct HostFacts {
-    pub seen: Span,
-    pub domain_controller: bool,
-    /// Starts of the operating system, the last ones.
-    pub boots: BTreeSet<EventTime>,
-}
-
 #[derive(Debug)]
 pub struct Directory {
     accounts: FxHashMap<(Symbol, Symbol), Vec<(AccountSid, Span)>>,
     names: FxHashMap<AccountSid, (Symbol, Symbol)>,
     domains: FxHashMap<Symbol, Vec<DomainSid>>,
     domain_names: FxHashMap<DomainSid, Vec<Symbol>>,
-    hosts: FxHashMap<Symbol, HostFacts>,
     accounts_max: usize,
-    hosts_max: usize,
     refused: u64,
 }
 
 impl Directory {
-    /// Holds `accounts_max` names and `hosts_max` hosts; what comes later is
-    /// not learnt, and counted.
-    pub fn new(accounts_max: usize, hosts_max: usize) -> Directory {
+    /// Holds `accounts_max` names; what comes later is not learnt, and counted.
+    pub fn new(accounts_max: usize) -> Directory {
         Directory {
             accounts: FxHashMap::default(),
             names: FxHashMap::default(),
             domains: FxHashMap::default(),
             domain_names: FxHashMap::default(),
-            hosts: FxHashMap::default(),
             accounts_max,
-            hosts_max,
             refused: 0,
         }
     }
@@ -185,48 +180,6 @@ impl Directory {
         }
     }
 
-    /// Whether the host was not known as a domain controller before.
-    pub fn learn_domain_controller(&mut self, host: Symbol, time: EventTime) -> bool {
-        let Some(facts) = self.host_mut(host, time) else { return false };
-        !std::mem::replace(&mut facts.domain_controller, true)
-    }
-
-    /// Whether the start was not known before.
-    pub fn learn_boot(&mut self, host: Symbol, time: EventTime) -> bool {
-        let Some(facts) = self.host_mut(host, time) else { return false };
-        let is_new = facts.boots.insert(time);
-        if facts.boots.len() > BOOTS_PER_HOST_MAX {
-            facts.boots.pop_first();
-        }
-        is_new
-    }
-
-    pub fn learn_host(&mut self, host: Symbol, time: EventTime) {
-        self.host_mut(host, time);
-    }
-
-    fn host_mut(&mut self, host: Symbol, time: EventTime) -> Option<&mut HostFacts> {
-        if self.hosts.len() >= self.hosts_max && !self.hosts.contains_key(&host) {
-            self.refused += 1;
-            return None;
-        }
-        let facts = self.hosts.entry(host).or_insert_with(|| HostFacts {
-            seen: Span::at(time),
-            domain_controller: false,
-            boots: BTreeSet::new(),
-        });
-        facts.seen.extend(time);
-        Some(facts)
-    }
-
-    pub fn host(&self, host: Symbol) -> Option<&HostFacts> {
-        self.hosts.get(&host)
-    }
-
-    pub fn hosts(&self) -> impl Iterator<Item = (Symbol, &HostFacts)> {
-        self.hosts.iter().map(|(host, facts)| (*host, facts))
-    }
-
     /// Domain and name that a SID was seen with. A domain that its events left
     /// out is taken from other accounts of the same issuer, its short name
     /// first.
@@ -277,20 +230,12 @@ impl Directory {
     /// by name: `dc1.corp.example` answers for `corp.example`, whose NetBIOS
     /// name is `CORP` as a rule.
     pub fn domains_of_controller(&self, host: Symbol, names: &Names) -> Vec<Symbol> {
-        if !self.hosts.get(&host).is_some_and(|facts| facts.domain_controller) {
-            return Vec::new();
-        }
         let Some((_, dns)) = names.text(host).split_once('.') else { return Vec::new() };
         [dns, short_host(dns)]
             .into_iter()
             .filter_map(|domain| names.find(domain))
             .filter(|domain| self.domains.contains_key(domain))
             .collect()
-    }
-
-    /// When the host last started at or before `time`.
-    pub fn last_boot(&self, host: Symbol, time: EventTime) -> Option<EventTime> {
-        self.hosts.get(&host)?.boots.range(..=time).next_back().copied()
     }
 }
 
@@ -315,7 +260,7 @@ mod tests {
     #[test]
     fn a_name_resolves_to_the_sid_it_had_at_the_time() {
         let mut names = Names::new(4096);
-        let mut directory = Directory::new(100, 100);
+        let mut directory = Directory::new(100);
         let (corp, bob) = (names.intern("CORP"), names.intern("bob"));
         let (old, new) = (sid("S-1-5-21-1-2-3-1104"), sid("S-1-5-21-1-2-3-2207"));
         let at = |hour: u64| EventTime(hour * HOUR_TICKS);
@@ -330,7 +275,7 @@ mod tests {
     #[test]
     fn the_dns_name_of_a_domain_finds_what_its_netbios_name_taught() {
         let mut names = Names::new(4096);
-        let mut directory = Directory::new(100, 100);
+        let mut directory = Directory::new(100);
         let [corp, dns, bob, eve] =
             ["CORP", "corp.example", "bob", "eve"].map(|name| names.intern(name));
         let time = EventTime(0);
@@ -343,7 +288,7 @@ mod tests {
     #[test]
     fn two_machines_of_one_image_do_not_lend_each_other_accounts() {
         let mut names = Names::new(4096);
-        let mut directory = Directory::new(100, 100);
+        let mut directory = Directory::new(100);
         let [pc1, pc2, bob, eve] = ["PC1", "PC2", "bob", "eve"].map(|name| names.intern(name));
         let time = EventTime(0);
         directory.learn_account(sid("S-1-5-21-1-2-3-1001"), pc1, bob, time, &names);
@@ -354,7 +299,7 @@ mod tests {
     #[test]
     fn a_full_directory_says_what_it_did_not_learn() {
         let mut names = Names::new(4096);
-        let mut directory = Directory::new(1, 1);
+        let mut directory = Directory::new(1);
         let [corp, bob, eve] = ["CORP", "bob", "eve"].map(|name| names.intern(name));
         directory.learn_account(sid("S-1-5-21-1-2-3-1"), corp, bob, EventTime(0), &names);
         directory.learn_account(sid("S-1-5-21-1-2-3-2"), corp, eve, EventTime(0), &names);

@@ -5,14 +5,16 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::directory::Directory;
+use super::hosts::Hosts;
 use super::names::{Address, Addresses, Names, Symbol};
 use super::sessions::{Line, LineOrder, Pattern, Patterns, Run, SourceKey, compare_lines};
-use super::verdict::{self, Case};
+use super::twins::Fleet;
+use super::verdict::{self, Case, Other, listed};
 use super::{Settings, Trace, TraceOrigin, category_of, codes, deciding_status};
-use crate::event::{Category, EventTime, Side, StatusCode, short_host};
+use crate::event::{Category, DomainSid, EventTime, Side, StatusCode, short_host};
 use crate::incident::{
-    AccountCount, Class, Confidence, Counts, Evidence, Host, HostStatus, Incident, IncidentId,
-    Kind, PeerCount, Role, Severity, State, StatusCount, Verdict,
+    AccountCount, Class, Confidence, Counts, Evidence, Exposure, Host, HostStatus, Incident,
+    IncidentId, Kind, PeerCount, Role, Severity, State, StatusCount, Verdict,
 };
 
 /// Most entries of each list of an incident; counts are always complete.
@@ -22,15 +24,16 @@ const PEERS_MAX: usize = 64;
 const STATUSES_MAX: usize = 32;
 const EVIDENCE_MAX: usize = 20;
 const ACTIONS_MAX: usize = 6;
-/// Names listed within a sentence.
-const NAMED_MAX: usize = 3;
+/// Machines that were refused which a verdict looks at, those refused most
+/// often.
+const OTHERS_MAX: usize = 16;
 
 /// Failures of one session from which on the severity rises.
 const FAILURES_MEDIUM: u64 = 20;
 const FAILURES_HIGH: u64 = 200;
 
 /// Microsoft's texts on the mismatch.
-const MISMATCH_REFERENCES: [&str; 2] = [
+pub const MISMATCH_REFERENCES: [&str; 2] = [
     "https://support.microsoft.com/topic/76f7394d-c460-4882-9ed1-d27e0960f949",
     "https://support.microsoft.com/topic/f67abf78-41c5-4a89-a2da-a7b2fe280270",
 ];
@@ -43,6 +46,8 @@ pub struct Context<'a> {
     pub addresses: &'a Addresses,
     pub patterns: &'a Patterns,
     pub directory: &'a Directory,
+    pub hosts: &'a Hosts,
+    pub fleet: &'a Fleet,
 }
 
 impl<'a> Context<'a> {
@@ -53,7 +58,12 @@ impl<'a> Context<'a> {
             SourceKey::Sid(_) | SourceKey::Host(_) => return key,
             SourceKey::Account { domain, name } => (vec![domain], name),
             SourceKey::Bare { host, name } => {
-                let mut domains = self.directory.domains_of_controller(host, self.names);
+                let mut domains = match self.role(host) {
+                    Role::DomainController => {
+                        self.directory.domains_of_controller(host, self.names)
+                    }
+                    Role::Unknown | Role::Workstation | Role::Server => Vec::new(),
+                };
                 if domains.is_empty() {
                     domains.extend(self.names.find(short_host(self.names.text(host))));
                 }
@@ -133,11 +143,38 @@ impl<'a> Context<'a> {
         }
     }
 
-    fn role(&self, host: Symbol) -> Role {
-        match self.directory.host(host) {
+    pub fn role(&self, host: Symbol) -> Role {
+        match self.hosts.get(host) {
             Some(facts) if facts.domain_controller => Role::DomainController,
-            _ => Role::Unknown,
+            _ => self.fleet.host(host).map_or(Role::Unknown, |at| self.fleet.hosts[at].role()),
         }
+    }
+
+    /// The host at the other end, by name, else by address; `beside` is the
+    /// host that logged it.
+    pub fn peer(
+        &self,
+        host: Symbol,
+        ip: Address,
+        time: EventTime,
+        beside: Option<usize>,
+    ) -> Option<usize> {
+        let by_name = if host.is_none() { None } else { self.fleet.find(host, beside, self.names) };
+        by_name.or_else(|| {
+            let host = self.hosts.host_at(self.addresses.get(ip)?, time, self.names)?;
+            self.fleet.find(host, beside, self.names)
+        })
+    }
+
+    /// The name of a peer's host, as written where it is not known.
+    fn peer_name(
+        &self,
+        host: Symbol,
+        ip: Address,
+        time: EventTime,
+        beside: Option<usize>,
+    ) -> Symbol {
+        self.peer(host, ip, time, beside).map_or(host, |at| self.fleet.hosts[at].name)
     }
 }
 
@@ -209,7 +246,14 @@ pub fn of_failures(
         last_seen: last,
         hosts: hosts(context, &lines, None),
         accounts,
-        peers: peers(context, lines.iter().map(|l| (l.peer_host, l.peer_ip, u64::from(l.count)))),
+        peers: peers(
+            context,
+            lines.iter().map(|line| {
+                let beside = context.fleet.host(line.computer);
+                let host = context.peer_name(line.peer_host, line.peer_ip, line.first, beside);
+                (host, line.peer_ip, u64::from(line.count))
+            }),
+        ),
         counts: counts(context, &lines, 0, failures),
         evidence: evidence(context, source, &lines),
         references: references(&lines, context),
@@ -219,66 +263,198 @@ pub fn of_failures(
     })
 }
 
-/// The incident of a session of mismatches on one host. `traces` are the
-/// failures beside them; `controller_said_yes` tells whether a domain
-/// controller let one of their accounts through just then.
+/// Hosts whose machine SID no event tells, and the clones that they refused or
+/// were refused by.
+pub type Suspects = BTreeMap<Symbol, DomainSid>;
+
+/// What a session of mismatches comes to.
+#[derive(Debug)]
+pub struct Judged {
+    pub verdict: Verdict,
+    /// The machine SID of the clones that explain it: the target's, or where
+    /// that is not known, that of a clone it refused.
+    pub group: Option<DomainSid>,
+    /// Who had a part in it without a known machine SID.
+    pub suspects: Vec<Symbol>,
+}
+
+/// Mismatches of one host without a gap, and what stood beside them.
+#[derive(Clone, Debug)]
+pub struct MismatchSession {
+    pub host: Symbol,
+    pub lines: Vec<Line>,
+    pub traces: Vec<(Symbol, EventTime, Trace)>,
+    /// Whether a domain controller let one of the accounts through just then.
+    pub accepted: bool,
+}
+
+impl MismatchSession {
+    pub fn new(
+        context: &Context<'_>,
+        host: Symbol,
+        runs: &[&Run],
+        traces: Vec<(Symbol, EventTime, Trace)>,
+        accepted: bool,
+    ) -> MismatchSession {
+        let lines = merged(context, runs.iter().flat_map(|run| run.lines.as_slice()));
+        MismatchSession { host, lines, traces, accepted }
+    }
+
+    fn mismatches(&self) -> u64 {
+        self.lines.iter().map(|line| u64::from(line.count)).sum()
+    }
+
+    /// Failures that the refusal may have left: not those whose code tells
+    /// another reason, unless there are no others.
+    fn refusals(&self) -> Vec<&(Symbol, EventTime, Trace)> {
+        let unexplained = |trace: &Trace| {
+            let category = trace.status.map(codes::category);
+            matches!(category, None | Some(Category::Refused | Category::Other))
+        };
+        let failures = || self.traces.iter().filter(|(_, _, t)| t.origin == TraceOrigin::Failure);
+        let refusals: Vec<_> = failures().filter(|(_, _, trace)| unexplained(trace)).collect();
+        if refusals.is_empty() { failures().collect() } else { refusals }
+    }
+
+    /// The verdict, given the hosts that are suspected to be clones by now.
+    pub fn judge(&self, context: &Context<'_>, suspects: &Suspects) -> Judged {
+        let fleet = context.fleet;
+        let (first, last) = span(&self.lines).unwrap_or_default();
+        let at = fleet.host(self.host);
+        let machine_sid = at.and_then(|at| fleet.sid_at(at, first));
+        let name = |at: usize| context.names.text(fleet.hosts[at].name).to_owned();
+        let twins: Vec<String> = match (at, machine_sid) {
+            (Some(at), Some(sid)) => fleet.twins_at(at, sid, first).into_iter().map(name).collect(),
+            _ => Vec::new(),
+        };
+        let refusals = self.refusals();
+        let mut others: BTreeMap<(Option<usize>, Symbol, Address), u64> = BTreeMap::new();
+        let mut own_peer = false;
+        for (_, time, trace) in &refusals {
+            let (host, ip) = (trace.peer_host, trace.peer_ip);
+            let address = context.addresses.get(ip);
+            if host.is_none() && address.is_none() {
+                continue;
+            }
+            let peer = context.peer(host, ip, *time, at);
+            let local = address.is_some_and(|ip| ip.is_loopback())
+                || context.names.text(host).eq_ignore_ascii_case("localhost");
+            let same_name = peer.is_none()
+                && !host.is_none()
+                && short_host(context.names.text(host))
+                    .eq_ignore_ascii_case(short_host(context.names.text(self.host)));
+            if local || same_name || peer.is_some() && peer == at {
+                own_peer = true;
+            } else {
+                let key = match peer {
+                    Some(_) => (peer, Symbol::NONE, Address::NONE),
+                    None => (None, host, ip),
+                };
+                *others.entry(key).or_default() += 1;
+            }
+        }
+        let suspected =
+            |at: Option<usize>| at.and_then(|at| suspects.get(&fleet.hosts[at].name)).copied();
+        let mut of_suspects: Option<DomainSid> = suspected(at).filter(|_| machine_sid.is_none());
+        let mut unknown: Vec<Symbol> = Vec::new();
+        if let Some(at) = at.filter(|_| machine_sid.is_none()) {
+            unknown.push(fleet.hosts[at].name);
+        }
+        for (peer, _, _) in others.keys() {
+            if let Some(peer) = peer.filter(|peer| fleet.sid_at(*peer, first).is_none()) {
+                unknown.push(fleet.hosts[peer].name);
+                of_suspects = of_suspects.into_iter().chain(suspected(Some(peer))).min();
+            }
+        }
+        let mut others: Vec<(u64, Other)> = others
+            .into_iter()
+            .map(|((peer, host, ip), count)| {
+                let machine_sid = peer.and_then(|peer| fleet.sid_at(peer, first));
+                let has_twins = peer
+                    .zip(machine_sid)
+                    .is_some_and(|(peer, sid)| !fleet.twins_at(peer, sid, first).is_empty());
+                let name = match peer {
+                    Some(peer) => name(peer),
+                    None => context.peer_text(host, ip).unwrap_or_default(),
+                };
+                (count, Other { name, machine_sid, has_twins })
+            })
+            .collect();
+        others.sort_by(|(a, one), (b, other)| {
+            (Reverse(a), &one.name).cmp(&(Reverse(b), &other.name))
+        });
+        others.truncate(OTHERS_MAX);
+        let known_at = at.map(|at| &fleet.hosts[at].facts);
+        let case = Case {
+            target: context.names.text(self.host),
+            machine_sid,
+            first,
+            last,
+            mismatches: self.mismatches(),
+            others: others.into_iter().map(|(_, other)| other).collect(),
+            own_peer,
+            accounts: accounts_beside(context, &self.traces).len(),
+            failures: refusals.len(),
+            last_boot: known_at.and_then(|facts| facts.boots.range(..=first).next_back().copied()),
+            controller_said_yes: self.accepted,
+            suspected_twins: of_suspects
+                .and_then(|sid| fleet.groups.get(&sid))
+                .into_iter()
+                .flat_map(|group| group.twins.iter().map(|at| name(*at)))
+                .collect(),
+            twins,
+        };
+        let own = machine_sid.filter(|_| !case.twins.is_empty());
+        let refused = || {
+            let others = case.others.iter().filter(|other| other.has_twins);
+            others.filter_map(|other| other.machine_sid).next()
+        };
+        let others = || refused().or(of_suspects).filter(|_| machine_sid.is_none());
+        let verdict = verdict::judge(&case);
+        let group = own.or_else(others).filter(|_| verdict.class == Class::ClonedImage);
+        Judged { verdict, group, suspects: unknown }
+    }
+}
+
+/// The incident of a session of mismatches on a host without known twins, or
+/// of which twins are not the cause.
 pub fn of_mismatches(
     context: &Context<'_>,
-    host: Symbol,
-    runs: &[&Run],
-    traces: &[&(Symbol, EventTime, Trace)],
-    controller_said_yes: bool,
+    session: &MismatchSession,
+    verdict: Verdict,
 ) -> Incident {
-    let lines = merged(context, runs.iter().flat_map(|run| run.lines.as_slice()));
-    let (first, last) = span(&lines).unwrap_or_default();
-    let mismatches: u64 = lines.iter().map(|line| u64::from(line.count)).sum();
-    let target = context.names.text(host);
-    let accounts = accounts_beside(context, traces);
-    let is_failure =
-        |(_, _, trace): &&&(Symbol, EventTime, Trace)| trace.origin == TraceOrigin::Failure;
-    let failures = traces.iter().filter(is_failure).count();
-    let peers =
-        peers(context, traces.iter().map(|(_, _, trace)| (trace.peer_host, trace.peer_ip, 1)));
-    let own = |peer: &PeerCount| {
-        let by_name = peer.host.as_deref().map(|name| {
-            short_host(name).eq_ignore_ascii_case(short_host(target))
-                || name.eq_ignore_ascii_case("localhost")
-        });
-        by_name == Some(true) || peer.ip.is_some_and(|ip| ip.is_loopback())
+    let MismatchSession { host, lines, traces, .. } = session;
+    let (first, last) = span(lines).unwrap_or_default();
+    let target = context.names.text(*host);
+    let refusals = session.refusals();
+    let beside = context.fleet.host(*host);
+    let peers = trace_peers(context, refusals.iter().copied());
+    let own = |peer: &&PeerCount| {
+        let name = peer.host.as_deref().unwrap_or_default();
+        short_host(name).eq_ignore_ascii_case(short_host(target))
     };
-    let peer_names = |peer: &PeerCount| match (&peer.host, peer.ip) {
+    let peer = peers.iter().find(|peer| !own(peer)).map(|peer| match (&peer.host, peer.ip) {
         (Some(host), Some(ip)) => format!("{host} at {ip}"),
         (Some(host), None) => host.clone(),
         (None, Some(ip)) => ip.to_string(),
-        (None, None) => String::new(),
-    };
-    let case = Case {
-        target,
-        first,
-        last,
-        mismatches,
-        other_peers: peers
-            .iter()
-            .filter(|peer| !own(peer))
-            .take(NAMED_MAX)
-            .map(peer_names)
-            .collect(),
-        own_peer: peers.iter().any(own),
-        accounts: accounts.len(),
-        failures,
-        last_boot: context.directory.last_boot(host, first),
-        controller_said_yes,
-    };
-    let verdict = verdict::judge(&case);
-    let key = context.key_text(SourceKey::Host(host));
-    let peer = case.other_peers.first().cloned();
+        (None, None) => "another machine".to_owned(),
+    });
+    let key = context.key_text(SourceKey::Host(*host));
     let event_id = lines.first().map_or(0, |line| context.patterns.get(line.pattern).event_id);
-    let mut counts = counts(context, &lines, mismatches, failures as u64);
+    let failures = traces.iter().filter(|(_, _, t)| t.origin == TraceOrigin::Failure).count();
+    let mut counts = counts(context, lines, session.mismatches(), failures as u64);
     let statuses = trace_statuses(traces);
     counts.by_status =
         statuses.iter().map(|status| (status.code.to_string(), status.count)).collect();
+    let mut actions = mismatch_actions(&verdict, peer.as_deref());
+    if beside.is_some_and(|at| context.fleet.sid_at(at, first).is_none()) {
+        actions.push(format!(
+            "The machine SID of {target} is not known: forward its events of local accounts \
+             (Security 4624, 4720, 4798), or name it in an inventory."
+        ));
+    }
     Incident {
-        id: session_id(context, Kind::MachineIdMismatch, &key, &lines),
+        id: session_id(context, Kind::MachineIdMismatch, &key, lines),
         kind: Kind::MachineIdMismatch,
         state: State::Closed,
         revision: 1,
@@ -288,12 +464,12 @@ pub fn of_mismatches(
         title: mismatch_title(target, peer.as_deref(), event_id, &verdict),
         first_seen: first,
         last_seen: last,
-        hosts: hosts(context, &lines, Some(traces)),
-        accounts,
+        hosts: hosts(context, lines, Some(&refusals)),
+        accounts: accounts_beside(context, traces),
         peers,
         counts,
-        evidence: evidence(context, SourceKey::Host(host), &lines),
-        actions: mismatch_actions(&verdict, peer.as_deref()),
+        evidence: evidence(context, SourceKey::Host(*host), lines),
+        actions,
         references: MISMATCH_REFERENCES.map(str::to_owned).to_vec(),
         statuses,
         verdict,
@@ -310,21 +486,23 @@ fn sid_of(source: SourceKey) -> Option<crate::event::Sid> {
 
 /// Lines of all runs, equal ones joined, in an order that does not depend on
 /// arrival.
-fn merged<'l>(context: &Context<'_>, lines: impl Iterator<Item = &'l Line>) -> Vec<Line> {
+pub fn merged<'l>(context: &Context<'_>, lines: impl Iterator<Item = &'l Line>) -> Vec<Line> {
     let order = context.order();
-    let mut sorted: Vec<&Line> = lines.collect();
+    // A computer that wrote its name in two ways is one.
+    let spelled = |line: &Line| Line { computer: context.fleet.spelling(line.computer), ..*line };
+    let mut sorted: Vec<Line> = lines.map(spelled).collect();
     sorted.sort_by(|one, other| compare_lines(one, other, context.patterns, &order));
     let mut merged: Vec<Line> = Vec::new();
     for line in sorted {
         match merged.last_mut() {
-            Some(known) if known.same(line) => known.absorb(line),
-            _ => merged.push(line.clone()),
+            Some(known) if known.same(&line) => known.absorb(&line),
+            _ => merged.push(line),
         }
     }
     merged
 }
 
-fn span(lines: &[Line]) -> Option<(EventTime, EventTime)> {
+pub fn span(lines: &[Line]) -> Option<(EventTime, EventTime)> {
     let first = lines.iter().map(|line| line.first).min()?;
     let last = lines.iter().map(|line| line.last).max()?;
     Some((first, last))
@@ -368,7 +546,7 @@ fn statuses(context: &Context<'_>, lines: &[Line]) -> Vec<StatusCount> {
     status_counts(counts)
 }
 
-fn trace_statuses(traces: &[&(Symbol, EventTime, Trace)]) -> Vec<StatusCount> {
+pub fn trace_statuses(traces: &[(Symbol, EventTime, Trace)]) -> Vec<StatusCount> {
     let mut counts: BTreeMap<StatusCode, u64> = BTreeMap::new();
     for code in traces.iter().filter_map(|(_, _, trace)| trace.status) {
         *counts.entry(code).or_default() += 1;
@@ -394,7 +572,7 @@ fn status_counts(counts: BTreeMap<StatusCode, u64>) -> Vec<StatusCount> {
     statuses
 }
 
-fn counts(context: &Context<'_>, lines: &[Line], mismatches: u64, failures: u64) -> Counts {
+pub fn counts(context: &Context<'_>, lines: &[Line], mismatches: u64, failures: u64) -> Counts {
     let mut by_event: BTreeMap<String, u64> = BTreeMap::new();
     let mut by_status: BTreeMap<String, u64> = BTreeMap::new();
     for line in lines {
@@ -441,9 +619,22 @@ fn peers(
     peers
 }
 
-fn accounts_beside(
+pub fn trace_peers<'t>(
     context: &Context<'_>,
-    traces: &[&(Symbol, EventTime, Trace)],
+    traces: impl Iterator<Item = &'t (Symbol, EventTime, Trace)>,
+) -> Vec<PeerCount> {
+    peers(
+        context,
+        traces.map(|(computer, time, trace)| {
+            let beside = context.fleet.host(*computer);
+            (context.peer_name(trace.peer_host, trace.peer_ip, *time, beside), trace.peer_ip, 1)
+        }),
+    )
+}
+
+pub fn accounts_beside(
+    context: &Context<'_>,
+    traces: &[(Symbol, EventTime, Trace)],
 ) -> Vec<AccountCount> {
     let mut counts: BTreeMap<SourceKey, u64> = BTreeMap::new();
     for (_, time, trace) in traces {
@@ -526,29 +717,51 @@ fn hosts(
         }
     };
     for line in lines {
+        let beside = context.fleet.host(line.computer);
         note(HostStatus::Target, line.computer, line.first, line.last);
-        note(HostStatus::Peer, line.peer_host, line.first, line.last);
+        let peer = context.peer_name(line.peer_host, line.peer_ip, line.first, beside);
+        note(HostStatus::Peer, peer, line.first, line.last);
     }
-    for (_, time, trace) in traces.into_iter().flatten() {
-        note(HostStatus::Peer, trace.peer_host, *time, *time);
+    for (computer, time, trace) in traces.into_iter().flatten() {
+        let beside = context.fleet.host(*computer);
+        let peer = context.peer_name(trace.peer_host, trace.peer_ip, *time, beside);
+        note(HostStatus::Peer, peer, *time, *time);
     }
-    let mut hosts: Vec<Host> = found
+    let hosts = found
         .into_iter()
-        .map(|((status, host), (first_seen, last_seen))| Host {
-            name: context.names.text(host).to_owned(),
-            role: context.role(host),
-            first_seen,
-            last_seen,
-            status,
-        })
+        .map(|((status, host), span)| incident_host(context, host, status, span))
         .collect();
+    in_order(hosts)
+}
+
+pub fn incident_host(
+    context: &Context<'_>,
+    name: Symbol,
+    status: HostStatus,
+    (first_seen, last_seen): (EventTime, EventTime),
+) -> Host {
+    let at = context.fleet.host(name);
+    let host = at.map(|at| &context.fleet.hosts[at]);
+    Host {
+        name: context.names.text(name).to_owned(),
+        machine_sid: at.and_then(|at| context.fleet.sid_at(at, last_seen)),
+        role: context.role(name),
+        build: host.and_then(|host| host.build()),
+        exposure: host.map_or(Exposure::Unknown, |host| host.exposure()),
+        first_seen,
+        last_seen,
+        status,
+    }
+}
+
+pub fn in_order(mut hosts: Vec<Host>) -> Vec<Host> {
     hosts.sort_by(|a, b| (a.status, a.first_seen, &a.name).cmp(&(b.status, b.first_seen, &b.name)));
     hosts.truncate(HOSTS_MAX);
     hosts
 }
 
 /// The first record of each line, the earliest lines first.
-fn evidence(context: &Context<'_>, source: SourceKey, lines: &[Line]) -> Vec<Evidence> {
+pub fn evidence(context: &Context<'_>, source: SourceKey, lines: &[Line]) -> Vec<Evidence> {
     let mut sorted: Vec<&Line> = lines.iter().collect();
     sorted.sort_by_key(|line| (line.first, line.record_id));
     sorted.truncate(EVIDENCE_MAX);
@@ -662,13 +875,6 @@ fn mismatch_title(target: &str, peer: Option<&str>, event_id: u32, verdict: &Ver
         Class::Undetermined | Class::Failure(_) => "cause not yet known",
     };
     format!("{whom} because of a machine-id mismatch (LsaSrv {event_id}): {why}")
-}
-
-/// `A, B, C and 4 more`.
-fn listed(names: &[String]) -> String {
-    let more = names.len().saturating_sub(NAMED_MAX);
-    let shown = names[..names.len() - more].join(", ");
-    if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
 fn category_reason(

@@ -6,10 +6,10 @@
 //! observations come, on duplicates, or on how they are cut into batches.
 //!
 //! ```text
-//!  Observation ─▶ seen ─▶ directory (facts)
-//!                   │        │ resolves names when asked
-//!                   ├─▶ sessions (runs by key) ─┐
-//!                   └─▶ pairing  (near in time) ┴─▶ verdict, incidents
+//!  Observation ─▶ seen ─▶ directory, hosts (facts) ─▶ twins
+//!                   │        │ resolve names when asked  │
+//!                   ├─▶ sessions (runs by key) ─┐        ▼
+//!                   └─▶ pairing  (near in time) ┴─▶ verdict ─▶ incidents, duplicates
 //! ```
 //!
 //! | module | holds |
@@ -17,38 +17,51 @@
 //! | [`rules`] | what makes a record an observation |
 //! | [`seen`] | which records came already |
 //! | [`names`] | names as small numbers |
-//! | [`directory`] | accounts, SIDs, hosts |
+//! | [`directory`] | accounts and their SIDs |
+//! | [`hosts`] | what events say of each computer |
+//! | [`twins`] | which computers are one host, and which hosts are clones |
+//! | [`exposure`] | which builds refuse their clones |
 //! | [`sessions`] | runs and sessions |
 //! | [`pairing`] | what stood near in time |
 //! | [`verdict`] | clone, stale boot session or manipulated ticket |
 //! | [`incidents`] | a session as an incident, in words |
+//! | [`duplicates`] | clones as an incident, in words |
 //! | [`codes`] | every code in words |
 
 pub mod codes;
 pub mod directory;
+pub mod duplicates;
+pub mod exposure;
+pub mod hosts;
 pub mod incidents;
 pub mod names;
 pub mod pairing;
 pub mod rules;
 pub mod seen;
 pub mod sessions;
+pub mod twins;
 pub mod verdict;
 
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
 use crate::event::{
-    Account, Category, EventTime, Fact, Failure, Observation, RecordKey, Side, StatusCode, Success,
-    TICKS_PER_SEC, What, short_host,
+    Account, Category, DomainSid, EventTime, Fact, Failure, ListedHost, Observation, RecordKey,
+    Side, StatusCode, Success, TICKS_PER_SEC, What, short_host,
 };
-use crate::incident::Incident;
+use crate::incident::{Incident, KnownHost, Role};
 use directory::{AccountSid, Directory};
-use incidents::Context;
+use duplicates::Refusals;
+use hosts::{Hosts, Shown};
+use incidents::{Context, Judged, MismatchSession, Suspects};
 use names::{Address, Addresses, Names, Symbol, spread};
 use pairing::{Nearby, Windows};
+use rules::is_own_domain;
 use seen::Seen;
 use sessions::{Line, LineOrder, Pattern, Patterns, Run, Sessions, SourceKey, cut};
+use twins::Fleet;
 
 /// How observations are gathered and judged.
 #[derive(Clone, Debug)]
@@ -78,6 +91,7 @@ pub struct Bounds {
     pub patterns: usize,
     /// Names in the account directory.
     pub accounts: usize,
+    /// Names of computers, and domains.
     pub hosts: usize,
     /// Failures kept for mismatches that may still come, and successes of
     /// domain controllers, each.
@@ -129,6 +143,12 @@ pub struct Detector {
     patterns: Patterns,
     seen: Seen,
     directory: Directory,
+    hosts: Hosts,
+    inventory: Vec<(Symbol, ListedHost)>,
+    refusals: BTreeMap<DomainSid, Refusals>,
+    suspects: Suspects,
+    /// What was emitted of each group last.
+    emitted: BTreeMap<DomainSid, Incident>,
     failures: Sessions<SourceKey>,
     mismatches: Sessions<Symbol>,
     mismatch_windows: FxHashMap<Symbol, Windows>,
@@ -143,6 +163,17 @@ pub struct Detector {
 /// The last channel and provider: most records repeat them.
 #[derive(Debug, Default)]
 struct Memo([Option<(Box<str>, Symbol)>; 2]);
+
+fn shown(observation: &Observation, named: Named) -> Shown {
+    Shown {
+        time: observation.key.time,
+        record_id: observation.key.record_id,
+        computer: named.computer,
+        channel: named.channel,
+        provider: named.provider,
+        event_id: observation.event_id,
+    }
+}
 
 impl Memo {
     fn intern(&mut self, slot: usize, text: &str, names: &mut Names) -> Symbol {
@@ -183,6 +214,8 @@ fn texts(observation: &Observation) -> [&str; 5] {
             (&failure.account, text(&failure.peer.host), text(&failure.service))
         }
         What::Fact(Fact::Account { name, domain, .. }) => return [computer, name, domain, "", ""],
+        What::Fact(Fact::Renamed { from, to }) => return [computer, from, to, "", ""],
+        What::Fact(Fact::Address { host, .. }) => return [computer, host, "", "", ""],
         What::Fact(_) => return [computer, "", "", "", ""],
     };
     [computer, text(&account.name), text(&account.domain), peer, service]
@@ -196,7 +229,12 @@ impl Detector {
             addresses: Addresses::new(bounds.addresses),
             patterns: Patterns::new(bounds.patterns),
             seen: Seen::new(bounds.seen_records),
-            directory: Directory::new(bounds.accounts, bounds.hosts),
+            directory: Directory::new(bounds.accounts),
+            hosts: Hosts::new(bounds.hosts, bounds.addresses),
+            inventory: Vec::new(),
+            refusals: BTreeMap::new(),
+            suspects: Suspects::new(),
+            emitted: BTreeMap::new(),
             failures: Sessions::new(settings.session_gap_ticks, bounds.open_runs),
             mismatches: Sessions::new(settings.session_gap_ticks, bounds.open_runs),
             mismatch_windows: FxHashMap::default(),
@@ -220,8 +258,10 @@ impl Detector {
         self.settle();
         self.traces.settle();
         self.successes.settle();
-        self.close_mismatches(watermark, incidents);
-        self.close_failures(watermark, incidents);
+        let fleet = self.fleet();
+        self.close_mismatches(&fleet, watermark, incidents);
+        self.close_failures(&fleet, watermark, incidents);
+        self.tell_groups(&fleet, incidents);
         incidents[from..].sort_by_key(|incident| (incident.first_seen, incident.id));
         let keep_from = watermark
             .minus_ticks(self.settings.session_max_ticks)
@@ -265,8 +305,28 @@ impl Detector {
         self.failures.key_count() + self.mismatches.key_count()
     }
 
-    pub fn directory(&self) -> &Directory {
-        &self.directory
+    /// Takes in known hosts: what they say of a host wins over what events
+    /// teach.
+    pub fn learn_inventory(&mut self, inventory: Vec<ListedHost>) {
+        for entry in inventory {
+            let host = self.names.intern(&entry.host);
+            for ip in &entry.ips {
+                // Known for all time, so at its beginning and at its end.
+                self.hosts.learn_address(*ip, host, EventTime::MIN);
+                self.hosts.learn_address(*ip, host, EventTime::MAX);
+            }
+            self.inventory.push((host, entry));
+        }
+    }
+
+    /// What is known by now of each host that events tell of, by name.
+    pub fn known_hosts(&self) -> Vec<KnownHost> {
+        self.fleet().known_hosts(&self.names)
+    }
+
+    /// What follows by now of the fleet's hosts.
+    fn fleet(&self) -> Fleet {
+        Fleet::new(&self.hosts, &self.names, &self.inventory)
     }
 
     pub fn names(&self) -> &Names {
@@ -283,21 +343,21 @@ impl Detector {
         for (observation, symbols) in batch.iter().zip(symbols.as_chunks::<5>().0) {
             let key = &observation.key;
             let [computer, account, domain, peer, service] = *symbols;
-            if let What::Fact(fact) = &observation.what {
-                let is_new = self.learn(fact, computer, (domain, account), key.time);
-                self.ingested.facts += u64::from(is_new);
-                continue;
-            }
             let channel = self.memo.intern(0, &key.channel, &mut self.names);
             let provider = self.memo.intern(1, &observation.provider, &mut self.names);
             let named = Named { computer, channel, provider, account, domain, peer, service };
+            if let What::Fact(fact) = &observation.what {
+                let is_new = self.learn(fact, &shown(observation, named), named);
+                self.ingested.facts += u64::from(is_new);
+                continue;
+            }
             records.push((observation, named, self.fingerprint(key, named)));
         }
         let came = records.len();
         records.retain(|(observation, _, print)| self.seen.insert(observation.key.time, *print));
         self.ingested.duplicates += (came - records.len()) as u64;
         for (observation, named, _) in records {
-            self.directory.learn_host(named.computer, observation.key.time);
+            self.hosts.learn_record(&shown(observation, named));
             match &observation.what {
                 What::Mismatch(mismatch) => {
                     self.ingested.mismatches += 1;
@@ -309,7 +369,7 @@ impl Detector {
                 }
                 What::Success(success) => {
                     self.ingested.successes += 1;
-                    self.success(observation.key.time, named, success);
+                    self.success(observation, named, success);
                 }
                 What::Fact(_) => unreachable!("facts were learnt above"),
             }
@@ -331,25 +391,39 @@ impl Detector {
     }
 
     /// Whether the fact was new.
-    fn learn(
-        &mut self,
-        fact: &Fact,
-        computer: Symbol,
-        (domain, name): (Symbol, Symbol),
-        time: EventTime,
-    ) -> bool {
-        let is_new_host = self.directory.host(computer).is_none();
+    fn learn(&mut self, fact: &Fact, shown: &Shown, named: Named) -> bool {
+        let hosts = &mut self.hosts;
         match fact {
             Fact::Account { sid, .. } => {
-                let Some(sid) = AccountSid::new(sid) else { return false };
-                self.directory.learn_account(sid, domain, name, time, &self.names)
+                let Some(account) = AccountSid::new(sid) else { return false };
+                let is_new = self.directory.learn_account(
+                    account,
+                    named.domain,
+                    named.account,
+                    shown.time,
+                    &self.names,
+                );
+                let Some((issuer, rid)) = sid.issuer() else { return is_new };
+                let [computer, domain, name] = [named.computer, named.domain, named.account]
+                    .map(|symbol| self.names.text(symbol));
+                if is_own_domain(computer, domain) {
+                    hosts.learn_record(shown);
+                    is_new | hosts.learn_machine_sid(shown, issuer, rid, named.account)
+                } else {
+                    hosts.learn_issuer(issuer, rid, name, shown.time);
+                    is_new | hosts.learn_computer(named.computer, shown.time)
+                }
             }
-            Fact::Host => {
-                self.directory.learn_host(computer, time);
-                is_new_host
+            Fact::Host => hosts.learn_computer(named.computer, shown.time),
+            Fact::DomainController => hosts.learn_domain_controller(shown),
+            Fact::Boot => {
+                hosts.learn_record(shown);
+                hosts.learn_boot(shown)
             }
-            Fact::DomainController => self.directory.learn_domain_controller(computer, time),
-            Fact::Boot => self.directory.learn_boot(computer, time),
+            Fact::Build(build) => hosts.learn_build(shown, *build),
+            Fact::Update(number) => hosts.learn_update(shown, *number),
+            Fact::Renamed { .. } => hosts.learn_rename(shown, named.account, named.domain),
+            Fact::Address { ip, .. } => hosts.learn_address(*ip, named.account, shown.time),
         }
     }
 
@@ -381,6 +455,9 @@ impl Detector {
             self.account_key(&failure.account, named).unwrap_or(SourceKey::Host(named.computer));
         if let SourceKey::Sid(sid) = source {
             self.directory.learn_label(sid, named.domain, named.account, &self.names);
+            if let Some(issuer) = sid.domain().filter(|_| failure.side == Side::Kdc) {
+                self.hosts.learn_served(&shown(observation, named), issuer);
+            }
         }
         if failure.side == Side::Target {
             let trace = Trace {
@@ -403,10 +480,21 @@ impl Detector {
         self.mismatches.settle(&mut self.patterns, &order);
     }
 
-    fn success(&mut self, time: EventTime, named: Named, success: &Success) {
-        if let Some(source) = self.account_key(&success.account, named) {
-            self.successes.add(source, time, named.computer);
+    fn success(&mut self, observation: &Observation, named: Named, success: &Success) {
+        let time = observation.key.time;
+        let name = self.names.text(named.account);
+        if let (Some(ip), Some(host)) = (success.peer.ip, name.strip_suffix('$')) {
+            let host = host.to_owned();
+            let host = self.names.intern(&host);
+            self.hosts.learn_address(ip, host, time);
         }
+        let Some(source) = self.account_key(&success.account, named) else { return };
+        if let SourceKey::Sid(sid) = source
+            && let Some(issuer) = sid.domain().filter(|_| success.side == Side::Kdc)
+        {
+            self.hosts.learn_served(&shown(observation, named), issuer);
+        }
+        self.successes.add(source, time, named.computer);
     }
 
     fn line(&mut self, observation: &Observation, named: Named, failure: &Failure) -> Line {
@@ -476,19 +564,26 @@ impl Detector {
         short
     }
 
-    fn context(&self) -> Context<'_> {
+    fn context<'a>(&'a self, fleet: &'a Fleet) -> Context<'a> {
         Context {
             settings: &self.settings,
             names: &self.names,
             addresses: &self.addresses,
             patterns: &self.patterns,
             directory: &self.directory,
+            hosts: &self.hosts,
+            fleet,
         }
     }
 
-    fn close_failures(&mut self, watermark: EventTime, incidents: &mut Vec<Incident>) {
-        let context = self.context();
-        let paired = self.paired();
+    fn close_failures(
+        &mut self,
+        fleet: &Fleet,
+        watermark: EventTime,
+        incidents: &mut Vec<Incident>,
+    ) {
+        let context = self.context(fleet);
+        let paired = self.paired(&context);
         let mut runs: Vec<(SourceKey, SourceKey, &Run)> = self
             .failures
             .iter()
@@ -526,88 +621,169 @@ impl Detector {
         self.failures.remove(|key, run| closed.contains(&(key, run.first)));
     }
 
-    /// When failures of each source stood beside a mismatch on a host.
-    fn paired(&self) -> FxHashMap<(Symbol, SourceKey), Vec<EventTime>> {
-        let context = self.context();
+    /// When failures of each source stood beside a mismatch on a host, by the
+    /// fullest spelling of its name.
+    fn paired(&self, context: &Context<'_>) -> FxHashMap<(Symbol, SourceKey), Vec<EventTime>> {
         let mut paired: FxHashMap<(Symbol, SourceKey), Vec<EventTime>> = FxHashMap::default();
-        for (host, windows) in &self.mismatch_windows {
-            for (start, end) in windows.spans() {
-                for (_, time, trace) in self.traces.within(*host, start, end) {
-                    let source = context.resolve(trace.source, *time);
-                    paired.entry((*host, source)).or_default().push(*time);
-                }
+        for (host, spans) in self.windows(context.fleet) {
+            for (_, time, trace) in self.traces_within(context.fleet, host, &spans) {
+                let source = context.resolve(trace.source, *time);
+                paired.entry((host, source)).or_default().push(*time);
             }
         }
         paired
     }
 
+    /// The windows around mismatches, by the fullest spelling of the host.
+    fn windows(&self, fleet: &Fleet) -> FxHashMap<Symbol, Vec<(EventTime, EventTime)>> {
+        let mut windows: FxHashMap<Symbol, Windows> = FxHashMap::default();
+        for (host, of_name) in &self.mismatch_windows {
+            windows.entry(fleet.spelling(*host)).or_default().join(of_name);
+        }
+        windows.into_iter().map(|(host, windows)| (host, windows.spans())).collect()
+    }
+
+    /// What a host logged within spans that do not touch, each once.
+    fn traces_within<'a>(
+        &'a self,
+        fleet: &'a Fleet,
+        host: Symbol,
+        spans: &'a [(EventTime, EventTime)],
+    ) -> impl Iterator<Item = &'a (Symbol, EventTime, Trace)> {
+        fleet.spellings(host).into_iter().flat_map(move |name| {
+            spans.iter().flat_map(move |(start, end)| self.traces.within(name, *start, *end))
+        })
+    }
+
     /// When domain controllers let each source through, by what the sources
     /// are known as by now.
-    fn accepted(&self) -> FxHashMap<SourceKey, Vec<EventTime>> {
-        let context = self.context();
+    fn accepted(&self, context: &Context<'_>) -> FxHashMap<SourceKey, Vec<EventTime>> {
         let mut accepted: FxHashMap<SourceKey, Vec<EventTime>> = FxHashMap::default();
         for (key, time, host) in self.successes.iter() {
-            if self.directory.host(*host).is_some_and(|facts| facts.domain_controller) {
+            if context.role(*host) == Role::DomainController {
                 accepted.entry(context.resolve(*key, *time)).or_default().push(*time);
             }
         }
         accepted
     }
 
-    fn close_mismatches(&mut self, watermark: EventTime, incidents: &mut Vec<Incident>) {
+    fn close_mismatches(
+        &mut self,
+        fleet: &Fleet,
+        watermark: EventTime,
+        incidents: &mut Vec<Incident>,
+    ) {
         if self.mismatches.key_count() == 0 {
             return;
         }
-        let context = self.context();
-        let accepted = self.accepted();
-        let window = self.settings.pair_window_ticks;
+        let mut suspects = std::mem::take(&mut self.suspects);
+        let mut refusals = std::mem::take(&mut self.refusals);
+        let context = self.context(fleet);
+        let accepted = self.accepted(&context);
+        let windows = self.windows(fleet);
+        let pair_window = self.settings.pair_window_ticks;
+        let gap = self.settings.session_gap_ticks;
         let accepted_beside = |source: SourceKey, time: EventTime| {
             let times = accepted.get(&context.resolve(source, time));
-            times.is_some_and(|times| times.iter().any(|at| at.distance(time) <= window))
+            times.is_some_and(|times| times.iter().any(|at| at.distance(time) <= pair_window))
         };
-        let mut closed: FxHashSet<(Symbol, EventTime)> = FxHashSet::default();
+        let mut by_host: BTreeMap<Symbol, Vec<(Symbol, &Run)>> = BTreeMap::new();
         for (host, runs) in self.mismatches.iter() {
-            let sessions = cut(
-                runs.iter().collect(),
-                |run| run,
-                self.settings.session_gap_ticks,
-                self.settings.session_max_ticks,
-            );
-            for session in sessions {
-                let last = session.iter().map(|run| run.last).max().unwrap_or_default();
-                if last.plus_ticks(self.settings.session_gap_ticks) > watermark {
+            let runs = runs.iter().map(|run| (host, run));
+            by_host.entry(fleet.spelling(host)).or_default().extend(runs);
+        }
+        let mut closed: FxHashSet<(Symbol, EventTime)> = FxHashSet::default();
+        let mut sessions: Vec<MismatchSession> = Vec::new();
+        for (host, mut runs) in by_host {
+            runs.sort_by_key(|(_, run)| (run.first, run.last));
+            let spans = windows.get(&host).map(Vec::as_slice).unwrap_or_default();
+            for session in cut(runs, |(_, run)| run, gap, self.settings.session_max_ticks) {
+                let last = session.iter().map(|(_, run)| run.last).max().unwrap_or_default();
+                if last.plus_ticks(gap) > watermark {
                     continue;
                 }
-                closed.extend(session.iter().map(|run| (host, run.first)));
-                let first = session[0].first;
-                let traces = self.traces_beside(host, first, last);
+                closed.extend(session.iter().map(|(name, run)| (*name, run.first)));
+                let whole =
+                    (session[0].1.first.minus_ticks(pair_window), last.plus_ticks(pair_window));
+                let of_session: Vec<(EventTime, EventTime)> = spans
+                    .iter()
+                    .map(|(start, end)| (*start.max(&whole.0), *end.min(&whole.1)))
+                    .filter(|(start, end)| start <= end)
+                    .collect();
+                let mut traces: Vec<(Symbol, EventTime, Trace)> =
+                    self.traces_within(fleet, host, &of_session).cloned().collect();
+                traces.sort_by_key(|(_, time, _)| *time);
                 let accepted =
                     traces.iter().any(|(_, time, trace)| accepted_beside(trace.source, *time));
-                incidents
-                    .push(incidents::of_mismatches(&context, host, &session, &traces, accepted));
+                let runs: Vec<&Run> = session.iter().map(|(_, run)| *run).collect();
+                sessions.push(MismatchSession::new(&context, host, &runs, traces, accepted));
             }
         }
+        let judged = judge_all(&context, &sessions, &mut suspects);
+        for (session, judged) in sessions.into_iter().zip(judged) {
+            match judged.group {
+                Some(sid) => {
+                    refusals.entry(sid).or_default().add(&context, session, &judged.verdict);
+                }
+                None => {
+                    incidents.push(incidents::of_mismatches(&context, &session, judged.verdict));
+                }
+            }
+        }
+        (self.refusals, self.suspects) = (refusals, suspects);
         self.mismatches.remove(|host, run| closed.contains(&(host, run.first)));
     }
 
-    /// The failures on a host within the pairing window of a mismatch of the
-    /// session, each once.
-    fn traces_beside(
-        &self,
-        host: Symbol,
-        first: EventTime,
-        last: EventTime,
-    ) -> Vec<&(Symbol, EventTime, Trace)> {
-        let window = self.settings.pair_window_ticks;
-        let session = (first.minus_ticks(window), last.plus_ticks(window));
-        let Some(windows) = self.mismatch_windows.get(&host) else { return Vec::new() };
-        windows
-            .spans()
-            .into_iter()
-            .map(|(start, end)| (start.max(session.0), end.min(session.1)))
-            .filter(|(start, end)| start <= end)
-            .flat_map(|(start, end)| self.traces.within(host, start, end))
-            .collect()
+    /// Emits the groups of clones that are new or have changed.
+    fn tell_groups(&mut self, fleet: &Fleet, incidents: &mut Vec<Incident>) {
+        let context = self.context(fleet);
+        let none = Refusals::default();
+        let mut told: Vec<(DomainSid, Incident)> = Vec::new();
+        for (sid, group) in &fleet.groups {
+            let refusals = self.refusals.get(sid).unwrap_or(&none);
+            let mut incident = duplicates::of_group(&context, group, refusals);
+            if let Some(known) = self.emitted.get(sid) {
+                incident.revision = known.revision;
+                if incident == *known {
+                    continue;
+                }
+                incident.revision += 1;
+            }
+            told.push((*sid, incident));
+        }
+        for (sid, incident) in told {
+            incidents.push(incident.clone());
+            self.emitted.insert(sid, incident);
+        }
+    }
+}
+
+/// Rounds in which a suspicion may spread from host to host.
+const SUSPICION_ROUNDS_MAX: usize = 8;
+
+/// Judges all sessions together: a host that had this trouble with clones is
+/// suspected to be one, and so are those that have it with the host.
+fn judge_all(
+    context: &Context<'_>,
+    sessions: &[MismatchSession],
+    suspects: &mut Suspects,
+) -> Vec<Judged> {
+    let mut rounds = 0;
+    loop {
+        let judged: Vec<Judged> =
+            sessions.iter().map(|session| session.judge(context, suspects)).collect();
+        let mut grown = suspects.clone();
+        for (sid, host) in judged.iter().flat_map(|judged| {
+            judged.group.into_iter().flat_map(|sid| judged.suspects.iter().map(move |at| (sid, at)))
+        }) {
+            let known = grown.entry(*host).or_insert(sid);
+            *known = sid.min(*known);
+        }
+        rounds += 1;
+        if grown == *suspects || rounds > SUSPICION_ROUNDS_MAX {
+            return judged;
+        }
+        *suspects = grown;
     }
 }
 

@@ -87,6 +87,10 @@ impl Windows {
         }
     }
 
+    pub fn join(&mut self, other: &Windows) {
+        self.spans.extend(&other.spans);
+    }
+
     /// The spans, by time.
     pub fn spans(&self) -> Vec<(EventTime, EventTime)> {
         join(self.spans.clone())

@@ -14,9 +14,10 @@ use std::sync::Arc;
 use regex::Regex;
 use rustc_hash::{FxHashMap, FxHasher};
 
+use super::hosts::netbios;
 use crate::event::{
-    Account, Category, CodeFamily, EventTime, Fact, Failure, Mismatch, Observation, Peer, Protocol,
-    RecordKey, Sid, Side, StatusCode, Success, What,
+    Account, Build, Category, CodeFamily, EventTime, Fact, Failure, Mismatch, Observation, Peer,
+    Protocol, RecordKey, Sid, Side, StatusCode, Success, What,
 };
 use crate::record::{FieldId, Record, Value, Wanted};
 use std::hash::Hasher;
@@ -45,6 +46,7 @@ pub struct RuleSpec {
     pub service: Fields,
     pub protocol: ProtocolField,
     pub category: Option<Category>,
+    pub host: HostFields,
 }
 
 /// The names a field goes by in different versions of an event; the first
@@ -105,6 +107,18 @@ pub struct PeerFields {
     pub ip: Fields,
 }
 
+/// What an event says of the computer that logged it.
+#[derive(Clone, Debug, Default)]
+pub struct HostFields {
+    pub build: Fields,
+    pub revision: Fields,
+    /// A text with the number of an installed update, `KB5083769`.
+    pub update: Fields,
+    /// Its name before, and after.
+    pub old_name: Fields,
+    pub new_name: Fields,
+}
+
 #[derive(Clone, Debug)]
 pub struct StatusField {
     pub fields: Fields,
@@ -154,6 +168,11 @@ struct Rule {
     logon_type: Vec<FieldId>,
     service: Vec<FieldId>,
     protocol: Vec<FieldId>,
+    build: Vec<FieldId>,
+    revision: Vec<FieldId>,
+    update: Vec<FieldId>,
+    old_name: Vec<FieldId>,
+    new_name: Vec<FieldId>,
 }
 
 impl Rules {
@@ -210,6 +229,11 @@ fn fields_of(spec: &RuleSpec) -> impl Iterator<Item = &str> {
         &spec.reason,
         &spec.logon_type,
         &spec.service,
+        &spec.host.build,
+        &spec.host.revision,
+        &spec.host.update,
+        &spec.host.old_name,
+        &spec.host.new_name,
     ];
     let conditions = spec.conditions.iter().map(|condition| &condition.field);
     roles
@@ -252,6 +276,11 @@ impl Rule {
             logon_type: fields(&spec.logon_type),
             service: fields(&spec.service),
             protocol,
+            build: fields(&spec.host.build),
+            revision: fields(&spec.host.revision),
+            update: fields(&spec.host.update),
+            old_name: fields(&spec.host.old_name),
+            new_name: fields(&spec.host.new_name),
             spec: spec.clone(),
         }
     }
@@ -316,6 +345,32 @@ impl Rule {
             category: self.spec.category,
         }
     }
+}
+
+impl Rule {
+    /// What the record says of its computer beside what the rule is about.
+    fn lessons(&self, record: &Record<'_>) -> impl Iterator<Item = Fact> {
+        let number = |fields: &[FieldId]| {
+            let number = first_of(record, fields).and_then(Value::as_u64);
+            number.and_then(|number| u32::try_from(number).ok())
+        };
+        let name = |fields: &[FieldId]| first_of(record, fields).and_then(name_of);
+        let build = number(&self.build)
+            .map(|build| Fact::Build(Build { number: build, revision: number(&self.revision) }));
+        let update = first_of(record, &self.update).and_then(|title| update_within(&title.text()));
+        let names = name(&self.old_name).zip(name(&self.new_name));
+        let renamed = names.map(|(from, to)| Fact::Renamed { from, to });
+        [build, update.map(Fact::Update), renamed].into_iter().flatten()
+    }
+}
+
+/// The number after `KB` in the title of an update.
+fn update_within(title: &str) -> Option<u32> {
+    title.match_indices("KB").find_map(|(at, _)| {
+        let digits = &title[at + 2..];
+        let len = digits.bytes().take_while(u8::is_ascii_digit).count();
+        digits[..len].parse().ok()
+    })
 }
 
 /// The first of several fields that holds something.
@@ -476,15 +531,20 @@ impl Observer {
             }
         }
         let Some(rule) = rules.rule_for(record) else { return };
+        for fact in rule.lessons(record) {
+            self.facts.own(record, fact);
+        }
         let what = match rule.spec.kind {
             RuleKind::Mismatch => What::Mismatch(Mismatch { account: rule.account(record) }),
             RuleKind::Failure => What::Failure(Box::new(rule.failure(record))),
             RuleKind::Success => {
-                What::Success(Success { account: rule.account(record), peer: rule.peer(record) })
+                let (account, peer) = (rule.account(record), rule.peer(record));
+                What::Success(Success { account, peer, side: rule.spec.side })
             }
             RuleKind::Fact(FactKind::Boot) => What::Fact(Fact::Boot),
             RuleKind::Fact(FactKind::Host) => {
                 self.facts.host(record, Fact::Host);
+                self.address(record, rule);
                 return;
             }
             RuleKind::Fact(FactKind::DomainController) => {
@@ -521,6 +581,28 @@ impl Observer {
         std::mem::take(&mut self.matched)
     }
 
+    /// Whose address stands in a logon that worked: the computer's, when it
+    /// logs on by itself, else the one that the client calls itself.
+    fn address(&mut self, record: &Record<'_>, rule: &Rule) {
+        let Some(ip) = first_of(record, &rule.peer_ip) else { return };
+        let is_account = |sid: &Value<'_>| sid.as_sid().is_some_and(|sid| sid.is_account());
+        if !first_of(record, &rule.sid).is_some_and(is_account) {
+            return;
+        }
+        let Some(name) = first_of(record, &rule.name) else { return };
+        let by_itself = name.text().ends_with('$');
+        let host = if by_itself { Some(name) } else { first_of(record, &rule.peer_host) };
+        let Some(host) = host else { return };
+        let facts = &mut self.facts;
+        facts.key_start();
+        facts.key_part(host);
+        facts.key_part(ip);
+        facts.seen(record, || {
+            let host = host_name(&name_of(host)?)?;
+            Some(Fact::Address { host, ip: address(ip)? })
+        });
+    }
+
     fn teach(
         &mut self,
         record: &Record<'_>,
@@ -536,6 +618,10 @@ impl Observer {
         facts.key_sid(&sid);
         facts.key_part(name);
         facts.key_part(domain);
+        if is_own_name(&record.computer, domain) {
+            // Evidence for a machine SID: told apart by event.
+            facts.key_record(record);
+        }
         facts.seen(record, || {
             // A distinguished name (`MemberName`) is no account name.
             let name = name_of(name).filter(|name| !name.contains('='))?;
@@ -544,6 +630,27 @@ impl Observer {
             Some(Fact::Account { sid, name: account.name?, domain: account.domain? })
         });
     }
+}
+
+/// Whether a domain is the computer itself. Nearly always the first letters
+/// differ.
+fn is_own_name(computer: &Value<'_>, domain: &Value<'_>) -> bool {
+    let first = |value: &Value<'_>| {
+        let unit = match value {
+            Value::Utf16(bytes) => bytes.first_chunk::<2>().map(|unit| u16::from_le_bytes(*unit)),
+            value => value.text().encode_utf16().next(),
+        };
+        // Letters beyond ASCII are compared as text.
+        unit.and_then(|unit| u8::try_from(unit).ok()).map(|letter| letter.to_ascii_lowercase())
+    };
+    first(computer) == first(domain) && is_own_domain(&computer.text(), &domain.text())
+}
+
+/// Whether the domain of an account is the computer that logged it: then the
+/// account is the computer's own. Compared as NetBIOS does, by fifteen
+/// characters; a DNS domain is no computer.
+pub fn is_own_domain(computer: &str, domain: &str) -> bool {
+    !domain.is_empty() && !domain.contains('.') && netbios(computer) == netbios(domain)
 }
 
 fn record_key(record: &Record<'_>) -> RecordKey {
@@ -572,7 +679,8 @@ struct FactBatch {
 #[derive(Debug)]
 struct FactEntry {
     key: std::ops::Range<usize>,
-    last: EventTime,
+    /// Time and id of the last record.
+    last: (EventTime, u64),
     /// `None` when the values turned out to name nobody.
     observation: Option<Observation>,
 }
@@ -605,9 +713,10 @@ impl FactBatch {
         if let Some(entry) = self.by_hash.get(&hash).map(|&index| &mut self.entries[index])
             && self.keys[entry.key.clone()] == self.scratch[..]
         {
-            entry.last = entry.last.max(record.time);
+            entry.last = entry.last.max((record.time, record.record_id));
             if let Some(observation) = &mut entry.observation
-                && record.time < observation.key.time
+                && (record.time, record.record_id)
+                    < (observation.key.time, observation.key.record_id)
             {
                 observation.key.time = record.time;
                 observation.key.record_id = record.record_id;
@@ -625,7 +734,7 @@ impl FactBatch {
         self.by_hash.insert(hash, self.entries.len());
         self.entries.push(FactEntry {
             key: start..self.keys.len(),
-            last: record.time,
+            last: (record.time, record.record_id),
             observation,
         });
     }
@@ -639,12 +748,27 @@ impl FactBatch {
         self.seen(record, || Some(fact));
     }
 
+    /// A fact about the record's own computer that few records tell.
+    fn own(&mut self, record: &Record<'_>, fact: Fact) {
+        self.key_start();
+        self.key_part(&record.computer);
+        self.key_part(&Value::Text(format!("{fact:?}").into()));
+        self.key_record(record);
+        self.seen(record, || Some(fact));
+    }
+
+    fn key_record(&mut self, record: &Record<'_>) {
+        self.scratch.extend_from_slice(&record.event_id.to_le_bytes());
+        self.scratch.extend_from_slice(record.provider.as_bytes());
+        self.key_part(&record.channel);
+    }
+
     fn drain(&mut self, observations: &mut Vec<Observation>) {
         for entry in self.entries.drain(..) {
             let Some(observation) = entry.observation else { continue };
-            let last = (entry.last > observation.key.time).then(|| {
+            let last = (entry.last.0 > observation.key.time).then(|| {
                 let mut last = observation.clone();
-                last.key.time = entry.last;
+                (last.key.time, last.key.record_id) = entry.last;
                 last
             });
             observations.push(observation);

@@ -3,6 +3,7 @@
 //! ```text
 //! HIGH  title
 //!   Who   the accounts, with their SIDs
+//!   Hosts those of one machine SID
 //!   Where the computers that logged it
 //!   Peer  the other ends of the authentications
 //!   When  first to last
@@ -22,8 +23,8 @@ use super::escape;
 use super::summary::grouped;
 use crate::event::EventTime;
 use crate::incident::{
-    AccountCount, Evidence, Host, HostStatus, Incident, PeerCount, Role, Severity, State,
-    StatusCount,
+    AccountCount, Evidence, Exposure, Host, HostStatus, Incident, Kind, PeerCount, Role, Severity,
+    State, StatusCount,
 };
 
 /// Columns, where the terminal does not say how many it has.
@@ -36,6 +37,7 @@ const WIDTH_MAX: usize = 110;
 /// Entries shown of each list.
 const ACCOUNTS_SHOWN: usize = 3;
 const HOSTS_SHOWN: usize = 4;
+const MEMBERS_SHOWN: usize = 8;
 const PEERS_SHOWN: usize = 4;
 const STATUSES_SHOWN: usize = 3;
 
@@ -62,9 +64,23 @@ pub fn write_card(
     let width = width.clamp(WIDTH_MIN, WIDTH_MAX);
     let mut card = Card { out, width };
     card.heading(incident, style)?;
-    card.field("Who", &who(&incident.accounts))?;
-    card.field("Where", &places(&incident.hosts))?;
-    card.field("Peer", &peers(&incident.peers))?;
+    match incident.kind {
+        Kind::DuplicateMachineSid => {
+            card.field("Hosts", &members(&incident.hosts))?;
+            if !incident.accounts.is_empty() {
+                card.field("Who", &who(&incident.accounts))?;
+            }
+            let places = places(&incident.hosts);
+            if !places.is_empty() {
+                card.field("Where", &places)?;
+            }
+        }
+        Kind::MachineIdMismatch | Kind::AuthenticationFailures => {
+            card.field("Who", &who(&incident.accounts))?;
+            card.field("Where", &places(&incident.hosts))?;
+            card.field("Peer", &peers(&incident.peers))?;
+        }
+    }
     card.field("When", &[when(incident)])?;
     card.field("What", &what(incident))?;
     card.field("Why", &why(incident))?;
@@ -100,8 +116,27 @@ fn places(hosts: &[Host]) -> Vec<String> {
     let targets: Vec<&Host> =
         hosts.iter().filter(|host| host.status == HostStatus::Target).collect();
     listed(&targets, HOSTS_SHOWN, ("computer", "computers"), |host| match host.role {
-        Role::Unknown => host.name.clone(),
+        Role::Unknown | Role::Workstation | Role::Server => host.name.clone(),
         Role::DomainController => format!("{} (domain controller)", host.name),
+    })
+}
+
+/// `PC1 (build 26100.6899, refuses its twins)`.
+fn members(hosts: &[Host]) -> Vec<String> {
+    let is_member = |host: &&Host| matches!(host.status, HostStatus::Twin | HostStatus::Remedied);
+    let members: Vec<&Host> = hosts.iter().filter(is_member).collect();
+    listed(&members, MEMBERS_SHOWN, ("host", "hosts"), |host| {
+        let exposure = match (host.status, host.exposure) {
+            (HostStatus::Remedied, _) => "rebuilt, a twin no more",
+            (_, Exposure::Enforcing) => "refuses its twins",
+            (_, Exposure::EnforcingAfterUpdate) => "refuses its twins from its next update on",
+            (_, Exposure::NotAffected) => "does not check",
+            (_, Exposure::Unknown) => "not known whether it checks",
+        };
+        match host.build {
+            Some(build) => format!("{} (build {build}, {exposure})", host.name),
+            None => format!("{} ({exposure})", host.name),
+        }
     })
 }
 
@@ -130,7 +165,7 @@ fn when(incident: &Incident) -> String {
     text.push_str(" UTC");
     match incident.state {
         State::Open => text.push_str(", not over yet"),
-        State::Closed => {}
+        State::Closed | State::Latent | State::Active | State::Remedied => {}
     }
     text
 }

@@ -51,6 +51,7 @@ fn hint(cause: &io::Error) -> &'static str {
 #[cfg(test)]
 mod samples {
     use crate::event::{Category, CodeFamily, EventTime, Sid, StatusCode};
+    use crate::incident::Exposure;
     use crate::incident::{
         AccountCount, Class, Confidence, Counts, Evidence, Host, HostStatus, Incident, IncidentId,
         Kind, PeerCount, Role, Severity, State, StatusCount, Verdict,
@@ -66,7 +67,10 @@ mod samples {
         let sid = Sid::parse("S-1-5-21-3583694148-1414552638-2922671848-1104");
         let host = |name: &str, role, status| Host {
             name: name.to_owned(),
+            machine_sid: None,
             role,
+            build: None,
+            exposure: Exposure::Unknown,
             first_seen: first,
             last_seen: last,
             status,

@@ -20,7 +20,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::EventTime;
 use crate::incident::{
-    AccountCount, Counts, Evidence, Host, Incident, PeerCount, StatusCount, Verdict,
+    AccountCount, Counts, Evidence, Host, Incident, KnownHost, KnownSid, PeerCount, StatusCount,
+    Verdict,
 };
 
 /// In every incident, as `schema`.
@@ -33,9 +34,6 @@ pub const HOSTS_SCHEMA: &str = include_str!("../../schemas/hosts.schema.json");
 
 /// 9999-12-31T23:59:59.9999999Z: RFC 3339 has four digits for the year.
 const LAST_WRITTEN: EventTime = EventTime(2_650_467_743_999_999_999);
-
-/// What is written of a host's exposure as long as nothing is known.
-pub const EXPOSURE_UNKNOWN: &str = "unknown";
 
 /// One incident, format `native`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -191,7 +189,7 @@ pub struct WireMachineSid {
     pub sid: String,
     pub first_seen: String,
     pub last_seen: String,
-    /// Records that show it.
+    /// Different events and accounts that show it.
     pub count: u64,
     /// Which events those were, `PROVIDER/ID`.
     pub events: Vec<String>,
@@ -245,13 +243,44 @@ impl From<&Host> for WireIncidentHost {
     fn from(host: &Host) -> WireIncidentHost {
         WireIncidentHost {
             name: host.name.clone(),
-            machine_sid: None,
+            machine_sid: host.machine_sid.map(|sid| sid.to_string()),
             role: host.role.name().to_owned(),
-            build: None,
-            exposure: EXPOSURE_UNKNOWN.to_owned(),
+            build: host.build.map(|build| build.to_string()),
+            exposure: host.exposure.name().to_owned(),
             first_seen: time_text(host.first_seen),
             last_seen: time_text(host.last_seen),
             status: host.status.name().to_owned(),
+        }
+    }
+}
+
+impl From<&KnownHost> for WireHost {
+    fn from(host: &KnownHost) -> WireHost {
+        WireHost {
+            host: host.name.clone(),
+            names: host.names.clone(),
+            domain: host.domain.clone(),
+            role: host.role.name().to_owned(),
+            machine_sids: host.machine_sids.iter().map(WireMachineSid::from).collect(),
+            twins: host.twins.clone(),
+            build: host.build.map(|build| build.to_string()),
+            exposure: host.exposure.name().to_owned(),
+            boots: host.boots.iter().map(|boot| time_text(*boot)).collect(),
+            first_seen: time_text(host.first_seen),
+            last_seen: time_text(host.last_seen),
+        }
+    }
+}
+
+impl From<&KnownSid> for WireMachineSid {
+    fn from(known: &KnownSid) -> WireMachineSid {
+        WireMachineSid {
+            sid: known.sid.to_string(),
+            first_seen: time_text(known.first_seen),
+            last_seen: time_text(known.last_seen),
+            count: known.count,
+            events: known.events.clone(),
+            current: known.current,
         }
     }
 }
@@ -364,7 +393,7 @@ mod tests {
             }],
             twins: vec!["ws07.corp.example".to_owned()],
             build: None,
-            exposure: EXPOSURE_UNKNOWN.to_owned(),
+            exposure: "unknown".to_owned(),
             boots: vec![time.clone()],
             first_seen: time.clone(),
             last_seen: time,

@@ -29,6 +29,7 @@ pub fn replay_of(paths: &[&Path]) -> Replay {
         settings: config.settings,
         rules: config.rules,
         teachings: config.teachings,
+        inventory: Vec::new(),
         threads: 1,
         damage: OnDamage::Skip,
     }

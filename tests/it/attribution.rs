@@ -56,6 +56,7 @@ fn incidents(events: &[Value]) -> Vec<Incident> {
             settings: config.settings,
             rules: config.rules,
             teachings: config.teachings,
+            inventory: Vec::new(),
             threads: 1,
             damage: OnDamage::Stop,
         },
@@ -118,6 +119,8 @@ fn of_two_machines_with_one_sid_the_person_refused_is_named() {
     ];
     events.extend((0..6).map(|n| refused(&format!("08:0{n}:00"), "PC2", n + 10, "PC2", "bob")));
     let found = incidents(&events);
+    assert_eq!(of_kind(&found, Kind::DuplicateMachineSid).len(), 1);
+    let found = of_kind(&found, Kind::AuthenticationFailures);
     assert_eq!(found.len(), 1);
     assert_eq!(found[0].source_sid.map(|sid| sid.to_string()).as_deref(), Some(sid));
     assert!(found[0].title.starts_with("PC2\\bob was refused"), "{}", found[0].title);

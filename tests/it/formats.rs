@@ -21,6 +21,7 @@ fn replayed(paths: Vec<PathBuf>) -> Replayed {
             settings: config.settings,
             rules: config.rules,
             teachings: config.teachings,
+            inventory: Vec::new(),
             threads: 2,
             damage: OnDamage::Skip,
         },

@@ -5,12 +5,13 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each part, the other parts that it may use, and what it must not name.
-const TABLE: [(&str, &[&str], &[&str]); 9] = [
+const TABLE: [(&str, &[&str], &[&str]); 10] = [
     ("event", &[], &[]),
     ("record", &["event"], &[]),
     ("incident", &["event"], &[]),
     ("decode", &["event", "record"], PURE),
     ("detect", &["event", "record", "incident"], PURE),
+    ("inventory", &["event"], &[]),
     ("source", &[], &[]),
     ("sink", &["event", "incident"], &[]),
     ("config", &["event", "record", "decode", "detect"], &[]),

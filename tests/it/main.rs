@@ -28,4 +28,5 @@ mod model;
 mod oracle;
 mod sample;
 mod schemas;
+mod scoring;
 mod written;

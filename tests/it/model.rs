@@ -94,8 +94,11 @@ fn observation() -> impl Strategy<Value = Observation> {
     ];
     let host = prop::sample::select(&HOSTS[..]);
     (what, host, time(), 0_u64..1_000_000).prop_map(|(mut what, host, time, record_id)| {
-        let computer = match what {
+        let computer = match &what {
             What::Fact(Fact::DomainController) => HOSTS[2],
+            // Its own accounts would tell PC1's machine SID, of which this
+            // model knows nothing.
+            What::Fact(Fact::Account { domain, .. }) if **domain == *HOSTS[0] => HOSTS[3],
             _ => host,
         };
         if let What::Mismatch(_) = what {

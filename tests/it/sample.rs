@@ -277,6 +277,7 @@ fn incidents(path: &Path) -> String {
             settings: config.settings,
             rules: config.rules,
             teachings: config.teachings,
+            inventory: Vec::new(),
             threads: 2,
             damage: OnDamage::Stop,
         },

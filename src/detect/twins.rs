@@ -1,0 +1,724 @@
+//! Which computers are one host, which machine SID each has, and which hosts
+//! share one: what follows from [`Hosts`], worked out anew when asked.
+//!
+//! ```text
+//!  names as written ─▶ computers ─▶ hosts ─▶ groups
+//!   PC1, pc1.corp.example │ one     │ renames   │ hosts of one machine SID
+//!                         ▼ computer▼ followed  ▼ less what only looks like it
+//! ```
+//!
+//! | what only looks like clones | told by |
+//! |---|---|
+//! | a renamed host | event 6011, or record ids that go on under the new name |
+//! | Windows Setup | its placeholder names, a random name that 6011 ends |
+//! | domain controllers | they answer as such; a member with the domain's SID is a clone of the first |
+//! | a rebuilt host | one name, another machine SID later: no longer a twin |
+//! | equal short names | the DNS domain; a short name belongs to the only one that has it |
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use rustc_hash::FxHashMap;
+
+use super::directory::Span;
+use super::exposure::{exposure_of, role_of};
+use super::hosts::{HostFacts, Hosts, MachineSid, is_placeholder, is_random, netbios};
+use super::names::{Names, Symbol};
+use crate::event::{
+    Build, DomainSid, EventTime, ListedHost, NETBIOS_NAME_CHARS_MAX, TICKS_PER_SEC, short_host,
+};
+use crate::incident::{Confidence, Exposure, KnownHost, KnownSid, Role};
+
+/// A host is seen under its old name until so long after event 6011: that is
+/// written at the start before the name takes effect, and clocks differ.
+const RENAME_SLACK_TICKS: u64 = 900 * TICKS_PER_SEC;
+
+/// Record ids and time that may be missing between the last record under one
+/// name and the first under the next.
+const RENAME_RECORDS_MAX: u64 = 20_000;
+const RENAME_GAP_TICKS: u64 = 7 * 86_400 * TICKS_PER_SEC;
+
+/// Instead of an event, where the inventory gives a machine SID.
+const INVENTORY: &str = "inventory";
+
+/// Members from which on numbered names look like a pool.
+const POOL_HOSTS_MIN: usize = 3;
+
+/// One host, under all its names.
+#[derive(Clone, Debug)]
+pub struct Host {
+    /// The name it is called by: its last one, with the DNS domain if known.
+    pub name: Symbol,
+    /// All names, the former ones too.
+    pub names: Vec<Symbol>,
+    pub facts: HostFacts,
+    /// By time.
+    pub machine_sids: Vec<HeldSid>,
+    /// When Windows Setup gave it its name.
+    installed: Vec<EventTime>,
+    /// From the inventory.
+    pub owner: Option<Box<str>>,
+    pub tags: Vec<Box<str>>,
+    listed_build: Option<Build>,
+}
+
+/// A machine SID that a host has or had.
+#[derive(Clone, Debug)]
+pub struct HeldSid {
+    pub sid: DomainSid,
+    pub hold: Hold,
+    pub span: Span,
+    /// What records show; `None` when only the inventory says so.
+    pub shown: Option<MachineSid>,
+    pub listed: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Hold {
+    /// The one it has.
+    Current,
+    /// Another one at the same time: one of the two is wrong.
+    Contradicted,
+    /// The one it had before it was installed anew.
+    Former,
+}
+
+/// Hosts of one machine SID.
+#[derive(Clone, Debug)]
+pub struct Group {
+    pub sid: DomainSid,
+    /// Those that have it, and those that had it; indices of hosts.
+    pub twins: Vec<usize>,
+    pub former: Vec<usize>,
+    /// Whether the machine SID is that of a domain, and so of its first domain
+    /// controller.
+    pub of_domain: bool,
+    /// The domain's controllers, as far as they are known.
+    pub controllers: Vec<usize>,
+    /// Whether it looks like desktops that are thrown away after use.
+    pub pool: bool,
+    pub confidence: Confidence,
+}
+
+impl Group {
+    /// Whether at most one host is left with the machine SID.
+    pub fn is_remedied(&self) -> bool {
+        self.twins.len() + usize::from(self.of_domain) < 2
+    }
+}
+
+#[derive(Debug, Default)]
+pub struct Fleet {
+    pub hosts: Vec<Host>,
+    pub groups: BTreeMap<DomainSid, Group>,
+    by_symbol: FxHashMap<Symbol, usize>,
+    by_netbios: FxHashMap<String, Vec<usize>>,
+    /// Every spelling of a computer's name, by what it is shown as.
+    spelled: FxHashMap<Symbol, Symbol>,
+}
+
+/// One computer name in all its spellings.
+#[derive(Debug)]
+struct Computer {
+    /// The fullest first.
+    spellings: Vec<Symbol>,
+    facts: HostFacts,
+}
+
+impl Host {
+    pub fn build(&self) -> Option<Build> {
+        self.listed_build.or_else(|| self.facts.build())
+    }
+
+    pub fn exposure(&self) -> Exposure {
+        exposure_of(self.build())
+    }
+
+    pub fn role(&self) -> Role {
+        if self.facts.domain_controller {
+            return Role::DomainController;
+        }
+        self.build().map_or(Role::Unknown, role_of)
+    }
+
+    /// Whether any event tells of it; else only the inventory does.
+    pub fn is_seen(&self) -> bool {
+        self.facts.seen.last > EventTime::MIN
+    }
+
+    pub fn current_sid(&self) -> Option<&HeldSid> {
+        self.machine_sids.iter().find(|held| held.hold == Hold::Current)
+    }
+
+    /// The machine SID that it had at a time, as far as is known: not one from
+    /// before or after an installation that lies between.
+    pub fn sid_at(&self, time: EventTime) -> Option<DomainSid> {
+        let one_life = |held: &&HeldSid| {
+            !self.installed.iter().any(|at| {
+                // Setup shows the new machine SID before it gives the name.
+                (time < *at && at.minus_ticks(RENAME_SLACK_TICKS) <= held.span.first)
+                    || (held.span.last < *at && *at <= time)
+            })
+        };
+        let nearest = self.machine_sids.iter().filter(one_life).min_by_key(|held| {
+            let early = held.span.first.0.saturating_sub(time.0);
+            (early + time.0.saturating_sub(held.span.last.0), held.hold)
+        });
+        nearest.map(|held| held.sid)
+    }
+
+    fn hold(&self, sid: DomainSid) -> Option<&HeldSid> {
+        self.machine_sids.iter().find(|held| held.sid == sid)
+    }
+}
+
+impl Fleet {
+    pub fn new(hosts: &Hosts, names: &Names, inventory: &[(Symbol, ListedHost)]) -> Fleet {
+        let mut computers = computers(hosts, names);
+        let spelled: FxHashMap<Symbol, Symbol> = computers
+            .iter()
+            .flat_map(|computer| {
+                computer.spellings.iter().map(|name| (*name, computer.spellings[0]))
+            })
+            .collect();
+        let successors = Renames::new(&mut computers, names).successors;
+        let mut fleet = Fleet { spelled, ..Fleet::default() };
+        fleet.add_hosts(computers, &successors, names);
+        fleet.index(names);
+        fleet.take_inventory(inventory, names);
+        for host in &mut fleet.hosts {
+            judge_sids(&mut host.machine_sids);
+        }
+        fleet.add_groups(hosts, names);
+        fleet
+    }
+
+    fn add_hosts(&mut self, computers: Vec<Computer>, successors: &[Option<usize>], names: &Names) {
+        let last = |mut at: usize| {
+            // Each successor is later, so this ends.
+            while let Some(next) = successors[at] {
+                at = next;
+            }
+            at
+        };
+        let mut place: BTreeMap<usize, usize> = BTreeMap::new();
+        for (at, computer) in computers.iter().enumerate() {
+            if successors[at].is_none() {
+                place.insert(at, self.hosts.len());
+                self.hosts.push(Host {
+                    name: computer.spellings[0],
+                    names: computer.spellings.clone(),
+                    facts: computer.facts.clone(),
+                    machine_sids: Vec::new(),
+                    installed: Vec::new(),
+                    owner: None,
+                    tags: Vec::new(),
+                    listed_build: None,
+                });
+            }
+        }
+        for (at, computer) in computers.into_iter().enumerate() {
+            if successors[at].is_some() {
+                let host = &mut self.hosts[place[&last(at)]];
+                host.facts.absorb(&computer.facts);
+                host.names.extend(computer.spellings);
+            }
+        }
+        for host in &mut self.hosts {
+            host.machine_sids = host.facts.machine_sids.iter().map(HeldSid::shown).collect();
+            let by_setup = |(_, from, to): &&(EventTime, Symbol, Symbol)| {
+                let from = netbios(names.text(*from));
+                is_placeholder(&from) || is_random(&from) || from == netbios(names.text(*to))
+            };
+            let installed = host.facts.renames.iter().filter(by_setup);
+            host.installed = installed.map(|(time, _, _)| *time).collect();
+        }
+    }
+
+    fn index(&mut self, names: &Names) {
+        for (at, host) in self.hosts.iter().enumerate() {
+            for name in &host.names {
+                self.by_symbol.insert(*name, at);
+                let same = self.by_netbios.entry(netbios(names.text(*name))).or_default();
+                if !same.contains(&at) {
+                    same.push(at);
+                }
+            }
+        }
+    }
+
+    fn take_inventory(&mut self, inventory: &[(Symbol, ListedHost)], names: &Names) {
+        for (name, entry) in inventory {
+            let known = self.find(*name, None, names);
+            let at = known.unwrap_or_else(|| {
+                self.hosts.push(Host::listed(*name));
+                self.hosts.len() - 1
+            });
+            if known.is_none() {
+                self.by_symbol.insert(*name, at);
+                self.by_netbios.entry(netbios(names.text(*name))).or_default().push(at);
+            }
+            let host = &mut self.hosts[at];
+            host.owner.clone_from(&entry.owner);
+            host.tags.clone_from(&entry.tags);
+            host.listed_build = entry.build.or(host.listed_build);
+            if let Some(sid) = entry.machine_sid {
+                match host.machine_sids.iter_mut().find(|held| held.sid == sid) {
+                    Some(held) => held.listed = true,
+                    None => host.machine_sids.push(HeldSid {
+                        sid,
+                        hold: Hold::Current,
+                        span: host.facts.seen,
+                        shown: None,
+                        listed: true,
+                    }),
+                }
+            }
+        }
+    }
+
+    fn add_groups(&mut self, hosts: &Hosts, names: &Names) {
+        let mut members: BTreeMap<DomainSid, Vec<usize>> = BTreeMap::new();
+        for (at, host) in self.hosts.iter().enumerate() {
+            for held in &host.machine_sids {
+                members.entry(held.sid).or_default().push(at);
+            }
+        }
+        let span = self.hosts.iter().map(|host| host.facts.seen).reduce(|mut one, other| {
+            one.join(other);
+            one
+        });
+        for (sid, members) in members {
+            let domain = hosts.domain(sid);
+            let is_member = |at: &usize| {
+                let host = &self.hosts[*at];
+                // What a domain controller showed before it was one is its
+                // domain's SID.
+                domain.is_none_or(|domain| {
+                    !host.facts.domain_controller
+                        && host.hold(sid).is_some_and(|held| held.span.last >= domain.first)
+                })
+            };
+            let (former, twins): (Vec<usize>, Vec<usize>) =
+                members.into_iter().filter(is_member).partition(|at| {
+                    self.hosts[*at].hold(sid).map(|held| held.hold) == Some(Hold::Former)
+                });
+            let controllers: Vec<usize> = match domain {
+                Some(_) => {
+                    let serves = |at: &usize| self.hosts[*at].facts.domains.contains(&sid);
+                    (0..self.hosts.len()).filter(serves).collect()
+                }
+                None => Vec::new(),
+            };
+            let former: Vec<usize> = former
+                .into_iter()
+                .filter(|at| !self.was_handed_on(*at, sid, &twins, names))
+                .collect();
+            let of_domain = domain.is_some();
+            let hosts = twins.len() + former.len();
+            if hosts == 0 || hosts + usize::from(of_domain) < 2 {
+                continue;
+            }
+            let pool = self.is_pool(&twins, span, names);
+            let confidence = self.confidence(sid, &twins, &former, of_domain);
+            let group = Group { sid, twins, former, of_domain, controllers, pool, confidence };
+            self.groups.insert(sid, group);
+        }
+    }
+
+    /// Whether a host's former machine SID went with its name to a twin: it was
+    /// renamed, and the old name given to another machine.
+    fn was_handed_on(&self, at: usize, sid: DomainSid, twins: &[usize], names: &Names) -> bool {
+        let host = &self.hosts[at];
+        let Some(held) = host.hold(sid) else { return false };
+        let own: BTreeSet<String> =
+            host.names.iter().map(|name| netbios(names.text(*name))).collect();
+        twins.iter().any(|twin| {
+            self.hosts[*twin].facts.renames.iter().any(|(time, from, _)| {
+                own.contains(&netbios(names.text(*from)))
+                    && held.span.last <= time.plus_ticks(RENAME_SLACK_TICKS)
+            })
+        })
+    }
+
+    /// Whether names differ in their number alone, and most hosts lived for
+    /// less than half the time that the events tell of.
+    fn is_pool(&self, twins: &[usize], all: Option<Span>, names: &Names) -> bool {
+        let stems: BTreeSet<String> = twins
+            .iter()
+            .map(|at| {
+                let name = netbios(names.text(self.hosts[*at].name));
+                let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
+                // A name without a number is a stem of its own.
+                if stem.len() == name.len() { format!("{name}#") } else { stem.to_owned() }
+            })
+            .collect();
+        let short = |at: &&usize| {
+            let all = all.map_or(0, Span::ticks);
+            self.hosts[**at].facts.seen.ticks() < all / 2
+        };
+        twins.len() >= POOL_HOSTS_MIN
+            && stems.len() == 1
+            && twins.iter().filter(short).count() * 2 > twins.len()
+    }
+
+    /// High when two hosts show the machine SID at the same time and nothing
+    /// speaks against it.
+    fn confidence(
+        &self,
+        sid: DomainSid,
+        twins: &[usize],
+        former: &[usize],
+        is_domain: bool,
+    ) -> Confidence {
+        let held: Vec<&HeldSid> =
+            twins.iter().chain(former).filter_map(|at| self.hosts[*at].hold(sid)).collect();
+        let contradicted = held.iter().any(|held| held.hold == Hold::Contradicted);
+        let together = held
+            .iter()
+            .enumerate()
+            .any(|(at, one)| held[at + 1..].iter().any(|other| one.span.touches(other.span)));
+        if !contradicted && (together || is_domain || held.iter().any(|held| held.listed)) {
+            Confidence::High
+        } else {
+            Confidence::Medium
+        }
+    }
+
+    /// The host that a name means. Of several with one short name, the one in
+    /// the domain of `beside`.
+    pub fn find(&self, name: Symbol, beside: Option<usize>, names: &Names) -> Option<usize> {
+        if let Some(at) = self.by_symbol.get(&name) {
+            return Some(*at);
+        }
+        let text = names.text(name);
+        let same = self.by_netbios.get(&netbios(text))?;
+        if let [only] = same[..] {
+            let full = names.text(self.hosts[only].name);
+            // Another domain's host of that name is another host.
+            let other_domain = |one: &str, other: &str| matches!((suffix(one), suffix(other)), (Some(one), Some(other)) if !one.eq_ignore_ascii_case(other));
+            return (!other_domain(text, full)).then_some(only);
+        }
+        let domain = suffix(names.text(self.hosts[beside?].name))?;
+        let in_domain = |at: &&usize| {
+            suffix(names.text(self.hosts[**at].name))
+                .is_some_and(|other| other.eq_ignore_ascii_case(domain))
+        };
+        same.iter().find(in_domain).copied()
+    }
+
+    pub fn host(&self, name: Symbol) -> Option<usize> {
+        self.by_symbol.get(&name).copied()
+    }
+
+    /// A computer's name in its fullest spelling.
+    pub fn spelling(&self, name: Symbol) -> Symbol {
+        self.spelled.get(&name).copied().unwrap_or(name)
+    }
+
+    /// Every spelling of a computer's name, given the fullest.
+    pub fn spellings(&self, name: Symbol) -> Vec<Symbol> {
+        let Some(at) = self.host(name) else { return vec![name] };
+        let names = self.hosts[at].names.iter().copied();
+        names.filter(|other| self.spelling(*other) == name).collect()
+    }
+
+    /// Every host that events tell of, by name.
+    pub fn known_hosts(&self, names: &Names) -> Vec<KnownHost> {
+        let mut hosts: Vec<(usize, &Host)> =
+            self.hosts.iter().enumerate().filter(|(_, host)| host.is_seen()).collect();
+        hosts.sort_by(|(_, one), (_, other)| names.compare(one.name, other.name));
+        hosts.into_iter().map(|(at, host)| self.known_host(at, host, names)).collect()
+    }
+
+    fn known_host(&self, at: usize, host: &Host, names: &Names) -> KnownHost {
+        let text = |symbol| names.text(symbol).to_owned();
+        let all: BTreeSet<String> = host.names.iter().map(|name| text(*name)).collect();
+        let group = host.current_sid().and_then(|held| self.groups.get(&held.sid));
+        let twins: BTreeSet<String> = group
+            .filter(|group| group.twins.contains(&at))
+            .into_iter()
+            .flat_map(|group| group.twins.iter().chain(&group.controllers))
+            .filter(|twin| **twin != at)
+            .map(|twin| text(self.hosts[*twin].name))
+            .collect();
+        KnownHost {
+            name: text(host.name),
+            names: all.into_iter().collect(),
+            domain: suffix(names.text(host.name)).map(str::to_owned),
+            role: host.role(),
+            machine_sids: host.machine_sids.iter().map(|held| held.known(host, names)).collect(),
+            twins: twins.into_iter().collect(),
+            build: host.build(),
+            exposure: host.exposure(),
+            boots: host.facts.boots.iter().copied().collect(),
+            first_seen: host.facts.seen.first,
+            last_seen: host.facts.seen.last,
+        }
+    }
+
+    /// The hosts that had this machine SID at a time, other than `at`.
+    pub fn twins_at(&self, at: usize, sid: DomainSid, time: EventTime) -> Vec<usize> {
+        let Some(group) = self.groups.get(&sid) else { return Vec::new() };
+        let others = group.twins.iter().chain(&group.former).copied();
+        let holders = others.filter(|other| self.hosts[*other].sid_at(time) == Some(sid));
+        holders.chain(group.controllers.iter().copied()).filter(|other| *other != at).collect()
+    }
+
+    /// The machine SID of a host at a time; of a domain controller that of its
+    /// domain, when a member has it too.
+    pub fn sid_at(&self, at: usize, time: EventTime) -> Option<DomainSid> {
+        let host = &self.hosts[at];
+        let domains = host.facts.domains.iter().copied();
+        let shared = domains.filter(|sid| self.groups.contains_key(sid)).min();
+        shared.or_else(|| host.sid_at(time))
+    }
+}
+
+impl Host {
+    fn listed(name: Symbol) -> Host {
+        Host {
+            name,
+            names: vec![name],
+            facts: HostFacts::new(EventTime::MIN),
+            machine_sids: Vec::new(),
+            installed: Vec::new(),
+            owner: None,
+            tags: Vec::new(),
+            listed_build: None,
+        }
+    }
+}
+
+impl HeldSid {
+    fn shown(machine: &MachineSid) -> HeldSid {
+        HeldSid {
+            sid: machine.sid,
+            hold: Hold::Former,
+            span: machine.span,
+            shown: Some(machine.clone()),
+            listed: false,
+        }
+    }
+}
+
+impl HeldSid {
+    fn known(&self, host: &Host, names: &Names) -> KnownSid {
+        let shown = self.shown.iter().flat_map(|shown| &shown.pieces);
+        let mut events: BTreeSet<String> = shown
+            .clone()
+            .map(|(provider, event_id, _)| format!("{}/{event_id}", names.text(*provider)))
+            .collect();
+        if self.listed {
+            events.insert(INVENTORY.to_owned());
+        }
+        let span = if self.span.first == EventTime::MIN { host.facts.seen } else { self.span };
+        KnownSid {
+            sid: self.sid,
+            first_seen: span.first,
+            last_seen: span.last,
+            count: shown.count() as u64 + u64::from(self.listed),
+            events: events.into_iter().collect(),
+            current: self.hold == Hold::Current,
+        }
+    }
+}
+
+/// Which of a host's machine SIDs it has: what the inventory says, else the
+/// one seen last.
+fn judge_sids(held: &mut Vec<HeldSid>) {
+    held.sort_by_key(|held| (held.span.first, held.span.last, held.sid));
+    let order = |held: &HeldSid| (held.listed, held.span.last, held.span.first, held.sid);
+    let Some(current) = held.iter().max_by_key(|held| order(held)) else { return };
+    let (sid, listed, since) = (current.sid, current.listed, current.span.first);
+    for held in held {
+        held.hold = if held.sid == sid {
+            Hold::Current
+        } else if listed || held.span.last < since {
+            Hold::Former
+        } else {
+            Hold::Contradicted
+        };
+    }
+}
+
+/// Everything after the first dot.
+fn suffix(name: &str) -> Option<&str> {
+    name.split_once('.').map(|(_, suffix)| suffix)
+}
+
+/// Names as they are written, those of one computer together.
+fn computers(hosts: &Hosts, names: &Names) -> Vec<Computer> {
+    let mut by_netbios: BTreeMap<String, Vec<Symbol>> = BTreeMap::new();
+    for (name, _) in hosts.iter() {
+        let text = names.text(name);
+        if !is_placeholder(text) {
+            by_netbios.entry(netbios(text)).or_default().push(name);
+        }
+    }
+    let mut computers = Vec::new();
+    for (_, mut same) in by_netbios {
+        same.sort_by(|one, other| names.compare(*one, *other));
+        let is_full = |name: &Symbol| {
+            let text = names.text(*name);
+            text.contains('.') || short_host(text).chars().count() > NETBIOS_NAME_CHARS_MAX
+        };
+        let (full, short): (Vec<Symbol>, Vec<Symbol>) = same.into_iter().partition(is_full);
+        let facts = |name: Symbol| {
+            hosts.get(name).cloned().unwrap_or_else(|| HostFacts::new(EventTime::MIN))
+        };
+        let from = computers.len();
+        computers.extend(
+            full.into_iter().map(|name| Computer { spellings: vec![name], facts: facts(name) }),
+        );
+        for name in short {
+            let facts = facts(name);
+            let of_name = &mut computers[from..];
+            let owner = match of_name {
+                [only] => Some(only),
+                several => {
+                    let shares = |computer: &&mut Computer| {
+                        let sids = &computer.facts.machine_sids;
+                        let has = |sid| sids.iter().any(|known| known.sid == sid);
+                        facts.machine_sids.iter().any(|machine| has(machine.sid))
+                    };
+                    let mut sharing = several.iter_mut().filter(shares);
+                    let first = sharing.next();
+                    first.filter(|_| sharing.next().is_none())
+                }
+            };
+            match owner {
+                Some(computer) => {
+                    computer.facts.absorb(&facts);
+                    computer.spellings.push(name);
+                }
+                None => computers.push(Computer { spellings: vec![name], facts }),
+            }
+        }
+    }
+    computers
+}
+
+/// Which computer went on under which other name.
+struct Renames<'a> {
+    computers: &'a mut [Computer],
+    names: &'a Names,
+    successors: Vec<Option<usize>>,
+}
+
+impl<'a> Renames<'a> {
+    fn new(computers: &'a mut [Computer], names: &'a Names) -> Renames<'a> {
+        let successors = vec![None; computers.len()];
+        let mut renames = Renames { computers, names, successors };
+        renames.told();
+        renames.continued();
+        renames
+    }
+
+    /// By event 6011.
+    fn told(&mut self) {
+        let mut by_netbios: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+        for (at, computer) in self.computers.iter().enumerate() {
+            let name = netbios(self.names.text(computer.spellings[0]));
+            by_netbios.entry(name).or_default().push(at);
+        }
+        let mut told: Vec<(EventTime, usize, String, String)> = Vec::new();
+        for (at, computer) in self.computers.iter().enumerate() {
+            for (time, from, to) in &computer.facts.renames {
+                let [from, to] = [from, to].map(|name| netbios(self.names.text(*name)));
+                told.push((*time, at, from, to));
+            }
+        }
+        told.sort();
+        for (time, at, from, to) in told {
+            let find = |name: &String| {
+                let same = by_netbios.get(name)?;
+                if same.contains(&at) {
+                    return Some(at);
+                }
+                let domain = suffix(self.names.text(self.computers[at].spellings[0]));
+                let mut near = same.iter().filter(|other| {
+                    let other = suffix(self.names.text(self.computers[**other].spellings[0]));
+                    domain.is_none() || other.is_none() || domain == other
+                });
+                let first = near.next().copied();
+                first.filter(|_| near.next().is_none())
+            };
+            if let (Some(old), Some(new)) = (find(&from), find(&to)) {
+                self.rename(old, new, time);
+            }
+        }
+    }
+
+    fn rename(&mut self, old: usize, new: usize, time: EventTime) {
+        let gone = self.computers[old].facts.seen.last <= time.plus_ticks(RENAME_SLACK_TICKS);
+        if old == new || !gone || self.successors[old].is_some() || self.leads_to(new, old) {
+            return;
+        }
+        let sids = |at: usize| self.computers[at].facts.machine_sids.iter().map(|known| known.sid);
+        let (old_sids, new_sids): (Vec<_>, Vec<_>) = (sids(old).collect(), sids(new).collect());
+        let shared = old_sids.iter().any(|sid| new_sids.contains(sid));
+        if shared || old_sids.is_empty() || new_sids.is_empty() {
+            self.successors[old] = Some(new);
+        } else if is_random(&netbios(self.names.text(self.computers[old].spellings[0]))) {
+            // Setup's first start, still with the machine SID of the image.
+            self.computers[old].facts.machine_sids.clear();
+        }
+    }
+
+    fn leads_to(&self, mut from: usize, to: usize) -> bool {
+        while let Some(next) = self.successors[from] {
+            if next == to {
+                return true;
+            }
+            from = next;
+        }
+        from == to
+    }
+
+    /// By record ids that go on: one name after the other, never both.
+    fn continued(&mut self) {
+        let mut by_sid: BTreeMap<DomainSid, Vec<usize>> = BTreeMap::new();
+        for (at, computer) in self.computers.iter().enumerate() {
+            for machine in &computer.facts.machine_sids {
+                by_sid.entry(machine.sid).or_default().push(at);
+            }
+        }
+        for (_, mut sharing) in by_sid {
+            sharing.sort_by_key(|at| (self.computers[*at].facts.seen.first, *at));
+            for (place, old) in sharing.iter().enumerate() {
+                let mut later = sharing[place + 1..].iter();
+                let next = later.find(|new| self.goes_on(*old, **new));
+                if let Some(new) = next
+                    && self.successors[*old].is_none()
+                    && !self.leads_to(*new, *old)
+                {
+                    self.successors[*old] = Some(*new);
+                }
+            }
+        }
+    }
+
+    fn goes_on(&self, old: usize, new: usize) -> bool {
+        let [old, new] = [old, new].map(|at| &self.computers[at].facts);
+        let mut goes_on = false;
+        if old.seen.last > new.seen.first {
+            return false;
+        }
+        for before in &old.ends {
+            let Some(after) = new.ends.iter().find(|ends| ends.channel == before.channel) else {
+                continue;
+            };
+            let records = after.first.1.checked_sub(before.last.1).filter(|gap| *gap > 0);
+            let ticks = after.first.0.0.saturating_sub(before.last.0.0);
+            match records {
+                Some(records) if records <= RENAME_RECORDS_MAX && ticks <= RENAME_GAP_TICKS => {
+                    goes_on = true;
+                }
+                Some(_) => {}
+                // Its record ids are its own: another machine.
+                None => return false,
+            }
+        }
+        goes_on
+    }
+}
