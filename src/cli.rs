@@ -1,5 +1,6 @@
 //! The command line: flags, and what each command does with them.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -11,7 +12,7 @@ use crate::config::{Config, ConfigError};
 use crate::detect::codes;
 use crate::incident::{Incident, Kind};
 use crate::inventory::{self, Inventory, InventoryError};
-use crate::pipeline::{OnDamage, Replay, ReplayError, Replayed, Watch, replay};
+use crate::pipeline::{NoWatch, OnDamage, Replay, ReplayError, Replayed, Watch, replay};
 use crate::simulate::fleet::{FleetSpec, Form, Traps, simulate};
 use crate::sink::cards::{Style, write_card};
 use crate::sink::jsonl::{OutputFile, write_line};
@@ -45,6 +46,8 @@ enum Command {
     /// Read archived logs and say which authentications failed, and why
     #[command(after_help = EXIT_CODES)]
     Replay(ReplayFlags),
+    /// See it work: simulate a small fleet in a temporary folder, and replay it
+    Demo,
     /// Write the logs of a made-up fleet with known clones, to try replay on
     Simulate(SimulateFlags),
     /// Say what a code means: 0xC000006D, 0x18, %%2313, STATUS_LOGON_FAILURE, 6167
@@ -216,6 +219,7 @@ impl Cli {
     pub fn run(self, watch: &mut dyn Watch) -> Result<(), CliError> {
         match self.command {
             Command::Replay(flags) => run_replay(flags, watch),
+            Command::Demo => run_demo(),
             Command::Simulate(flags) => run_simulate(&flags, watch),
             Command::Explain { code } => explain(&code),
             Command::Check { config } => check(config.as_deref()),
@@ -381,14 +385,92 @@ fn run_simulate(flags: &SimulateFlags, watch: &mut dyn Watch) -> Result<(), CliE
     ))
 }
 
+/// A fleet of which each kind of clone shows in a few cards.
+const DEMO: FleetSpec =
+    FleetSpec { hosts: 16, groups: 3, hours: 4, seed: 3, form: Form::Evtx, traps: Traps::On };
+
+fn run_demo() -> Result<(), CliError> {
+    let folder = demo_folder()?;
+    let failed = |cause| CliError::Simulate { path: folder.clone(), cause };
+    let logs = folder.join("logs");
+    let truth = simulate(&DEMO, &logs, &mut |_| ()).map_err(failed)?;
+    let Config { settings, rules, teachings, .. } = Config::embedded();
+    let replayed = replay(
+        Replay {
+            paths: vec![logs.clone()],
+            outputs: Vec::new(),
+            settings,
+            rules,
+            teachings,
+            inventory: Vec::new(),
+            threads: 1,
+            damage: OnDamage::Skip,
+        },
+        &mut NoWatch,
+    )?;
+    let [incidents, hosts] = ["incidents.jsonl", "hosts.jsonl"].map(|name| folder.join(name));
+    let mut output = OutputFile::create(&incidents)?;
+    replayed.incidents.iter().try_for_each(|i| output.write_line(&WireIncident::from(i)))?;
+    output.commit()?;
+    let mut output = OutputFile::create(&hosts)?;
+    replayed
+        .detector
+        .known_hosts()
+        .iter()
+        .try_for_each(|h| output.write_line(&WireHost::from(h)))?;
+    output.commit()?;
+    let mut worst_first: Vec<Incident> = replayed.incidents.clone();
+    worst_first.sort_by_key(|incident| (Reverse(incident.severity), incident.kind));
+    print(&format!(
+        "{} hosts, {} hours, {} records: a made-up fleet. This is what its logs tell.\n\n",
+        truth.hosts.len(),
+        DEMO.hours,
+        truth.records
+    ))?;
+    write_cards(&worst_first)?;
+    print(&format!(
+        "The logs and what is true of them (truth.json)  {}\n\
+         The incidents above, as JSON lines              {}\n\
+         What is known of each host                      {}\n\
+         Next: twinsid replay FOLDER, with logs of your own.\n",
+        escape::terminal(&logs.display().to_string()),
+        escape::terminal(&incidents.display().to_string()),
+        escape::terminal(&hosts.display().to_string()),
+    ))?;
+    let summary = summary(stats(&replayed), &replayed);
+    let _ = write_summary(&mut io::stderr().lock(), &summary);
+    Ok(())
+}
+
+/// A new folder among the temporary ones.
+fn demo_folder() -> Result<PathBuf, CliError> {
+    const TRIES: u32 = 10_000;
+    let base = std::env::temp_dir();
+    for number in 1..=TRIES {
+        let path = base.join(format!("twinsid-demo-{number}"));
+        match std::fs::create_dir(&path) {
+            Ok(()) => return Ok(path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+            Err(cause) => return Err(CliError::Simulate { path, cause }),
+        }
+    }
+    let cause = io::Error::other("it is full of folders of earlier demonstrations");
+    Err(CliError::Simulate { path: base, cause })
+}
+
 /// Cards on a terminal, JSON lines into anything else.
 fn write_incidents(incidents: &[Incident]) -> Result<(), CliError> {
-    if !io::stdout().is_terminal() {
-        return to_standard_output(|mut out| {
-            incidents.iter().try_for_each(|i| write_line(&mut out, &WireIncident::from(i)))
-        });
+    if io::stdout().is_terminal() {
+        return write_cards(incidents);
     }
-    let style = if std::env::var_os("NO_COLOR").is_some() { Style::Plain } else { Style::Color };
+    to_standard_output(|mut out| {
+        incidents.iter().try_for_each(|i| write_line(&mut out, &WireIncident::from(i)))
+    })
+}
+
+fn write_cards(incidents: &[Incident]) -> Result<(), CliError> {
+    let plain = std::env::var_os("NO_COLOR").is_some() || !io::stdout().is_terminal();
+    let style = if plain { Style::Plain } else { Style::Color };
     let columns = std::env::var("COLUMNS").ok().and_then(|columns| columns.parse().ok());
     let terminal = console::Term::stdout().size_checked().map(|(_, columns)| usize::from(columns));
     let width = columns.or(terminal).unwrap_or(CARD_WIDTH);

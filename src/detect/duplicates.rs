@@ -209,12 +209,14 @@ impl Told<'_> {
         let twins = listed(&self.twins);
         if self.state == State::Remedied {
             let left = match &self.twins[..] {
-                [] => "no host is left with it".to_owned(),
-                [only, ..] => format!("only {only} is left with it"),
+                [] => "no host has it any more".to_owned(),
+                [only, ..] => format!("only {only} has it now"),
             };
             return format!(
-                "{} shared a machine SID and had been rebuilt: {left}",
-                listed(&self.former)
+                "{} {} rebuilt and no longer {} a machine SID: {left}",
+                listed(&self.former),
+                if self.former.len() == 1 { "was" } else { "were" },
+                if self.former.len() == 1 { "shares" } else { "share" },
             );
         }
         let refusals = match self.refusals.mismatches {
@@ -384,21 +386,16 @@ impl Told<'_> {
         }
         let next = exposed(Exposure::EnforcingAfterUpdate);
         if !next.is_empty() {
-            let then = if enforcing.len() + next.len() > 1 {
-                "then they refuse the others that do"
-            } else {
-                "then it refuses every other that does"
-            };
             actions.push(format!(
-                "Before they are updated, rebuild {}: they compare machine ids from their next \
-                 update on, and {then}.",
+                "Before the next update of Windows, rebuild: {}. From then on it compares machine \
+                 ids there too, and logons fail that work today.",
                 listed(&next)
             ));
         }
         if !enforcing.is_empty() {
             actions.push(format!(
-                "{} compare machine ids already. If they must work until they are rebuilt, ask \
-                 Microsoft support for the workaround; it ends at the end of 2027.",
+                "Comparing machine ids already: {}. What must work until it is rebuilt needs the \
+                 workaround that Microsoft support hands out; it ends at the end of 2027.",
                 listed(&enforcing)
             ));
         }

@@ -429,7 +429,7 @@ pub fn of_mismatches(
     let refusals = session.refusals();
     let beside = context.fleet.host(*host);
     let peers = trace_peers(context, refusals.iter().copied());
-    let own = |peer: &&PeerCount| {
+    let own = |peer: &PeerCount| {
         let name = peer.host.as_deref().unwrap_or_default();
         short_host(name).eq_ignore_ascii_case(short_host(target))
     };
@@ -461,7 +461,7 @@ pub fn of_mismatches(
         severity: mismatch_severity(verdict.class, verdict.confidence),
         source_sid: None,
         source_key: key,
-        title: mismatch_title(target, peer.as_deref(), event_id, &verdict),
+        title: mismatch_title(target, (peer.as_deref(), peers.iter().any(own)), event_id, &verdict),
         first_seen: first,
         last_seen: last,
         hosts: hosts(context, lines, Some(&refusals)),
@@ -863,9 +863,15 @@ fn failures_title(
     }
 }
 
-fn mismatch_title(target: &str, peer: Option<&str>, event_id: u32, verdict: &Verdict) -> String {
+fn mismatch_title(
+    target: &str,
+    (peer, itself): (Option<&str>, bool),
+    event_id: u32,
+    verdict: &Verdict,
+) -> String {
     let whom = match peer {
         Some(peer) => format!("{target} refuses {peer}"),
+        None if itself => format!("{target} refuses itself"),
         None => format!("{target} refuses logons"),
     };
     let why = match verdict.class {

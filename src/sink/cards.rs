@@ -70,9 +70,8 @@ pub fn write_card(
             if !incident.accounts.is_empty() {
                 card.field("Who", &who(&incident.accounts))?;
             }
-            let places = places(&incident.hosts);
-            if !places.is_empty() {
-                card.field("Where", &places)?;
+            if incident.hosts.iter().any(|host| host.status == HostStatus::Target) {
+                card.field("Where", &places(&incident.hosts))?;
             }
         }
         Kind::MachineIdMismatch | Kind::AuthenticationFailures => {
