@@ -112,6 +112,7 @@ impl Stream {
                 sid: CORP.account(1100 + account as u32),
                 name: format!("user{account:07}").into(),
                 domain: "CORP".into(),
+                own: false,
             }),
         }
     }

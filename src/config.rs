@@ -142,6 +142,7 @@ struct RawTeaching {
     domain: String,
     #[serde(default)]
     except_event_id: Vec<u32>,
+    machine_sid: Option<bool>,
 }
 
 #[derive(Deserialize)]
@@ -532,6 +533,7 @@ fn add_rules(file: &mut File<'_>, rules: &mut Vec<RuleSpec>, teachings: &mut Vec
         name: teaching.name,
         domain: teaching.domain,
         except: teaching.except_event_id,
+        machine_sid: teaching.machine_sid.unwrap_or(true),
     }));
     let fields: std::collections::BTreeSet<&str> =
         rules.iter().flat_map(|rule| rule.conditions.iter().map(|c| c.field.as_str())).collect();

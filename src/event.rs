@@ -388,7 +388,14 @@ pub struct Success {
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fact {
     /// An event names an account and its SID together.
-    Account { sid: Sid, name: Box<str>, domain: Box<str> },
+    Account {
+        sid: Sid,
+        name: Box<str>,
+        domain: Box<str>,
+        /// Whether it is an account of the record's own computer, so that its
+        /// SID shows the machine SID.
+        own: bool,
+    },
     /// The record's computer exists.
     Host,
     /// The record's computer answers as a domain controller.

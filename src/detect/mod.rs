@@ -58,7 +58,6 @@ use hosts::{Hosts, Shown};
 use incidents::{Context, Judged, MismatchSession, Suspects};
 use names::{Address, Addresses, Names, Symbol, spread};
 use pairing::{Nearby, Windows};
-use rules::is_own_domain;
 use seen::Seen;
 use sessions::{Line, LineOrder, Pattern, Patterns, Run, Sessions, SourceKey, cut};
 use twins::Fleet;
@@ -394,7 +393,7 @@ impl Detector {
     fn learn(&mut self, fact: &Fact, shown: &Shown, named: Named) -> bool {
         let hosts = &mut self.hosts;
         match fact {
-            Fact::Account { sid, .. } => {
+            Fact::Account { sid, own, .. } => {
                 let Some(account) = AccountSid::new(sid) else { return false };
                 let is_new = self.directory.learn_account(
                     account,
@@ -404,13 +403,11 @@ impl Detector {
                     &self.names,
                 );
                 let Some((issuer, rid)) = sid.issuer() else { return is_new };
-                let [computer, domain, name] = [named.computer, named.domain, named.account]
-                    .map(|symbol| self.names.text(symbol));
-                if is_own_domain(computer, domain) {
+                if *own {
                     hosts.learn_record(shown);
                     is_new | hosts.learn_machine_sid(shown, issuer, rid, named.account)
                 } else {
-                    hosts.learn_issuer(issuer, rid, name, shown.time);
+                    hosts.learn_issuer(issuer, rid, self.names.text(named.account), shown.time);
                     is_new | hosts.learn_computer(named.computer, shown.time)
                 }
             }

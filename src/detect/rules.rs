@@ -141,6 +141,8 @@ pub struct Teaching {
     pub domain: String,
     /// Events in which these fields mean something else.
     pub except: Vec<u32>,
+    /// Whether an account of the record's own computer shows its machine SID.
+    pub machine_sid: bool,
 }
 
 /// All rules, compiled. Shared between workers.
@@ -149,7 +151,7 @@ pub struct Rules {
     wanted: Arc<Wanted>,
     rules: Vec<Rule>,
     by_event: FxHashMap<u32, Vec<usize>>,
-    teachings: Vec<([FieldId; 3], Vec<u32>)>,
+    teachings: Vec<([FieldId; 3], Teaching)>,
 }
 
 #[derive(Debug)]
@@ -195,7 +197,7 @@ impl Rules {
         let field = |name: &str| wanted.field(name).expect("every field was interned above");
         let teachings = teachings
             .iter()
-            .map(|t| ([field(&t.sid), field(&t.name), field(&t.domain)], t.except.clone()))
+            .map(|t| ([field(&t.sid), field(&t.name), field(&t.domain)], t.clone()))
             .collect();
         Rules { wanted, rules, by_event, teachings }
     }
@@ -525,9 +527,9 @@ impl Observer {
             self.facts.drain(observations);
         }
         let rules = Arc::clone(&self.rules);
-        for ([sid, name, domain], except) in &rules.teachings {
-            if !except.contains(&record.event_id) {
-                self.teach(record, record.field(*sid), record.field(*name), record.field(*domain));
+        for (fields, teaching) in &rules.teachings {
+            if !teaching.except.contains(&record.event_id) {
+                self.teach(record, fields.map(|field| record.field(field)), teaching.machine_sid);
             }
         }
         let Some(rule) = rules.rule_for(record) else { return };
@@ -606,11 +608,10 @@ impl Observer {
     fn teach(
         &mut self,
         record: &Record<'_>,
-        sid: Option<&Value<'_>>,
-        name: Option<&Value<'_>>,
-        domain: Option<&Value<'_>>,
+        fields: [Option<&Value<'_>>; 3],
+        shows_machine_sid: bool,
     ) {
-        let (Some(sid), Some(name), Some(domain)) = (sid, name, domain) else { return };
+        let [Some(sid), Some(name), Some(domain)] = fields else { return };
         let Some(sid) = sid.as_sid().filter(|sid| sid.is_account()) else { return };
         let facts = &mut self.facts;
         facts.key_start();
@@ -618,8 +619,9 @@ impl Observer {
         facts.key_sid(&sid);
         facts.key_part(name);
         facts.key_part(domain);
-        if is_own_name(&record.computer, domain) {
-            // Evidence for a machine SID: told apart by event.
+        let own = shows_machine_sid && is_own_name(&record.computer, domain);
+        if own {
+            // Told apart by event.
             facts.key_record(record);
         }
         facts.seen(record, || {
@@ -627,7 +629,7 @@ impl Observer {
             let name = name_of(name).filter(|name| !name.contains('='))?;
             let mut account = Account { sid: Some(sid), name: Some(name), domain: name_of(domain) };
             split_account(&mut account);
-            Some(Fact::Account { sid, name: account.name?, domain: account.domain? })
+            Some(Fact::Account { sid, name: account.name?, domain: account.domain?, own })
         });
     }
 }
@@ -649,7 +651,7 @@ fn is_own_name(computer: &Value<'_>, domain: &Value<'_>) -> bool {
 /// Whether the domain of an account is the computer that logged it: then the
 /// account is the computer's own. Compared as NetBIOS does, by fifteen
 /// characters; a DNS domain is no computer.
-pub fn is_own_domain(computer: &str, domain: &str) -> bool {
+fn is_own_domain(computer: &str, domain: &str) -> bool {
     !domain.is_empty() && !domain.contains('.') && netbios(computer) == netbios(domain)
 }
 

@@ -3,12 +3,13 @@
 
 use serde_json::{Value, json};
 use twinsid::config::Config;
+use twinsid::event::ListedHost;
 use twinsid::incident::{Confidence, Incident, Kind};
-use twinsid::pipeline::{NoWatch, OnDamage, Replay, replay};
+use twinsid::pipeline::{NoWatch, OnDamage, Replay, Replayed, replay};
 
-const SECURITY: &str = "Microsoft-Windows-Security-Auditing";
+pub const SECURITY: &str = "Microsoft-Windows-Security-Auditing";
 
-fn event(
+pub fn event(
     provider: &str,
     id: u32,
     clock: &str,
@@ -26,7 +27,7 @@ fn event(
     })
 }
 
-fn refused(clock: &str, computer: &str, record_id: u64, domain: &str, name: &str) -> Value {
+pub fn refused(clock: &str, computer: &str, record_id: u64, domain: &str, name: &str) -> Value {
     let data = json!({
         "TargetUserSid": "S-1-0-0", "TargetUserName": name, "TargetDomainName": domain,
         "Status": "0xc000006d", "SubStatus": "0x0", "FailureReason": "%%2304", "LogonType": "3",
@@ -35,7 +36,7 @@ fn refused(clock: &str, computer: &str, record_id: u64, domain: &str, name: &str
     event(SECURITY, 4625, clock, computer, record_id, &data)
 }
 
-fn logged_on(clock: &str, computer: &str, record_id: u64, account: [&str; 3]) -> Value {
+pub fn logged_on(clock: &str, computer: &str, record_id: u64, account: [&str; 3]) -> Value {
     let [domain, name, sid] = account;
     let data = json!({
         "TargetUserSid": sid, "TargetUserName": name, "TargetDomainName": domain, "LogonType": "2",
@@ -44,6 +45,10 @@ fn logged_on(clock: &str, computer: &str, record_id: u64, account: [&str; 3]) ->
 }
 
 fn incidents(events: &[Value]) -> Vec<Incident> {
+    replayed(events, Vec::new()).incidents
+}
+
+pub fn replayed(events: &[Value], inventory: Vec<ListedHost>) -> Replayed {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = folder.path().join("events.jsonl");
     let lines: Vec<String> = events.iter().map(Value::to_string).collect();
@@ -56,16 +61,16 @@ fn incidents(events: &[Value]) -> Vec<Incident> {
             settings: config.settings,
             rules: config.rules,
             teachings: config.teachings,
-            inventory: Vec::new(),
+            inventory,
             threads: 1,
             damage: OnDamage::Stop,
         },
         &mut NoWatch,
     );
-    replayed.expect("whole events").incidents
+    replayed.expect("whole events")
 }
 
-fn of_kind(incidents: &[Incident], kind: Kind) -> Vec<&Incident> {
+pub fn of_kind(incidents: &[Incident], kind: Kind) -> Vec<&Incident> {
     incidents.iter().filter(|incident| incident.kind == kind).collect()
 }
 

@@ -29,4 +29,5 @@ mod oracle;
 mod sample;
 mod schemas;
 mod scoring;
+mod traps;
 mod written;
