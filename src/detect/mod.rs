@@ -353,7 +353,14 @@ impl Detector {
             records.push((observation, named, self.fingerprint(key, named)));
         }
         let came = records.len();
-        records.retain(|(observation, _, print)| self.seen.insert(observation.key.time, *print));
+        records.retain(|(observation, named, print)| {
+            let is_new = self.seen.insert(observation.key.time, *print);
+            if !is_new {
+                // It may write the computer's name in another way.
+                self.hosts.learn_record(&shown(observation, *named));
+            }
+            is_new
+        });
         self.ingested.duplicates += (came - records.len()) as u64;
         for (observation, named, _) in records {
             self.hosts.learn_record(&shown(observation, named));

@@ -30,4 +30,5 @@ mod sample;
 mod schemas;
 mod scoring;
 mod traps;
+mod twins;
 mod written;
