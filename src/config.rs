@@ -13,8 +13,8 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::detect::rules::{
-    AccountFields, Condition, FactKind, Fields, HostFields, PeerFields, ProtocolField, RuleKind,
-    RuleSpec, StatusField, Teaching, Test,
+    AccountFields, AddressFields, Condition, FactKind, Fields, HostFields, PeerFields,
+    ProtocolField, RuleKind, RuleSpec, StatusField, Teaching, Test,
 };
 use crate::detect::{Bounds, Settings, seconds};
 use crate::event::{Category, CodeFamily, Protocol, Side, StatusCode};
@@ -143,6 +143,15 @@ struct RawTeaching {
     #[serde(default)]
     except_event_id: Vec<u32>,
     machine_sid: Option<bool>,
+    address: Option<RawAddress>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawAddress {
+    event_id: Vec<u32>,
+    host: String,
+    ip: String,
 }
 
 #[derive(Deserialize)]
@@ -534,6 +543,11 @@ fn add_rules(file: &mut File<'_>, rules: &mut Vec<RuleSpec>, teachings: &mut Vec
         domain: teaching.domain,
         except: teaching.except_event_id,
         machine_sid: teaching.machine_sid.unwrap_or(true),
+        address: teaching.address.map(|address| AddressFields {
+            event_ids: address.event_id,
+            host: address.host,
+            ip: address.ip,
+        }),
     }));
     let fields: std::collections::BTreeSet<&str> =
         rules.iter().flat_map(|rule| rule.conditions.iter().map(|c| c.field.as_str())).collect();

@@ -143,6 +143,23 @@ pub struct Teaching {
     pub except: Vec<u32>,
     /// Whether an account of the record's own computer shows its machine SID.
     pub machine_sid: bool,
+    pub address: Option<AddressFields>,
+}
+
+/// Where the account logged on from, in events of logons that worked.
+#[derive(Clone, Debug)]
+pub struct AddressFields {
+    pub event_ids: Vec<u32>,
+    pub host: String,
+    pub ip: String,
+}
+
+#[derive(Debug)]
+struct CompiledTeaching {
+    fields: [FieldId; 3],
+    /// Host and address.
+    address: Option<[FieldId; 2]>,
+    teaching: Teaching,
 }
 
 /// All rules, compiled. Shared between workers.
@@ -151,7 +168,7 @@ pub struct Rules {
     wanted: Arc<Wanted>,
     rules: Vec<Rule>,
     by_event: FxHashMap<u32, Vec<usize>>,
-    teachings: Vec<([FieldId; 3], Teaching)>,
+    teachings: Vec<CompiledTeaching>,
 }
 
 #[derive(Debug)]
@@ -182,10 +199,13 @@ impl Rules {
         let events = specs
             .iter()
             .flat_map(|spec| spec.event_ids.iter().map(|id| (spec.provider.as_str(), *id)));
-        let teaching_fields = teachings.iter().flat_map(|t| [&t.name, &t.domain]);
-        let fields = specs.iter().flat_map(fields_of).chain(teaching_fields.map(String::as_str));
+        fn taught(teaching: &Teaching) -> impl Iterator<Item = &str> {
+            let address = teaching.address.iter().flat_map(|a| [a.host.as_str(), a.ip.as_str()]);
+            [teaching.name.as_str(), teaching.domain.as_str()].into_iter().chain(address)
+        }
+        let fields = specs.iter().flat_map(fields_of).chain(teachings.iter().flat_map(taught));
         let teaches = teachings.iter().map(|teaching| teaching.sid.as_str());
-        let taught = teachings.iter().flat_map(|t| [&t.name, &t.domain]).map(String::as_str);
+        let taught = teachings.iter().flat_map(taught);
         let wanted = Arc::new(Wanted::new(events, fields, teaches).with_taught(taught));
         let mut by_event: FxHashMap<u32, Vec<usize>> = FxHashMap::default();
         for (index, spec) in specs.iter().enumerate() {
@@ -197,7 +217,14 @@ impl Rules {
         let field = |name: &str| wanted.field(name).expect("every field was interned above");
         let teachings = teachings
             .iter()
-            .map(|t| ([field(&t.sid), field(&t.name), field(&t.domain)], t.clone()))
+            .map(|t| CompiledTeaching {
+                fields: [field(&t.sid), field(&t.name), field(&t.domain)],
+                address: t
+                    .address
+                    .as_ref()
+                    .map(|address| [field(&address.host), field(&address.ip)]),
+                teaching: t.clone(),
+            })
             .collect();
         Rules { wanted, rules, by_event, teachings }
     }
@@ -527,9 +554,16 @@ impl Observer {
             self.facts.drain(observations);
         }
         let rules = Arc::clone(&self.rules);
-        for (fields, teaching) in &rules.teachings {
+        for CompiledTeaching { fields, address, teaching } in &rules.teachings {
             if !teaching.except.contains(&record.event_id) {
                 self.teach(record, fields.map(|field| record.field(field)), teaching.machine_sid);
+            }
+            if let (Some(address), Some(at)) = (&teaching.address, address)
+                && address.event_ids.contains(&record.event_id)
+            {
+                let [sid, name, _] = fields.map(|field| record.field(field));
+                let [host, ip] = at.map(|field| record.field(field));
+                self.address(record, [sid, name, host, ip]);
             }
         }
         let Some(rule) = rules.rule_for(record) else { return };
@@ -546,7 +580,6 @@ impl Observer {
             RuleKind::Fact(FactKind::Boot) => What::Fact(Fact::Boot),
             RuleKind::Fact(FactKind::Host) => {
                 self.facts.host(record, Fact::Host);
-                self.address(record, rule);
                 return;
             }
             RuleKind::Fact(FactKind::DomainController) => {
@@ -585,16 +618,14 @@ impl Observer {
 
     /// Whose address stands in a logon that worked: the computer's, when it
     /// logs on by itself, else the one that the client calls itself.
-    fn address(&mut self, record: &Record<'_>, rule: &Rule) {
-        let Some(ip) = first_of(record, &rule.peer_ip) else { return };
-        let is_account = |sid: &Value<'_>| sid.as_sid().is_some_and(|sid| sid.is_account());
-        if !first_of(record, &rule.sid).is_some_and(is_account) {
+    fn address(&mut self, record: &Record<'_>, fields: [Option<&Value<'_>>; 4]) {
+        let [sid, name, host, ip] = fields.map(|value| value.filter(|v| !v.is_nothing()));
+        let (Some(sid), Some(name), Some(ip)) = (sid, name, ip) else { return };
+        if !sid.as_sid().is_some_and(|sid| sid.is_account()) {
             return;
         }
-        let Some(name) = first_of(record, &rule.name) else { return };
         let by_itself = name.text().ends_with('$');
-        let host = if by_itself { Some(name) } else { first_of(record, &rule.peer_host) };
-        let Some(host) = host else { return };
+        let Some(host) = (if by_itself { Some(name) } else { host }) else { return };
         let facts = &mut self.facts;
         facts.key_start();
         facts.key_part(host);

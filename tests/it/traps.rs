@@ -102,13 +102,34 @@ fn a_domain_controller_had_its_domains_sid_before() {
 }
 
 #[test]
+fn what_a_domain_controller_logs_under_its_own_name_is_its_domains() {
+    let events = [
+        ticket("08:00:00", "DC1.corp.example", 500, "bob", "10.0.0.9"),
+        own("09:00:00", "DC1.corp.example", 600, DOMAIN),
+    ];
+    assert_eq!(groups(&events), []);
+}
+
+#[test]
+fn a_host_that_made_a_domain_of_its_machine_sid_is_no_clone() {
+    let computer = ["CORP", "PC1$", &format!("{DOMAIN}-1105")];
+    let events = [
+        // Nothing tells that it is a domain controller by now.
+        own("06:00:00", "DC1.corp.example", 1, DOMAIN),
+        logged_on("08:00:00", "PC1.corp.example", 1, computer),
+    ];
+    assert_eq!(groups(&events), []);
+}
+
+#[test]
 fn a_renamed_host_is_one_host() {
     let mut events = vec![
         own("07:00:00", "OLD.corp.example", 1000, IMAGE),
         renamed("08:00:00", "MIDDLE.corp.example", 500, "OLD", "MIDDLE"),
-        own("08:10:00", "MIDDLE.corp.example", 1001, IMAGE),
+        // Too far on for the record ids to say it.
+        own("08:10:00", "MIDDLE.corp.example", 100_000, IMAGE),
         renamed("09:00:00", "NEW.corp.example", 600, "MIDDLE", "NEW"),
-        own("09:30:00", "NEW.corp.example", 1002, IMAGE),
+        own("09:30:00", "NEW.corp.example", 200_000, IMAGE),
     ];
     assert_eq!(groups(&events), []);
     let hosts = hosts(&events);
@@ -132,7 +153,7 @@ fn record_ids_that_go_on_under_the_next_name_are_one_host() {
 #[test]
 fn placeholder_names_of_setup_are_nobody() {
     for name in ["37L4247F27-25", "37L4247D28-05", "MINWINPC", "MININT-AB12CD3"] {
-        let events = [own("07:00:00", name, 1, IMAGE), own("07:05:00", "PC1", 40, IMAGE)];
+        let events = [own("07:00:00", name, 40, IMAGE), own("07:05:00", "PC1", 3, IMAGE)];
         assert_eq!(groups(&events), [], "{name}");
     }
 }

@@ -153,7 +153,7 @@ fn seen(incidents: &[Incident]) -> BTreeMap<String, Group> {
                         let is = |names: &&[&str]| {
                             short_host(names[0]).eq_ignore_ascii_case(short_host(&host.name))
                         };
-                        COMPUTERS.iter().position(|names| is(names)).expect("one of them")
+                        COMPUTERS.iter().position(is).expect("one of them")
                     })
                     .collect()
             };
