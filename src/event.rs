@@ -219,6 +219,19 @@ impl Sid {
     }
 }
 
+impl Sid {
+    /// [`Sid::is_account`] of the binary form, without taking it apart.
+    pub fn is_account_bytes(bytes: &[u8]) -> bool {
+        let first = bytes.get(8..12).and_then(|sub| sub.first_chunk().copied());
+        let first = first.map(u32::from_le_bytes);
+        match bytes.first_chunk::<8>() {
+            Some([1, 5, 0, 0, 0, 0, 0, 5]) => first == Some(21) && bytes.len() >= 28,
+            Some([1, 5, 0, 0, 0, 0, 0, 12]) => first == Some(1) && bytes.len() >= 28,
+            _ => false,
+        }
+    }
+}
+
 fn parse_digits(text: &str) -> Option<u64> {
     // `parse` alone would take a leading `+`.
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
@@ -610,7 +623,9 @@ mod tests {
             ("S-1-5-90-0-1", false),
             ("S-1-5-21-1-2-3", false),
         ] {
-            assert_eq!(Sid::parse(text).expect(text).is_account(), is_account, "{text}");
+            let sid = Sid::parse(text).expect(text);
+            assert_eq!(sid.is_account(), is_account, "{text}");
+            assert_eq!(Sid::is_account_bytes(&sid.to_bytes()), is_account, "{text}");
         }
     }
 

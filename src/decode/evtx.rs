@@ -362,9 +362,11 @@ impl ChunkDecoder {
             plan.teaches
                 && plan.items.iter().any(|item| match item.name {
                     Name::Field(field) if self.wanted.teaches(field) => {
-                        let value = instance.value(chunk, &item.from);
-                        let sid = value.ok().and_then(|value| value.as_sid());
-                        sid.is_some_and(|sid| sid.is_account())
+                        match instance.value(chunk, &item.from) {
+                            Ok(Value::Sid(bytes)) => Sid::is_account_bytes(bytes),
+                            Ok(value) => value.as_sid().is_some_and(|sid| sid.is_account()),
+                            Err(_) => false,
+                        }
                     }
                     Name::Field(_) | Name::Position | Name::Unwanted => false,
                 })

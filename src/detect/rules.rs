@@ -16,8 +16,9 @@ use rustc_hash::{FxHashMap, FxHasher};
 
 use super::hosts::netbios;
 use crate::event::{
-    Account, Build, Category, CodeFamily, EventTime, Fact, Failure, Mismatch, Observation, Peer,
-    Protocol, RecordKey, Sid, Side, StatusCode, Success, What,
+    Account, Build, Category, CodeFamily, EventTime, Fact, Failure, Mismatch,
+    NETBIOS_NAME_CHARS_MAX, Observation, Peer, Protocol, RecordKey, Sid, Side, StatusCode, Success,
+    What,
 };
 use crate::record::{FieldId, Record, Value, Wanted};
 use std::hash::Hasher;
@@ -624,7 +625,10 @@ impl Observer {
         if !sid.as_sid().is_some_and(|sid| sid.is_account()) {
             return;
         }
-        let by_itself = name.text().ends_with('$');
+        let by_itself = match name {
+            Value::Utf16(bytes) => bytes.ends_with(&[b'$', 0]),
+            name => name.text().ends_with('$'),
+        };
         let Some(host) = (if by_itself { Some(name) } else { host }) else { return };
         let facts = &mut self.facts;
         facts.key_start();
@@ -643,11 +647,21 @@ impl Observer {
         shows_machine_sid: bool,
     ) {
         let [Some(sid), Some(name), Some(domain)] = fields else { return };
-        let Some(sid) = sid.as_sid().filter(|sid| sid.is_account()) else { return };
         let facts = &mut self.facts;
         facts.key_start();
-        facts.key_part(&record.computer);
-        facts.key_sid(&sid);
+        facts.key_computer(&record.computer);
+        let in_text = match sid {
+            Value::Sid(bytes) if Sid::is_account_bytes(bytes) => {
+                facts.scratch.extend_from_slice(bytes);
+                None
+            }
+            Value::Sid(_) => return,
+            text => {
+                let Some(sid) = text.as_sid().filter(Sid::is_account) else { return };
+                facts.key_sid(&sid);
+                Some(sid)
+            }
+        };
         facts.key_part(name);
         facts.key_part(domain);
         let own = shows_machine_sid && is_own_name(&record.computer, domain);
@@ -656,6 +670,7 @@ impl Observer {
             facts.key_record(record);
         }
         facts.seen(record, || {
+            let sid = in_text.or_else(|| sid.as_sid())?;
             // A distinguished name (`MemberName`) is no account name.
             let name = name_of(name).filter(|name| !name.contains('='))?;
             let mut account = Account { sid: Some(sid), name: Some(name), domain: name_of(domain) };
@@ -665,18 +680,26 @@ impl Observer {
     }
 }
 
-/// Whether a domain is the computer itself. Nearly always the first letters
-/// differ.
+/// Whether a domain is the computer itself.
 fn is_own_name(computer: &Value<'_>, domain: &Value<'_>) -> bool {
-    let first = |value: &Value<'_>| {
-        let unit = match value {
-            Value::Utf16(bytes) => bytes.first_chunk::<2>().map(|unit| u16::from_le_bytes(*unit)),
-            value => value.text().encode_utf16().next(),
-        };
-        // Letters beyond ASCII are compared as text.
-        unit.and_then(|unit| u8::try_from(unit).ok()).map(|letter| letter.to_ascii_lowercase())
-    };
-    first(computer) == first(domain) && is_own_domain(&computer.text(), &domain.text())
+    if let (Value::Utf16(computer), Value::Utf16(domain)) = (computer, domain)
+        && differs_early(computer.as_chunks().0, domain.as_chunks().0)
+    {
+        return false;
+    }
+    is_own_domain(&computer.text(), &domain.text())
+}
+
+/// Whether some of the letters that decide differ: nearly always the first.
+fn differs_early(computer: &[[u8; 2]], domain: &[[u8; 2]]) -> bool {
+    let mut pairs = computer.iter().zip(domain).take(NETBIOS_NAME_CHARS_MAX);
+    // Letters beyond ASCII are compared as text.
+    pairs.any(|(one, other)| match (one, other) {
+        ([one, 0], [other, 0]) if one.is_ascii() && other.is_ascii() => {
+            !one.eq_ignore_ascii_case(other)
+        }
+        _ => false,
+    })
 }
 
 /// Whether the domain of an account is the computer that logged it: then the
@@ -707,6 +730,9 @@ struct FactBatch {
     keys: Vec<u8>,
     entries: Vec<FactEntry>,
     scratch: Vec<u8>,
+    /// Computers as numbers, and the last one: most records repeat it.
+    computers: FxHashMap<Box<[u8]>, u32>,
+    last_computer: (Vec<u8>, u32),
 }
 
 #[derive(Debug)]
@@ -730,6 +756,26 @@ impl FactBatch {
             other => self.scratch.extend_from_slice(other.text().as_bytes()),
         }
         self.scratch.extend_from_slice(&[0, 0, 0xff]);
+    }
+
+    /// The record's computer, as a short number.
+    fn key_computer(&mut self, computer: &Value<'_>) {
+        let (known, number) = &mut self.last_computer;
+        let is_last = match computer {
+            Value::Utf16(bytes) => *known == **bytes,
+            Value::Text(text) => *known == text.as_bytes(),
+            _ => false,
+        };
+        if !is_last || self.computers.is_empty() {
+            let bytes = match computer {
+                Value::Utf16(bytes) => bytes.to_vec(),
+                value => value.text().as_bytes().to_vec(),
+            };
+            let next = self.computers.len() as u32;
+            *number = *self.computers.entry(bytes.as_slice().into()).or_insert(next);
+            *known = bytes;
+        }
+        self.scratch.extend_from_slice(&number.to_le_bytes());
     }
 
     fn key_sid(&mut self, sid: &Sid) {
@@ -809,5 +855,6 @@ impl FactBatch {
         }
         self.by_hash.clear();
         self.keys.clear();
+        self.computers.clear();
     }
 }
