@@ -460,3 +460,44 @@ fn a_simulated_fleet_is_written_once_and_only_into_an_empty_folder() {
     assert!(String::from_utf8_lossy(&refused.stderr).contains("--force"));
     assert_eq!(simulate(&["--force"]).status.code(), Some(0));
 }
+
+#[test]
+fn a_mistake_in_the_inventory_says_file_line_and_what_was_expected() {
+    let run = |inventory: &str| {
+        let folder = folder();
+        fs::write(folder.path().join("hosts.csv"), inventory).expect("written");
+        let arguments = ["replay", "good.evtx", "--inventory", "hosts.csv", "-o", "out.jsonl"];
+        let output = twinsid(folder.path(), &arguments);
+        (output.status.code(), text(&output.stderr), folder.path().join("out.jsonl").exists())
+    };
+    let (code, said, written) = run("host,ip\nPC1,10.0.0.1\nPC2,10.0.0.300\n");
+    assert_eq!((code, written), (Some(2), false));
+    assert!(said.contains("hosts.csv:3: `10.0.0.300` is no IP address"), "{said}");
+    assert!(said.contains("hint: such as 10.0.0.7"), "{said}");
+    let (code, said, written) = run("host,machine_sdi\nPC1,S-1-5-21-1-2-3\n");
+    assert_eq!((code, written), (Some(0), true));
+    assert!(said.contains("machine_sdi"), "a misspelt column is named: {said}");
+    check(&["replay", "good.evtx", "--inventory", "none.csv"], 3, &["none.csv"]);
+}
+
+#[test]
+fn the_demonstration_shows_clones_and_says_where_its_files_are() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let output = Command::new(env!("CARGO_BIN_EXE_twinsid"))
+        .arg("demo")
+        .env("TMPDIR", folder.path())
+        .output()
+        .expect("the program runs");
+    let (out, err) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{err}");
+    for says in ["share one machine SID", "Rebuild all but one of", "refuses itself", "truth.json"]
+    {
+        assert!(out.contains(says), "no `{says}` in: {out}");
+    }
+    assert!(err.contains("duplicate_machine_sid"), "{err}");
+    let demo = folder.path().join("twinsid-demo-1");
+    for file in ["logs/truth.json", "incidents.jsonl", "hosts.jsonl"] {
+        assert!(demo.join(file).is_file(), "{file}");
+        assert!(out.contains(demo.to_str().expect("UTF-8")), "{out}");
+    }
+}
