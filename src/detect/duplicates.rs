@@ -22,6 +22,9 @@ use crate::incident::{
 /// Failures kept of one group to tell accounts and peers from; the first.
 const TRACES_MAX: usize = 1024;
 
+/// Hosts listed: all but of the largest pools.
+const HOSTS_MAX: usize = 5_000;
+
 /// Different lines of mismatches kept of one group; the first.
 const LINES_MAX: usize = 256;
 
@@ -153,7 +156,7 @@ pub fn of_group(context: &Context<'_>, group: &Group, refusals: &Refusals) -> In
         },
         first_seen: first,
         last_seen: last,
-        hosts: in_order(hosts),
+        hosts: in_order(hosts, HOSTS_MAX),
         accounts: accounts_beside(context, &refusals.traces),
         peers: trace_peers(context, refusals.traces.iter()),
         counts,
@@ -274,6 +277,9 @@ impl Told<'_> {
             }
             if let Some(owner) = &host.owner {
                 reason.push_str(&format!(" Owner: {owner}."));
+            }
+            if !host.tags.is_empty() {
+                reason.push_str(&format!(" Tags: {}.", host.tags.join(", ")));
             }
             reasons.push(reason);
         }

@@ -31,9 +31,17 @@ const CLIENT_BUILDS: [u32; 15] = [
     22_000, 22_621, 22_631,
 ];
 
-/// Whether a host with this build refuses its twins.
-pub fn exposure_of(build: Option<Build>) -> Exposure {
+/// Updates that bring build 26100 to such a revision: of August, September 2025
+/// and April 2026.
+const UPDATES: [u32; 5] = [5_064_081, 5_065_426, 5_083_769, 5_082_063, 5_091_157];
+
+/// Whether a host with this build, and with these updates since, refuses its
+/// twins.
+pub fn exposure_of(build: Option<Build>, mut updates: impl Iterator<Item = u32>) -> Exposure {
     let Some(Build { number, revision }) = build else { return Exposure::Unknown };
+    if number == FIRST_BUILD && updates.any(|update| UPDATES.contains(&update)) {
+        return Exposure::Enforcing;
+    }
     match (number, revision) {
         (..FIRST_BUILD, _) => Exposure::NotAffected,
         (FIRST_BUILD, None) => Exposure::Unknown,
@@ -69,9 +77,17 @@ mod tests {
             (26_200, None, Exposure::Enforcing),
             (28_000, Some(1), Exposure::Enforcing),
         ] {
-            assert_eq!(exposure_of(Some(Build { number, revision })), exposure, "{number}");
+            let build = Some(Build { number, revision });
+            assert_eq!(exposure_of(build, std::iter::empty()), exposure, "{number}");
         }
-        assert_eq!(exposure_of(None), Exposure::Unknown);
+        assert_eq!(exposure_of(None, std::iter::empty()), Exposure::Unknown);
+        let updated = |number, update| {
+            let build = Build { number, revision: Some(4_061) };
+            exposure_of(Some(build), std::iter::once(update))
+        };
+        assert_eq!(updated(26_100, 5_065_426), Exposure::Enforcing);
+        assert_eq!(updated(26_100, 2_267_602), Exposure::EnforcingAfterUpdate);
+        assert_eq!(updated(20_348, 5_082_063), Exposure::NotAffected);
     }
 
     #[test]

@@ -731,7 +731,7 @@ fn hosts(
         .into_iter()
         .map(|((status, host), span)| incident_host(context, host, status, span))
         .collect();
-    in_order(hosts)
+    in_order(hosts, HOSTS_MAX)
 }
 
 pub fn incident_host(
@@ -754,9 +754,9 @@ pub fn incident_host(
     }
 }
 
-pub fn in_order(mut hosts: Vec<Host>) -> Vec<Host> {
+pub fn in_order(mut hosts: Vec<Host>, count_max: usize) -> Vec<Host> {
     hosts.sort_by(|a, b| (a.status, a.first_seen, &a.name).cmp(&(b.status, b.first_seen, &b.name)));
-    hosts.truncate(HOSTS_MAX);
+    hosts.truncate(count_max);
     hosts
 }
 

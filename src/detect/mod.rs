@@ -146,8 +146,8 @@ pub struct Detector {
     inventory: Vec<(Symbol, ListedHost)>,
     refusals: BTreeMap<DomainSid, Refusals>,
     suspects: Suspects,
-    /// What was emitted of each group last.
-    emitted: BTreeMap<DomainSid, Incident>,
+    /// The last revision of each group's incident, and a hash of it.
+    emitted: BTreeMap<DomainSid, (u32, u64)>,
     failures: Sessions<SourceKey>,
     mismatches: Sessions<Symbol>,
     mismatch_windows: FxHashMap<Symbol, Windows>,
@@ -742,23 +742,22 @@ impl Detector {
     fn tell_groups(&mut self, fleet: &Fleet, incidents: &mut Vec<Incident>) {
         let context = self.context(fleet);
         let none = Refusals::default();
-        let mut told: Vec<(DomainSid, Incident)> = Vec::new();
+        let mut told: BTreeMap<DomainSid, (u32, u64)> = BTreeMap::new();
         for (sid, group) in &fleet.groups {
             let refusals = self.refusals.get(sid).unwrap_or(&none);
             let mut incident = duplicates::of_group(&context, group, refusals);
-            if let Some(known) = self.emitted.get(sid) {
-                incident.revision = known.revision;
-                if incident == *known {
-                    continue;
-                }
-                incident.revision += 1;
-            }
-            told.push((*sid, incident));
+            let mut hasher = FxHasher::default();
+            format!("{incident:?}").hash(&mut hasher);
+            let hash = hasher.finish();
+            let revision = match self.emitted.get(sid) {
+                Some((_, known)) if *known == hash => continue,
+                known => known.map_or(1, |(revision, _)| revision + 1),
+            };
+            incident.revision = revision;
+            told.insert(*sid, (revision, hash));
+            incidents.push(incident);
         }
-        for (sid, incident) in told {
-            incidents.push(incident.clone());
-            self.emitted.insert(sid, incident);
-        }
+        self.emitted.extend(told);
     }
 }
 

@@ -37,6 +37,13 @@ const RENAME_SLACK_TICKS: u64 = 900 * TICKS_PER_SEC;
 const RENAME_RECORDS_MAX: u64 = 20_000;
 const RENAME_GAP_TICKS: u64 = 7 * 86_400 * TICKS_PER_SEC;
 
+/// Hosts of one machine SID among which the next name of a host is looked for,
+/// those that came next.
+const SUCCESSORS_MAX: usize = 64;
+
+/// Twins that are counted up in one sentence.
+const TWINS_NAMED_MAX: usize = 64;
+
 /// Instead of an event, where the inventory gives a machine SID.
 const INVENTORY: &str = "inventory";
 
@@ -130,7 +137,7 @@ impl Host {
     }
 
     pub fn exposure(&self) -> Exposure {
-        exposure_of(self.build())
+        exposure_of(self.build(), self.facts.updates.keys().copied())
     }
 
     pub fn role(&self) -> Role {
@@ -309,9 +316,10 @@ impl Fleet {
                 }
                 None => Vec::new(),
             };
+            let given_up = self.given_up(&twins, names);
             let former: Vec<usize> = former
                 .into_iter()
-                .filter(|at| !self.was_handed_on(*at, sid, &twins, names))
+                .filter(|at| !self.was_handed_on(*at, sid, &given_up, names))
                 .collect();
             let of_domain = domain.is_some();
             let hosts = twins.len() + former.len();
@@ -326,18 +334,30 @@ impl Fleet {
     }
 
     /// Whether a host's former machine SID went with its name to a twin: it was
-    /// renamed, and the old name given to another machine.
-    fn was_handed_on(&self, at: usize, sid: DomainSid, twins: &[usize], names: &Names) -> bool {
+    /// renamed, and the old name given to another machine. `given_up` has the
+    /// names that twins had, and when they last gave each up.
+    fn was_handed_on(
+        &self,
+        at: usize,
+        sid: DomainSid,
+        given_up: &BTreeMap<String, EventTime>,
+        names: &Names,
+    ) -> bool {
         let host = &self.hosts[at];
         let Some(held) = host.hold(sid) else { return false };
-        let own: BTreeSet<String> =
-            host.names.iter().map(|name| netbios(names.text(*name))).collect();
-        twins.iter().any(|twin| {
-            self.hosts[*twin].facts.renames.iter().any(|(time, from, _)| {
-                own.contains(&netbios(names.text(*from)))
-                    && held.span.last <= time.plus_ticks(RENAME_SLACK_TICKS)
-            })
-        })
+        let mut times =
+            host.names.iter().filter_map(|name| given_up.get(&netbios(names.text(*name))));
+        times.any(|time| held.span.last <= time.plus_ticks(RENAME_SLACK_TICKS))
+    }
+
+    /// The names that hosts gave up, by event 6011, and when they last did.
+    fn given_up(&self, hosts: &[usize], names: &Names) -> BTreeMap<String, EventTime> {
+        let mut given_up: BTreeMap<String, EventTime> = BTreeMap::new();
+        for (time, from, _) in hosts.iter().flat_map(|at| &self.hosts[*at].facts.renames) {
+            let last = given_up.entry(netbios(names.text(*from))).or_insert(*time);
+            *last = (*last).max(*time);
+        }
+        given_up
     }
 
     /// Whether names differ in their number alone, and most hosts lived for
@@ -373,10 +393,10 @@ impl Fleet {
         let held: Vec<&HeldSid> =
             twins.iter().chain(former).filter_map(|at| self.hosts[*at].hold(sid)).collect();
         let contradicted = held.iter().any(|held| held.hold == Hold::Contradicted);
-        let together = held
-            .iter()
-            .enumerate()
-            .any(|(at, one)| held[at + 1..].iter().any(|other| one.span.touches(other.span)));
+        let mut spans: Vec<Span> = held.iter().map(|held| held.span).collect();
+        spans.sort_by_key(|span| (span.first, span.last));
+        // Of spans by their start, if any touch, two neighbours do.
+        let together = spans.windows(2).any(|pair| pair[0].touches(pair[1]));
         if !contradicted && (together || is_domain || held.iter().any(|held| held.listed)) {
             Confidence::High
         } else {
@@ -456,12 +476,14 @@ impl Fleet {
         }
     }
 
-    /// The hosts that had this machine SID at a time, other than `at`.
+    /// The hosts that had this machine SID at a time, other than `at`; of very
+    /// many, some.
     pub fn twins_at(&self, at: usize, sid: DomainSid, time: EventTime) -> Vec<usize> {
         let Some(group) = self.groups.get(&sid) else { return Vec::new() };
         let others = group.twins.iter().chain(&group.former).copied();
         let holders = others.filter(|other| self.hosts[*other].sid_at(time) == Some(sid));
-        holders.chain(group.controllers.iter().copied()).filter(|other| *other != at).collect()
+        let others = holders.chain(group.controllers.iter().copied()).filter(|other| *other != at);
+        others.take(TWINS_NAMED_MAX).collect()
     }
 
     /// The machine SID of a host at a time; of a domain controller that of its
@@ -686,7 +708,7 @@ impl<'a> Renames<'a> {
         for (_, mut sharing) in by_sid {
             sharing.sort_by_key(|at| (self.computers[*at].facts.seen.first, *at));
             for (place, old) in sharing.iter().enumerate() {
-                let mut later = sharing[place + 1..].iter();
+                let mut later = sharing[place + 1..].iter().take(SUCCESSORS_MAX);
                 let next = later.find(|new| self.goes_on(*old, **new));
                 if let Some(new) = next
                     && self.successors[*old].is_none()
