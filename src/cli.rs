@@ -9,7 +9,7 @@ use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use tracing::warn;
 
 use crate::config::{Config, ConfigError};
-use crate::detect::codes;
+use crate::detect::{Detector, codes};
 use crate::incident::{Incident, Kind};
 use crate::inventory::{self, Inventory, InventoryError};
 use crate::pipeline::{NoWatch, OnDamage, Replay, ReplayError, Replayed, Watch, replay};
@@ -323,9 +323,7 @@ fn run_replay(flags: ReplayFlags, watch: &mut dyn Watch) -> Result<(), CliError>
     )?;
     let stats = stats(&replayed);
     if let Some(mut output) = hosts_output {
-        for host in &replayed.detector.known_hosts() {
-            output.write_line(&WireHost::from(host))?;
-        }
+        write_hosts(&replayed.detector, &mut output)?;
         output.commit()?;
     }
     if let Some(mut output) = stats_output {
@@ -413,11 +411,7 @@ fn run_demo() -> Result<(), CliError> {
     replayed.incidents.iter().try_for_each(|i| output.write_line(&WireIncident::from(i)))?;
     output.commit()?;
     let mut output = OutputFile::create(&hosts)?;
-    replayed
-        .detector
-        .known_hosts()
-        .iter()
-        .try_for_each(|h| output.write_line(&WireHost::from(h)))?;
+    write_hosts(&replayed.detector, &mut output)?;
     output.commit()?;
     let mut worst_first: Vec<Incident> = replayed.incidents.clone();
     worst_first.sort_by_key(|incident| (Reverse(incident.severity), incident.kind));
@@ -440,6 +434,12 @@ fn run_demo() -> Result<(), CliError> {
     let summary = summary(stats(&replayed), &replayed);
     let _ = write_summary(&mut io::stderr().lock(), &summary);
     Ok(())
+}
+
+fn write_hosts(detector: &Detector, output: &mut OutputFile) -> Result<(), SinkError> {
+    let fleet = detector.fleet();
+    let mut hosts = fleet.known_hosts(detector.names());
+    hosts.try_for_each(|host| output.write_line(&WireHost::from(&host)))
 }
 
 /// A new folder among the temporary ones.

@@ -254,7 +254,7 @@ impl Told<'_> {
                 continue;
             };
             let name = &self.called[at];
-            let mut reason = match (&held.shown, held.listed) {
+            let mut reason = match (host.shown(sid), held.listed) {
                 (Some(shown), listed) => {
                     let said = if listed { ", and the inventory says so too" } else { "" };
                     format!(
@@ -413,12 +413,8 @@ impl Told<'_> {
     fn evidence(&self) -> Vec<Evidence> {
         let context = self.context;
         let members = self.group.twins.iter().chain(&self.group.former);
-        let mut shown: Vec<&MachineSid> = members
-            .filter_map(|at| {
-                let held = &context.fleet.hosts[*at].machine_sids;
-                held.iter().find(|held| held.sid == self.group.sid)?.shown.as_ref()
-            })
-            .collect();
+        let mut shown: Vec<&MachineSid> =
+            members.filter_map(|at| context.fleet.hosts[*at].shown(self.group.sid)).collect();
         shown.sort_by_key(|shown| (shown.first.time, shown.first.record_id));
         shown.truncate(EVIDENCE_OF_SIDS_MAX);
         let of_sids = shown.into_iter().map(|shown| Evidence {

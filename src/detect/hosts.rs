@@ -12,6 +12,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
@@ -95,8 +96,8 @@ pub struct Shown {
 pub struct MachineSid {
     pub sid: DomainSid,
     pub span: Span,
-    /// Provider, event id and RID of the accounts that show it.
-    pub pieces: BTreeSet<(Symbol, u32, u32)>,
+    /// Provider, event id and RID of the accounts that show it, in order.
+    pub pieces: Vec<(Symbol, u32, u32)>,
     /// The first record that shows it, and its account.
     pub first: Shown,
     pub account: Symbol,
@@ -112,7 +113,7 @@ impl MachineSid {
     pub fn absorb(&mut self, other: &MachineSid) {
         self.span.join(other.span);
         for piece in &other.pieces {
-            insert_smallest(&mut self.pieces, *piece, PIECES_MAX);
+            insert_piece(&mut self.pieces, *piece);
         }
         if other.order() < self.order() {
             (self.first, self.account, self.rid) = (other.first, other.account, other.rid);
@@ -224,7 +225,8 @@ impl HostFacts {
 
 #[derive(Debug)]
 pub struct Hosts {
-    facts: FxHashMap<Symbol, HostFacts>,
+    /// Shared with what is concluded from them.
+    facts: FxHashMap<Symbol, Arc<HostFacts>>,
     /// Prefixes of account SIDs that belong to a domain, and when they were
     /// seen as such.
     domains: FxHashMap<DomainSid, Span>,
@@ -253,12 +255,12 @@ impl Hosts {
         self.refused
     }
 
-    pub fn get(&self, computer: Symbol) -> Option<&HostFacts> {
+    pub fn get(&self, computer: Symbol) -> Option<&Arc<HostFacts>> {
         self.facts.get(&computer)
     }
 
-    pub fn iter(&self) -> impl Iterator<Item = (Symbol, &HostFacts)> {
-        self.facts.iter().map(|(computer, facts)| (*computer, facts))
+    pub fn names(&self) -> impl Iterator<Item = Symbol> {
+        self.facts.keys().copied()
     }
 
     /// When accounts of this issuer were seen that only a domain has.
@@ -273,7 +275,8 @@ impl Hosts {
             self.refused += 1;
             return None;
         }
-        let facts = self.facts.entry(computer).or_insert_with(|| HostFacts::new(time));
+        let facts = self.facts.entry(computer).or_insert_with(|| Arc::new(HostFacts::new(time)));
+        let facts = Arc::make_mut(facts);
         facts.seen.extend(time);
         Some(facts)
     }
@@ -347,7 +350,7 @@ impl Hosts {
         facts.add_machine_sid(MachineSid {
             sid,
             span: Span::at(shown.time),
-            pieces: BTreeSet::from([piece]),
+            pieces: vec![piece],
             first: *shown,
             account,
             rid,
@@ -430,6 +433,14 @@ fn insert_smallest<T: Ord>(set: &mut BTreeSet<T>, value: T, count_max: usize) {
     set.insert(value);
     if set.len() > count_max {
         set.pop_last();
+    }
+}
+
+/// Keeps the first pieces, each once.
+fn insert_piece(pieces: &mut Vec<(Symbol, u32, u32)>, piece: (Symbol, u32, u32)) {
+    if let Err(at) = pieces.binary_search(&piece) {
+        pieces.insert(at, piece);
+        pieces.truncate(PIECES_MAX);
     }
 }
 

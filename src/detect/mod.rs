@@ -51,7 +51,7 @@ use crate::event::{
     Account, Category, DomainSid, EventTime, Fact, Failure, ListedHost, Observation, RecordKey,
     Side, StatusCode, Success, TICKS_PER_SEC, What, short_host,
 };
-use crate::incident::{Incident, KnownHost, Role};
+use crate::incident::{Incident, Role};
 use directory::{AccountSid, Directory};
 use duplicates::Refusals;
 use hosts::{Hosts, Shown};
@@ -318,13 +318,8 @@ impl Detector {
         }
     }
 
-    /// What is known by now of each host that events tell of, by name.
-    pub fn known_hosts(&self) -> Vec<KnownHost> {
-        self.fleet().known_hosts(&self.names)
-    }
-
     /// What follows by now of the fleet's hosts.
-    fn fleet(&self) -> Fleet {
+    pub fn fleet(&self) -> Fleet {
         Fleet::new(&self.hosts, &self.names, &self.inventory)
     }
 

@@ -16,6 +16,7 @@
 //! | equal short names | the DNS domain; a short name belongs to the only one that has it |
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
@@ -41,7 +42,7 @@ const RENAME_GAP_TICKS: u64 = 7 * 86_400 * TICKS_PER_SEC;
 /// those that came next.
 const SUCCESSORS_MAX: usize = 64;
 
-/// Twins that are counted up in one sentence.
+/// Twins that are named of one host, and counted up in one sentence.
 const TWINS_NAMED_MAX: usize = 64;
 
 /// Instead of an event, where the inventory gives a machine SID.
@@ -57,7 +58,7 @@ pub struct Host {
     pub name: Symbol,
     /// All names, the former ones too.
     pub names: Vec<Symbol>,
-    pub facts: HostFacts,
+    pub facts: Arc<HostFacts>,
     /// By time.
     pub machine_sids: Vec<HeldSid>,
     /// When Windows Setup gave it its name.
@@ -74,8 +75,7 @@ pub struct HeldSid {
     pub sid: DomainSid,
     pub hold: Hold,
     pub span: Span,
-    /// What records show; `None` when only the inventory says so.
-    pub shown: Option<MachineSid>,
+    /// Whether the inventory says so.
     pub listed: bool,
 }
 
@@ -128,7 +128,7 @@ pub struct Fleet {
 struct Computer {
     /// The fullest first.
     spellings: Vec<Symbol>,
-    facts: HostFacts,
+    facts: Arc<HostFacts>,
 }
 
 impl Host {
@@ -173,6 +173,11 @@ impl Host {
         nearest.map(|held| held.sid)
     }
 
+    /// What records show of a machine SID; `None` where only the inventory does.
+    pub fn shown(&self, sid: DomainSid) -> Option<&MachineSid> {
+        self.facts.machine_sids.iter().find(|machine| machine.sid == sid)
+    }
+
     fn hold(&self, sid: DomainSid) -> Option<&HeldSid> {
         self.machine_sids.iter().find(|held| held.sid == sid)
     }
@@ -207,28 +212,29 @@ impl Fleet {
             }
             at
         };
-        let mut place: BTreeMap<usize, usize> = BTreeMap::new();
-        for (at, computer) in computers.iter().enumerate() {
-            if successors[at].is_none() {
-                place.insert(at, self.hosts.len());
-                self.hosts.push(Host {
-                    name: computer.spellings[0],
-                    names: computer.spellings.clone(),
-                    facts: computer.facts.clone(),
-                    machine_sids: Vec::new(),
-                    installed: Vec::new(),
-                    owner: None,
-                    tags: Vec::new(),
-                    listed_build: None,
-                });
-            }
-        }
+        let mut places: Vec<usize> = Vec::with_capacity(computers.len());
+        let mut former: Vec<(usize, Computer)> = Vec::new();
         for (at, computer) in computers.into_iter().enumerate() {
+            places.push(self.hosts.len());
             if successors[at].is_some() {
-                let host = &mut self.hosts[place[&last(at)]];
-                host.facts.absorb(&computer.facts);
-                host.names.extend(computer.spellings);
+                former.push((at, computer));
+                continue;
             }
+            self.hosts.push(Host {
+                name: computer.spellings[0],
+                names: computer.spellings,
+                facts: computer.facts,
+                machine_sids: Vec::new(),
+                installed: Vec::new(),
+                owner: None,
+                tags: Vec::new(),
+                listed_build: None,
+            });
+        }
+        for (at, computer) in former {
+            let host = &mut self.hosts[places[last(at)]];
+            Arc::make_mut(&mut host.facts).absorb(&computer.facts);
+            host.names.extend(computer.spellings);
         }
         for host in &mut self.hosts {
             host.machine_sids = host.facts.machine_sids.iter().map(HeldSid::shown).collect();
@@ -275,7 +281,6 @@ impl Fleet {
                         sid,
                         hold: Hold::Current,
                         span: host.facts.seen,
-                        shown: None,
                         listed: true,
                     }),
                 }
@@ -443,11 +448,11 @@ impl Fleet {
     }
 
     /// Every host that events tell of, by name.
-    pub fn known_hosts(&self, names: &Names) -> Vec<KnownHost> {
+    pub fn known_hosts(&self, names: &Names) -> impl Iterator<Item = KnownHost> {
         let mut hosts: Vec<(usize, &Host)> =
             self.hosts.iter().enumerate().filter(|(_, host)| host.is_seen()).collect();
         hosts.sort_by(|(_, one), (_, other)| names.compare(one.name, other.name));
-        hosts.into_iter().map(|(at, host)| self.known_host(at, host, names)).collect()
+        hosts.into_iter().map(|(at, host)| self.known_host(at, host, names))
     }
 
     fn known_host(&self, at: usize, host: &Host, names: &Names) -> KnownHost {
@@ -459,6 +464,7 @@ impl Fleet {
             .into_iter()
             .flat_map(|group| group.twins.iter().chain(&group.controllers))
             .filter(|twin| **twin != at)
+            .take(TWINS_NAMED_MAX)
             .map(|twin| text(self.hosts[*twin].name))
             .collect();
         KnownHost {
@@ -501,7 +507,7 @@ impl Host {
         Host {
             name,
             names: vec![name],
-            facts: HostFacts::new(EventTime::MIN),
+            facts: Arc::new(HostFacts::new(EventTime::MIN)),
             machine_sids: Vec::new(),
             installed: Vec::new(),
             owner: None,
@@ -513,19 +519,13 @@ impl Host {
 
 impl HeldSid {
     fn shown(machine: &MachineSid) -> HeldSid {
-        HeldSid {
-            sid: machine.sid,
-            hold: Hold::Former,
-            span: machine.span,
-            shown: Some(machine.clone()),
-            listed: false,
-        }
+        HeldSid { sid: machine.sid, hold: Hold::Former, span: machine.span, listed: false }
     }
 }
 
 impl HeldSid {
     fn known(&self, host: &Host, names: &Names) -> KnownSid {
-        let shown = self.shown.iter().flat_map(|shown| &shown.pieces);
+        let shown = host.shown(self.sid).into_iter().flat_map(|shown| &shown.pieces);
         let mut events: BTreeSet<String> = shown
             .clone()
             .map(|(provider, event_id, _)| format!("{}/{event_id}", names.text(*provider)))
@@ -571,7 +571,7 @@ fn suffix(name: &str) -> Option<&str> {
 /// Names as they are written, those of one computer together.
 fn computers(hosts: &Hosts, names: &Names) -> Vec<Computer> {
     let mut by_netbios: BTreeMap<String, Vec<Symbol>> = BTreeMap::new();
-    for (name, _) in hosts.iter() {
+    for name in hosts.names() {
         let text = names.text(name);
         if !is_placeholder(text) {
             by_netbios.entry(netbios(text)).or_default().push(name);
@@ -586,7 +586,7 @@ fn computers(hosts: &Hosts, names: &Names) -> Vec<Computer> {
         };
         let (full, short): (Vec<Symbol>, Vec<Symbol>) = same.into_iter().partition(is_full);
         let facts = |name: Symbol| {
-            hosts.get(name).cloned().unwrap_or_else(|| HostFacts::new(EventTime::MIN))
+            hosts.get(name).cloned().unwrap_or_else(|| HostFacts::new(EventTime::MIN).into())
         };
         let from = computers.len();
         computers.extend(
@@ -610,7 +610,7 @@ fn computers(hosts: &Hosts, names: &Names) -> Vec<Computer> {
             };
             match owner {
                 Some(computer) => {
-                    computer.facts.absorb(&facts);
+                    Arc::make_mut(&mut computer.facts).absorb(&facts);
                     computer.spellings.push(name);
                 }
                 None => computers.push(Computer { spellings: vec![name], facts }),
@@ -683,7 +683,7 @@ impl<'a> Renames<'a> {
             self.successors[old] = Some(new);
         } else if is_random(&netbios(self.names.text(self.computers[old].spellings[0]))) {
             // Setup's first start, still with the machine SID of the image.
-            self.computers[old].facts.machine_sids.clear();
+            Arc::make_mut(&mut self.computers[old].facts).machine_sids.clear();
         }
     }
 

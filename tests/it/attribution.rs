@@ -3,8 +3,9 @@
 
 use serde_json::{Value, json};
 use twinsid::config::Config;
+use twinsid::detect::Detector;
 use twinsid::event::ListedHost;
-use twinsid::incident::{Confidence, Incident, Kind};
+use twinsid::incident::{Confidence, Incident, Kind, KnownHost};
 use twinsid::pipeline::{NoWatch, OnDamage, Replay, Replayed, replay};
 
 pub const SECURITY: &str = "Microsoft-Windows-Security-Auditing";
@@ -68,6 +69,10 @@ pub fn replayed(events: &[Value], inventory: Vec<ListedHost>) -> Replayed {
         &mut NoWatch,
     );
     replayed.expect("whole events")
+}
+
+pub fn known_hosts(detector: &Detector) -> Vec<KnownHost> {
+    detector.fleet().known_hosts(detector.names()).collect()
 }
 
 pub fn of_kind(incidents: &[Incident], kind: Kind) -> Vec<&Incident> {

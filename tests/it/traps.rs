@@ -7,7 +7,7 @@ use twinsid::incident::{
     Class, Confidence, Exposure, HostStatus, Incident, Kind, KnownHost, State,
 };
 
-use crate::attribution::{SECURITY, event, logged_on, of_kind, refused, replayed};
+use crate::attribution::{SECURITY, event, known_hosts, logged_on, of_kind, refused, replayed};
 
 const IMAGE: &str = "S-1-5-21-11-12-13";
 const OTHER: &str = "S-1-5-21-21-22-23";
@@ -51,7 +51,7 @@ fn names(incident: &Incident, status: HostStatus) -> Vec<&str> {
 }
 
 fn hosts(events: &[Value]) -> Vec<KnownHost> {
-    replayed(events, Vec::new()).detector.known_hosts()
+    known_hosts(&replayed(events, Vec::new()).detector)
 }
 
 /// Two clones, so that a test can show that it would find some.
@@ -267,7 +267,7 @@ fn a_log_that_comes_twice_says_nothing_new() {
     let twice: Vec<Value> = once.iter().chain(&once).cloned().collect();
     let (once, twice) = (replayed(&once, Vec::new()), replayed(&twice, Vec::new()));
     assert_eq!(once.incidents, twice.incidents);
-    assert_eq!(once.detector.known_hosts(), twice.detector.known_hosts());
+    assert_eq!(known_hosts(&once.detector), known_hosts(&twice.detector));
 }
 
 #[test]
@@ -334,7 +334,7 @@ fn the_inventory_wins() {
     assert_eq!(names(other, HostStatus::Twin), ["PC1.corp.example", "PC9"]);
     assert!(other.verdict.reasons.iter().any(|reason| reason.contains("inventory")));
     assert!(other.verdict.reasons.iter().any(|reason| reason.contains("Desk 7")));
-    let hosts = run.detector.known_hosts();
+    let hosts = known_hosts(&run.detector);
     let current = hosts[0].machine_sids.iter().find(|known| known.current).expect("one is");
     assert_eq!(
         (current.sid.to_string().as_str(), &current.events[..]),

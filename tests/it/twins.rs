@@ -11,6 +11,8 @@ use twinsid::event::{
 };
 use twinsid::incident::{HostStatus, Incident, Kind, KnownHost, State};
 
+use crate::attribution::known_hosts;
+
 /// Each computer's name in the ways it writes it.
 const COMPUTERS: [&[&str]; 4] =
     [&["PC1.corp.example", "PC1"], &["PC2.corp.example"], &["pc3", "PC3"], &["PC4.corp.example"]];
@@ -73,7 +75,7 @@ fn detect(told: &[Told], batch: usize) -> (Vec<Incident>, Vec<KnownHost>) {
     observations.chunks(batch).for_each(|batch| detector.ingest(batch));
     let mut incidents = Vec::new();
     detector.advance(EventTime::MAX, &mut incidents);
-    (incidents, detector.known_hosts())
+    (incidents, known_hosts(&detector))
 }
 
 /// State, those that have it, those that had it, mismatches.
