@@ -231,6 +231,8 @@ pub struct Hosts {
     /// seen as such.
     domains: FxHashMap<DomainSid, Span>,
     addresses: FxHashMap<IpAddr, Vec<(Symbol, Span)>>,
+    /// From the inventory: these win.
+    listed: FxHashMap<IpAddr, Symbol>,
     hosts_max: usize,
     addresses_max: usize,
     refused: u64,
@@ -244,6 +246,7 @@ impl Hosts {
             facts: FxHashMap::default(),
             domains: FxHashMap::default(),
             addresses: FxHashMap::default(),
+            listed: FxHashMap::default(),
             hosts_max,
             addresses_max,
             refused: 0,
@@ -396,8 +399,17 @@ impl Hosts {
         add_span(hosts, host, Span::at(time), HOSTS_PER_ADDRESS_MAX)
     }
 
-    /// Whose address it was, as events named the host, if they agree.
+    /// Notes whose address the inventory says it is.
+    pub fn list_address(&mut self, ip: IpAddr, host: Symbol) {
+        self.listed.insert(ip, host);
+    }
+
+    /// Whose address it was, as the inventory has it, else as events named the
+    /// host, if they agree.
     pub fn host_at(&self, ip: IpAddr, time: EventTime, names: &Names) -> Option<Symbol> {
+        if let Some(host) = self.listed.get(&ip) {
+            return Some(*host);
+        }
         let distance = |span: &Span| {
             let before = span.first.0.saturating_sub(time.0);
             (before + time.0.saturating_sub(span.last.0)) / HOUR_TICKS

@@ -287,7 +287,10 @@ impl Detector {
                 self.failures.beyond() + self.mismatches.beyond(),
             ),
             ("records forgotten beyond `seen_records`", self.seen.forgotten()),
-            ("facts beyond `accounts` or `hosts`", self.directory.refused()),
+            (
+                "facts beyond `accounts`, `hosts` or `addresses`",
+                self.directory.refused() + self.hosts.refused(),
+            ),
             (
                 "failures and successes beyond `nearby`",
                 self.traces.dropped() + self.successes.dropped(),
@@ -310,9 +313,7 @@ impl Detector {
         for entry in inventory {
             let host = self.names.intern(&entry.host);
             for ip in &entry.ips {
-                // Known for all time, so at its beginning and at its end.
-                self.hosts.learn_address(*ip, host, EventTime::MIN);
-                self.hosts.learn_address(*ip, host, EventTime::MAX);
+                self.hosts.list_address(*ip, host);
             }
             self.inventory.push((host, entry));
         }

@@ -132,6 +132,19 @@ struct Computer {
 }
 
 impl Host {
+    fn listed(name: Symbol) -> Host {
+        Host {
+            name,
+            names: vec![name],
+            facts: Arc::new(HostFacts::new(EventTime::MIN)),
+            machine_sids: Vec::new(),
+            installed: Vec::new(),
+            owner: None,
+            tags: Vec::new(),
+            listed_build: None,
+        }
+    }
+
     pub fn build(&self) -> Option<Build> {
         self.listed_build.or_else(|| self.facts.build())
     }
@@ -502,28 +515,11 @@ impl Fleet {
     }
 }
 
-impl Host {
-    fn listed(name: Symbol) -> Host {
-        Host {
-            name,
-            names: vec![name],
-            facts: Arc::new(HostFacts::new(EventTime::MIN)),
-            machine_sids: Vec::new(),
-            installed: Vec::new(),
-            owner: None,
-            tags: Vec::new(),
-            listed_build: None,
-        }
-    }
-}
-
 impl HeldSid {
     fn shown(machine: &MachineSid) -> HeldSid {
         HeldSid { sid: machine.sid, hold: Hold::Former, span: machine.span, listed: false }
     }
-}
 
-impl HeldSid {
     fn known(&self, host: &Host, names: &Names) -> KnownSid {
         let shown = host.shown(self.sid).into_iter().flat_map(|shown| &shown.pieces);
         let mut events: BTreeSet<String> = shown

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use evtx::{EvtxParser, ParserSettings};
 use serde_json::Value;
 use twinsid::config::Config;
-use twinsid::incident::Incident;
+use twinsid::incident::{Incident, Kind};
 use twinsid::pipeline::{NoWatch, OnDamage, Replay, Replayed, replay};
 
 use crate::corpus;
@@ -194,4 +194,17 @@ fn real_logs_have_as_many_failures_as_the_evtx_crate_shows() {
         let found = matched.get(&(provider.as_str().into(), id));
         assert_eq!(found, Some(&count), "{provider}/{id}");
     }
+}
+
+#[test]
+fn of_the_real_logs_four_machines_are_clones_and_no_others() {
+    let Some(folder) = corpus::folder("clones among the real logs") else { return };
+    let found = replayed(vec![folder]).incidents;
+    let clones: Vec<&Incident> =
+        found.iter().filter(|incident| incident.kind == Kind::DuplicateMachineSid).collect();
+    assert_eq!(clones.len(), 1, "{clones:?}");
+    assert_eq!(clones[0].source_key, "sid:S-1-5-21-3583694148-1414552638-2922671848");
+    let mut names: Vec<&str> = clones[0].hosts.iter().map(|host| host.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["IEWIN7", "PC01.example.corp", "PC02.example.corp", "PC04.example.corp"]);
 }

@@ -96,6 +96,15 @@ fn fleet(folder: &Path) {
         }
     }
     log.logon(next(), "FS02.corp.example", "alice", 1105);
+    for (computer, short) in [("FS02.corp.example", "FS02"), ("ws4", "WS4")] {
+        let fields = [
+            ("TargetUserSid", Value::Sid(sid("S-1-5-21-7-8-9-500"))),
+            ("TargetUserName", Value::Text("Administrator")),
+            ("TargetDomainName", Value::Text(short)),
+        ];
+        let own = event(4624, next(), Data::Named(&fields));
+        log.write(&EventSpec { computer, ..own });
+    }
     for (user, domain) in [("alice", "CORP"), ("", "-"), ("Jürgen \u{1f600} \u{1b}[31m", ".")] {
         for _ in 0..7 {
             log.failed_logon(FailedLogon {
@@ -144,10 +153,12 @@ fn real_output_holds_to_the_schemas_which_take_nothing_else() {
 #[test]
 fn a_fleet_has_every_kind_of_incident() {
     let [(_, incidents, _), (_, hosts, _), (_, stats, _)] = outputs();
-    for kind in ["machine_id_mismatch", "authentication_failures"] {
+    for kind in ["duplicate_machine_sid", "machine_id_mismatch", "authentication_failures"] {
         assert!(incidents.contains(&format!("\"kind\":\"{kind}\"")), "{kind}");
     }
-    assert!(hosts.contains("\"role\":\"domain_controller\""), "{hosts}");
+    for known in ["\"role\":\"domain_controller\"", "\"twins\":[\"WS4\"]", "\"current\":true"] {
+        assert!(hosts.contains(known), "no {known} in {hosts}");
+    }
     let stats: Json = serde_json::from_str(&stats).expect("JSON");
     assert!(stats["matched"][format!("{SECURITY}/4768")].as_u64() >= Some(18), "{stats}");
     assert!(stats["skipped"].as_object().is_some_and(|skipped| skipped.len() > 3), "{stats}");

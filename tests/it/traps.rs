@@ -343,6 +343,23 @@ fn the_inventory_wins() {
 }
 
 #[test]
+fn the_inventory_knows_whose_address_it_is() {
+    let mut events = clones();
+    events.push(ticket("08:00:00", "DC1.corp.example", 1, "PC7$", "10.0.0.2"));
+    events.push(mismatch("08:05:00", "PC1.corp.example", 100));
+    let data = json!({
+        "TargetUserName": "bob", "TargetDomainName": "CORP", "Status": "0xc000006d",
+        "SubStatus": "0x0", "WorkstationName": "-", "IpAddress": "10.0.0.2",
+    });
+    events.push(event(SECURITY, 4625, "08:05:01", "PC1.corp.example", 30, &data));
+    let ips = vec![[10, 0, 0, 2].into()];
+    let listed = ListedHost { host: "PC2".into(), ips, ..ListedHost::default() };
+    let found = replayed(&events, vec![listed]).incidents;
+    let group = of_kind(&found, Kind::DuplicateMachineSid)[0];
+    assert_eq!(group.peers[0].host.as_deref(), Some("PC2.corp.example"));
+}
+
+#[test]
 fn mismatches_of_clones_are_one_incident_for_ever() {
     let mut events = clones();
     let quiet = own("07:00:00", "PC3.corp.example", 5000, IMAGE);
