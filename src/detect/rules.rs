@@ -682,24 +682,25 @@ impl Observer {
 
 /// Whether a domain is the computer itself.
 fn is_own_name(computer: &Value<'_>, domain: &Value<'_>) -> bool {
-    if let (Value::Utf16(computer), Value::Utf16(domain)) = (computer, domain)
-        && differs_early(computer.as_chunks().0, domain.as_chunks().0)
-    {
-        return false;
-    }
-    is_own_domain(&computer.text(), &domain.text())
+    let ascii = |unit: &[u8; 2]| if unit[1] == 0 { unit[0] } else { u8::MAX };
+    let differ = match (computer, domain) {
+        (Value::Utf16(computer), Value::Utf16(domain)) => {
+            let (computer, domain) = (computer.as_chunks().0, domain.as_chunks().0);
+            differ_early(computer.iter().map(ascii), domain.iter().map(ascii))
+        }
+        (computer, domain) => differ_early(computer.text().bytes(), domain.text().bytes()),
+    };
+    !differ && is_own_domain(&computer.text(), &domain.text())
 }
 
-/// Whether some of the letters that decide differ: nearly always the first.
-fn differs_early(computer: &[[u8; 2]], domain: &[[u8; 2]]) -> bool {
-    let mut pairs = computer.iter().zip(domain).take(NETBIOS_NAME_CHARS_MAX);
-    // Letters beyond ASCII are compared as text.
-    pairs.any(|(one, other)| match (one, other) {
-        ([one, 0], [other, 0]) if one.is_ascii() && other.is_ascii() => {
-            !one.eq_ignore_ascii_case(other)
-        }
-        _ => false,
-    })
+/// Whether some of the letters that decide differ, nearly always the first.
+/// From the first letter beyond ASCII on, names are compared as text.
+fn differ_early(computer: impl Iterator<Item = u8>, domain: impl Iterator<Item = u8>) -> bool {
+    let mut pairs = computer
+        .zip(domain)
+        .take(NETBIOS_NAME_CHARS_MAX)
+        .take_while(|(one, other)| one.is_ascii() && other.is_ascii());
+    pairs.any(|(one, other)| !one.eq_ignore_ascii_case(&other))
 }
 
 /// Whether the domain of an account is the computer that logged it: then the
