@@ -29,6 +29,9 @@ const BUILDS_MAX: usize = 8;
 const UPDATES_MAX: usize = 64;
 const DOMAINS_MAX: usize = 4;
 
+/// Domain controllers that are recognised without a look-up.
+const SERVED_MAX: usize = 32;
+
 /// Machine SIDs kept of one host; those seen longest ago go first.
 const MACHINE_SIDS_MAX: usize = 8;
 
@@ -228,8 +231,11 @@ pub struct Hosts {
     /// Shared with what is concluded from them.
     facts: FxHashMap<Symbol, Arc<HostFacts>>,
     /// Prefixes of account SIDs that belong to a domain, and when they were
-    /// seen as such.
-    domains: FxHashMap<DomainSid, Span>,
+    /// first seen as such.
+    domains: FxHashMap<DomainSid, EventTime>,
+    /// Domain controllers and their domains as they were learnt last, with the
+    /// first time: what comes after it teaches nothing.
+    served: Vec<(Symbol, DomainSid, EventTime)>,
     addresses: FxHashMap<IpAddr, Vec<(Symbol, Span)>>,
     /// From the inventory: these win.
     listed: FxHashMap<IpAddr, Symbol>,
@@ -245,6 +251,7 @@ impl Hosts {
         Hosts {
             facts: FxHashMap::default(),
             domains: FxHashMap::default(),
+            served: Vec::new(),
             addresses: FxHashMap::default(),
             listed: FxHashMap::default(),
             hosts_max,
@@ -266,8 +273,8 @@ impl Hosts {
         self.facts.keys().copied()
     }
 
-    /// When accounts of this issuer were seen that only a domain has.
-    pub fn domain(&self, sid: DomainSid) -> Option<Span> {
+    /// When accounts of this issuer were first seen that only a domain has.
+    pub fn domain(&self, sid: DomainSid) -> Option<EventTime> {
         self.domains.get(&sid).copied()
     }
 
@@ -375,11 +382,22 @@ impl Hosts {
             self.refused += 1;
             return;
         }
-        self.domains.entry(sid).or_insert(Span::at(time)).extend(time);
+        let first = self.domains.entry(sid).or_insert(time);
+        *first = time.min(*first);
     }
 
     /// Notes that a domain controller judged an account of this issuer.
     pub fn learn_served(&mut self, shown: &Shown, sid: DomainSid) {
+        let known = |(computer, domain, first): &(Symbol, DomainSid, EventTime)| {
+            *computer == shown.computer && *domain == sid && *first <= shown.time
+        };
+        if self.served.iter().any(known) {
+            return;
+        }
+        if self.served.len() == SERVED_MAX {
+            self.served.clear();
+        }
+        self.served.push((shown.computer, sid, shown.time));
         self.learn_domain(sid, shown.time);
         if let Some(facts) = self.facts_mut(shown.computer, shown.time) {
             insert_smallest(&mut facts.domains, sid, DOMAINS_MAX);

@@ -320,7 +320,7 @@ impl Fleet {
                 // domain's SID.
                 domain.is_none_or(|domain| {
                     !host.facts.domain_controller
-                        && host.hold(sid).is_some_and(|held| held.span.last >= domain.first)
+                        && host.hold(sid).is_some_and(|held| held.span.last >= domain)
                 })
             };
             let (former, twins): (Vec<usize>, Vec<usize>) =
