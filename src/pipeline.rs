@@ -290,11 +290,12 @@ fn alone(
     collector: &mut Collector<'_>,
 ) -> Result<(), ReplayError> {
     loop {
-        match source.next()? {
+        match source.next(Duration::ZERO)? {
             Next::Batch(batch) => collector.collect(worker.decode(batch))?,
             Next::Skipped(skipped) => {
                 collector.skipped(&skipped.input, skipped.what, &skipped.reason)?;
             }
+            Next::Idle => {}
             Next::End => break,
         }
     }
@@ -329,7 +330,7 @@ fn shared(
         let (mut sent, mut taken) = (0, 0);
         let lost = "a worker ends only when its channel is closed";
         loop {
-            match source.next()? {
+            match source.next(Duration::ZERO)? {
                 Next::Batch(batch) => {
                     if sent - taken == threads * BATCHES_PER_WORKER {
                         let decoded = lanes[taken % threads].1.recv().expect(lost);
@@ -342,7 +343,8 @@ fn shared(
                 Next::Skipped(skipped) => {
                     collector.skipped(&skipped.input, skipped.what, &skipped.reason)?;
                 }
-                Next::End => break,
+                Next::Idle => {}
+            Next::End => break,
             }
         }
         while taken < sent {

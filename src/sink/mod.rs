@@ -21,6 +21,55 @@ pub mod wire;
 use std::io;
 use std::path::PathBuf;
 
+use crate::incident::Incident;
+
+/// Where the service's incidents go. Output and resume point move together:
+/// after a crash at any instant both are there or neither.
+pub trait Sink {
+    /// What was committed last. Whatever was written but not committed is
+    /// taken back. Called once, before the first commit.
+    fn restore(&mut self) -> Result<Kept, SinkError>;
+
+    /// Makes everything in it durable, or nothing. After an error the sink
+    /// must not be used again: only a restart tells what is durable.
+    fn commit(&mut self, commit: &Commit<'_>) -> Result<(), SinkError>;
+}
+
+/// One step of the service.
+#[derive(Clone, Copy, Debug)]
+pub struct Commit<'a> {
+    pub incidents: &'a [Incident],
+    /// What could not be decoded.
+    pub dead_letters: &'a [DeadLetter],
+    /// What happened since the commit before: together with the frames before
+    /// it, back to the last snapshot, it gives the state.
+    pub frame: &'a [u8],
+    /// The whole state behind this commit, which takes the place of all frames
+    /// up to and with this one.
+    pub snapshot: Option<&'a [u8]>,
+}
+
+/// What a restart begins with.
+#[derive(Debug, Default, PartialEq)]
+pub struct Kept {
+    pub snapshot: Option<Vec<u8>>,
+    /// Those behind the snapshot, in order.
+    pub frames: Vec<Vec<u8>>,
+}
+
+/// Something that could not be decoded, and why.
+#[derive(Clone, Debug, PartialEq)]
+pub struct DeadLetter {
+    /// Where it stood: file, or topic, partition and offset.
+    pub origin: String,
+    /// The name that it is counted by.
+    pub reason: &'static str,
+    /// What was expected and what was found.
+    pub what: String,
+    /// As it came.
+    pub bytes: Vec<u8>,
+}
+
 /// An output file that could not be written. The file that stood there before
 /// is as it was, unless [`SinkError::Io`] says that the folder was not synced.
 #[derive(Debug, thiserror::Error)]

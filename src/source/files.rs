@@ -10,6 +10,7 @@ use std::io::{self, BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use flate2::bufread::DeflateDecoder;
 use flate2::read::MultiGzDecoder;
@@ -173,7 +174,7 @@ impl Files {
 }
 
 impl Source for Files {
-    fn next(&mut self) -> Result<Next, SourceError> {
+    fn next(&mut self, _: Duration) -> Result<Next, SourceError> {
         loop {
             if let Some((reading, outer)) = &mut self.current {
                 match reading.next(self.cut) {
@@ -365,7 +366,7 @@ impl Evtx {
             len: usize::try_from(len).expect("a batch fits memory"),
             first_chunk: (offset - EVTX_HEADER_BYTES) / EVTX_CHUNK_BYTES,
         };
-        Some(Batch { input: Arc::clone(&self.input), content, progress_bytes: len })
+        Some(Batch { input: Arc::clone(&self.input), content, progress_bytes: len, moved: Vec::new() })
     }
 }
 
@@ -395,7 +396,7 @@ impl Stream {
         };
         let input = Arc::clone(&self.input);
         match content? {
-            Ok(content) => Some(Next::Batch(Batch { input, content, progress_bytes: 0 })),
+            Ok(content) => Some(Next::Batch(Batch { input, content, progress_bytes: 0, moved: Vec::new() })),
             Err(error) => {
                 self.content = StreamContent::Chunks {
                     stream: Box::new(io::empty()),

@@ -10,15 +10,22 @@
 //! | [`discover`] | paths to the list of inputs |
 //! | [`files`] | files, archives and standard input, one after the other |
 //! | [`text`] | text streams: encodings, blocks of whole events |
+//!
+//! A live source is one that goes on: it waits for what comes, tells with each
+//! batch where it stands behind it, and goes on from there after a restart.
 
 pub mod discover;
 pub mod files;
 pub mod text;
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
+
+use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Size of a chunk of an EVTX file; batches of chunks are multiples of it.
 pub const EVTX_CHUNK_BYTES: u64 = 64 * 1024;
@@ -36,11 +43,38 @@ pub enum Next {
     Batch(Batch),
     /// An input, or a part of one, that cannot be read; the source goes on.
     Skipped(Skipped),
+    /// Nothing came within the time; what there is was handed over.
+    Idle,
     End,
 }
 
 pub trait Source {
-    fn next(&mut self) -> Result<Next, SourceError>;
+    /// What comes next. A live source waits for it, `wait` at the most.
+    fn next(&mut self, wait: Duration) -> Result<Next, SourceError>;
+
+    /// Goes on behind these positions instead of at the beginning; called at
+    /// most once, before anything is read.
+    fn resume(&mut self, positions: &Positions) -> Result<(), SourceError> {
+        let _ = positions;
+        Ok(())
+    }
+
+    /// Whatever was handed over up to these positions is durable: nobody will
+    /// ask for it again.
+    fn committed(&mut self, positions: &Positions) -> Result<(), SourceError> {
+        let _ = positions;
+        Ok(())
+    }
+}
+
+/// Where a source goes on, by its parts: files, partitions.
+pub type Positions = BTreeMap<Arc<str>, Position>;
+
+/// Behind what was handed over of one part.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Position {
+    /// The offset of the next record of a Kafka partition.
+    Offset(i64),
 }
 
 /// Some of an input's bytes.
@@ -52,6 +86,8 @@ pub struct Batch {
     /// Bytes of the inputs' files that are done with this batch; fewer than
     /// the content's where it was compressed.
     pub progress_bytes: u64,
+    /// The parts of a live source that move on with this batch, and to where.
+    pub moved: Vec<(Arc<str>, Position)>,
 }
 
 #[derive(Debug)]
