@@ -98,6 +98,7 @@ struct RawSession {
     gap_secs: Option<Spanned<u64>>,
     max_hours: Option<Spanned<u64>>,
     pair_window_secs: Option<Spanned<u64>>,
+    known_hours: Option<Spanned<u64>>,
     failure_threshold: Option<Spanned<u64>>,
     grave_status: Option<Vec<Spanned<String>>>,
     grave_kerberos: Option<Vec<Spanned<String>>>,
@@ -425,6 +426,13 @@ fn settings(base: &RawConfig, over: &RawConfig, user: &mut File<'_>) -> Settings
         o.pair_window_secs.as_ref(),
         0..=300,
     );
+    let known = number(
+        user,
+        "session.known_hours",
+        b.known_hours.as_ref(),
+        o.known_hours.as_ref(),
+        0..=720,
+    );
     let threshold = number(
         user,
         "session.failure_threshold",
@@ -451,6 +459,7 @@ fn settings(base: &RawConfig, over: &RawConfig, user: &mut File<'_>) -> Settings
         session_gap_ticks: seconds(gap),
         session_max_ticks: seconds(max * 3600),
         pair_window_ticks: seconds(window),
+        known_ticks: seconds(known * 3600),
         failure_threshold: threshold,
         grave_statuses,
         grave_categories,

@@ -15,6 +15,8 @@ use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 /// Ticks (100 ns) in one second.
 pub const TICKS_PER_SEC: u64 = 10_000_000;
 
@@ -22,7 +24,19 @@ const UNIX_EPOCH_SECS: i64 = 11_644_473_600;
 const SECS_PER_DAY: i64 = 86_400;
 
 /// When an event happened: 100 ns ticks since 1601-01-01 UTC, as in a FILETIME.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    BorshSerialize,
+    BorshDeserialize,
+)]
 pub struct EventTime(pub u64);
 
 impl EventTime {
@@ -267,6 +281,24 @@ impl Hash for Sid {
     }
 }
 
+/// As in [`Sid::to_bytes`].
+impl BorshSerialize for Sid {
+    fn serialize<W: borsh::io::Write>(&self, writer: &mut W) -> borsh::io::Result<()> {
+        writer.write_all(&self.to_bytes())
+    }
+}
+
+impl BorshDeserialize for Sid {
+    fn deserialize_reader<R: borsh::io::Read>(reader: &mut R) -> borsh::io::Result<Sid> {
+        let mut bytes = [0; 8 + 4 * SID_SUB_AUTHORITIES_MAX];
+        reader.read_exact(&mut bytes[..8])?;
+        let len = 8 + 4 * usize::from(bytes[1]);
+        let malformed = || borsh::io::Error::other("expected a SID");
+        reader.read_exact(bytes.get_mut(8..len).ok_or_else(malformed)?)?;
+        Sid::from_bytes(&bytes[..len]).ok_or_else(malformed)
+    }
+}
+
 impl fmt::Display for Sid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.authority >> 32 == 0 {
@@ -285,7 +317,9 @@ impl fmt::Debug for Sid {
 }
 
 /// The `a-b-c` of `S-1-5-21-a-b-c`: a domain's SID or a machine's.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
+)]
 pub struct DomainSid(pub [u32; 3]);
 
 impl DomainSid {
@@ -303,7 +337,9 @@ impl fmt::Display for DomainSid {
 }
 
 /// A build of Windows, `26100.6899`: what `ver` shows after `10.0.`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
+)]
 pub struct Build {
     pub number: u32,
     pub revision: Option<u32>,
@@ -338,7 +374,7 @@ pub fn short_host(name: &str) -> &str {
 
 /// Identifies one event of one machine, however often and in whatever format
 /// it arrives. Record ids restart when a log is cleared, hence the time.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct RecordKey {
     pub time: EventTime,
     pub computer: Box<str>,
@@ -347,7 +383,7 @@ pub struct RecordKey {
 }
 
 /// What a rule makes of a record.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct Observation {
     pub key: RecordKey,
     pub provider: Box<str>,
@@ -356,7 +392,7 @@ pub struct Observation {
 }
 
 /// The four kinds of observation.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
 pub enum What {
     Mismatch(Mismatch),
     Failure(Box<Failure>),
@@ -365,14 +401,14 @@ pub enum What {
 }
 
 /// LSA refused an authentication because the machine ids only half match.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct Mismatch {
     /// The account, where the build writes it; most name nobody.
     pub account: Account,
 }
 
 /// A Kerberos or NTLM authentication that was refused.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct Failure {
     pub account: Account,
     pub peer: Peer,
@@ -390,7 +426,7 @@ pub struct Failure {
 }
 
 /// A domain controller's yes, or a logon that worked.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct Success {
     pub account: Account,
     pub peer: Peer,
@@ -398,7 +434,7 @@ pub struct Success {
 }
 
 /// Something that an event teaches beside what it reports.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
 pub enum Fact {
     /// An event names an account and its SID together.
     Account {
@@ -426,7 +462,19 @@ pub enum Fact {
 }
 
 /// Which end of the authentication wrote the event, and so whom `peer` means.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    BorshSerialize,
+    BorshDeserialize,
+)]
 pub enum Side {
     /// The machine that was asked; the peer is the one that asked.
     #[default]
@@ -438,7 +486,7 @@ pub enum Side {
 }
 
 /// An account as an event names it; any part may be missing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Account {
     pub sid: Option<Sid>,
     pub name: Option<Box<str>>,
@@ -446,13 +494,25 @@ pub struct Account {
 }
 
 /// The other end of an authentication; either part may be missing.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
 pub struct Peer {
     pub host: Option<Box<str>>,
     pub ip: Option<IpAddr>,
 }
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone,
+    Copy,
+    Debug,
+    Default,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    BorshSerialize,
+    BorshDeserialize,
+)]
 pub enum Protocol {
     Kerberos,
     Ntlm,
@@ -462,7 +522,9 @@ pub enum Protocol {
 
 /// Which list a status code comes from: the same number means different
 /// things in different lists.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
+)]
 pub enum CodeFamily {
     /// `0xC000006D` and its like ([MS-ERREF] 2.3).
     Ntstatus,
@@ -475,7 +537,9 @@ pub enum CodeFamily {
 }
 
 /// A status code with its list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
+)]
 pub struct StatusCode {
     pub family: CodeFamily,
     pub value: u32,
@@ -510,7 +574,9 @@ impl fmt::Display for StatusCode {
 }
 
 /// Why an authentication failed, in the terms of the person who mends it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
+)]
 pub enum Category {
     BadPassword,
     UnknownAccount,

@@ -4,13 +4,14 @@
 use std::fmt;
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use sha2::{Digest, Sha256};
 
 use crate::event::{Build, Category, DomainSid, EventTime, Sid, StatusCode};
 
 /// Says which incident this is, in every revision and in every replay of the
 /// same events: a digest of the kind, the key and the session's first record.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize)]
 pub struct IncidentId([u8; 16]);
 
 impl IncidentId {
@@ -158,7 +159,7 @@ impl Class {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 pub enum Confidence {
     Low,
     Medium,
@@ -189,7 +190,7 @@ pub struct Host {
 }
 
 /// Whether a host refuses its twins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Exposure {
     /// It compares machine ids.
     Enforcing,
@@ -230,7 +231,7 @@ impl Role {
     }
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum HostStatus {
     /// Has the machine SID that the incident is about.
     Twin,

@@ -344,7 +344,7 @@ fn shared(
                     collector.skipped(&skipped.input, skipped.what, &skipped.reason)?;
                 }
                 Next::Idle => {}
-            Next::End => break,
+                Next::End => break,
             }
         }
         while taken < sent {

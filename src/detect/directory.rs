@@ -2,6 +2,7 @@
 //! as intervals of time, so that learning is the same in any order and however
 //! often a record comes.
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use rustc_hash::FxHashMap;
 
 use super::names::{Names, Symbol};
@@ -21,7 +22,9 @@ const DOMAINS_PER_NAME_MAX: usize = 8;
 const HOUR_TICKS: u64 = 3600 * TICKS_PER_SEC;
 
 /// The SID of an account, small: `S-1-5-21-a-b-c-rid` or `S-1-12-1-a-b-c-d`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
+)]
 pub enum AccountSid {
     Issued([u32; 4]),
     Entra([u32; 4]),
@@ -54,7 +57,7 @@ impl AccountSid {
 }
 
 /// First and last time of a piece of evidence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Span {
     pub first: EventTime,
     pub last: EventTime,
@@ -90,12 +93,13 @@ impl Span {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 pub struct Directory {
     accounts: FxHashMap<(Symbol, Symbol), Vec<(AccountSid, Span)>>,
     names: FxHashMap<AccountSid, (Symbol, Symbol)>,
     domains: FxHashMap<Symbol, Vec<DomainSid>>,
     domain_names: FxHashMap<DomainSid, Vec<Symbol>>,
+    #[borsh(skip)]
     accounts_max: usize,
     refused: u64,
 }
@@ -111,6 +115,11 @@ impl Directory {
             accounts_max,
             refused: 0,
         }
+    }
+
+    /// Sets the bound of a directory that was restored.
+    pub fn bound(&mut self, accounts_max: usize) {
+        self.accounts_max = accounts_max;
     }
 
     /// Facts that were not learnt because the directory was full.

@@ -13,6 +13,8 @@ use super::sessions::{Line, SourceKey};
 use super::twins::{Group, Hold};
 use super::verdict::listed;
 use super::{Trace, TraceOrigin};
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use crate::event::{DomainSid, EventTime, Sid, short_host};
 use crate::incident::{
     Class, Confidence, Evidence, Exposure, HostStatus, Incident, IncidentId, Kind, Severity, State,
@@ -33,7 +35,7 @@ const EVIDENCE_OF_SIDS_MAX: usize = 12;
 const EVIDENCE_OF_MISMATCHES_MAX: usize = 8;
 
 /// The mismatches that the twins of a group explain.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, BorshSerialize, BorshDeserialize)]
 pub struct Refusals {
     mismatches: u64,
     failures: u64,
@@ -47,6 +49,10 @@ pub struct Refusals {
 }
 
 impl Refusals {
+    pub fn is_any(&self) -> bool {
+        self.mismatches > 0
+    }
+
     pub fn add(&mut self, context: &Context<'_>, session: MismatchSession, verdict: &Verdict) {
         let (first, last) = span(&session.lines).unwrap_or_default();
         self.mismatches += session.lines.iter().map(|line| u64::from(line.count)).sum::<u64>();

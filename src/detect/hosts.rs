@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use rustc_hash::FxHashMap;
 
 use super::directory::Span;
@@ -84,7 +85,7 @@ pub fn is_placeholder(computer: &str) -> bool {
 }
 
 /// A record of a host that shows something.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Shown {
     pub time: EventTime,
     pub record_id: u64,
@@ -95,7 +96,7 @@ pub struct Shown {
 }
 
 /// A machine SID as a computer's records show it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 pub struct MachineSid {
     pub sid: DomainSid,
     pub span: Span,
@@ -125,7 +126,7 @@ impl MachineSid {
 }
 
 /// The first and the last record of a channel.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, BorshSerialize, BorshDeserialize)]
 pub struct Ends {
     pub channel: Symbol,
     pub first: (EventTime, u64),
@@ -133,7 +134,7 @@ pub struct Ends {
 }
 
 /// What is known of one computer name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 pub struct HostFacts {
     pub seen: Span,
     pub domain_controller: bool,
@@ -226,7 +227,7 @@ impl HostFacts {
     }
 }
 
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 pub struct Hosts {
     /// Shared with what is concluded from them.
     facts: FxHashMap<Symbol, Arc<HostFacts>>,
@@ -235,11 +236,15 @@ pub struct Hosts {
     domains: FxHashMap<DomainSid, EventTime>,
     /// Domain controllers and their domains as they were learnt last, with the
     /// first time: what comes after it teaches nothing.
+    #[borsh(skip)]
     served: Vec<(Symbol, DomainSid, EventTime)>,
     addresses: FxHashMap<IpAddr, Vec<(Symbol, Span)>>,
     /// From the inventory: these win.
+    #[borsh(skip)]
     listed: FxHashMap<IpAddr, Symbol>,
+    #[borsh(skip)]
     hosts_max: usize,
+    #[borsh(skip)]
     addresses_max: usize,
     refused: u64,
 }
@@ -258,6 +263,11 @@ impl Hosts {
             addresses_max,
             refused: 0,
         }
+    }
+
+    /// Sets the bounds of what was restored.
+    pub fn bound(&mut self, hosts_max: usize, addresses_max: usize) {
+        (self.hosts_max, self.addresses_max) = (hosts_max, addresses_max);
     }
 
     /// Facts that were not learnt because there was no more room.
@@ -415,6 +425,11 @@ impl Hosts {
         }
         let hosts = self.addresses.entry(ip).or_default();
         add_span(hosts, host, Span::at(time), HOSTS_PER_ADDRESS_MAX)
+    }
+
+    /// Forgets the inventory.
+    pub fn clear_listed(&mut self) {
+        self.listed.clear();
     }
 
     /// Notes whose address the inventory says it is.

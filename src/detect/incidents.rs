@@ -178,13 +178,15 @@ impl<'a> Context<'a> {
     }
 }
 
-/// The incident of a session of failures; `None` below the threshold.
+/// The incident of a session of failures; `None` when there are fewer than
+/// `failures_min` and none is grave.
 /// `paired` tells whether a failure of this session stands beside a mismatch
 /// on a host.
 pub fn of_failures(
     context: &Context<'_>,
     source: SourceKey,
     runs: &[(SourceKey, &Run)],
+    failures_min: u64,
     paired: impl Fn(Symbol) -> bool,
 ) -> Option<Incident> {
     let failures: u64 = runs.iter().map(|(_, run)| run.count()).sum();
@@ -197,7 +199,7 @@ pub fn of_failures(
             .any(|code| context.settings.grave_statuses.contains(&code))
             || context.settings.grave_categories.contains(&category_of(pattern))
     };
-    if failures < context.settings.failure_threshold && !lines().any(grave) {
+    if failures < failures_min && !lines().any(grave) {
         return None;
     }
     let lines = merged(context, lines());

@@ -26,6 +26,7 @@
 //! | [`verdict`] | clone, stale boot session or manipulated ticket |
 //! | [`incidents`] | a session as an incident, in words |
 //! | [`duplicates`] | clones as an incident, in words |
+//! | [`told`] | what was told of each incident, and what is news |
 //! | [`codes`] | every code in words |
 
 pub mod codes;
@@ -39,19 +40,21 @@ pub mod pairing;
 pub mod rules;
 pub mod seen;
 pub mod sessions;
+pub mod told;
 pub mod twins;
 pub mod verdict;
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
 use crate::event::{
     Account, Category, DomainSid, EventTime, Fact, Failure, ListedHost, Observation, RecordKey,
     Side, StatusCode, Success, TICKS_PER_SEC, What, short_host,
 };
-use crate::incident::{Incident, Role};
+use crate::incident::{Incident, IncidentId, Role, State};
 use directory::{AccountSid, Directory};
 use duplicates::Refusals;
 use hosts::{Hosts, Shown};
@@ -60,6 +63,7 @@ use names::{Address, Addresses, Names, Symbol, spread};
 use pairing::{Nearby, Windows};
 use seen::Seen;
 use sessions::{Line, LineOrder, Pattern, Patterns, Run, Sessions, SourceKey, cut};
+use told::{Tellings, Told};
 use twins::Fleet;
 
 /// How observations are gathered and judged.
@@ -69,6 +73,9 @@ pub struct Settings {
     /// A whole number of hours.
     pub session_max_ticks: u64,
     pub pair_window_ticks: u64,
+    /// How long a session stays known after it was closed, so that what comes
+    /// late is added to it.
+    pub known_ticks: u64,
     /// Failures that make a session an incident.
     pub failure_threshold: u64,
     /// Codes of which one failure is enough.
@@ -106,7 +113,7 @@ pub struct Bounds {
 const STAGED_MAX: usize = 256;
 
 /// What may stand beside a mismatch on a host.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct Trace {
     pub origin: TraceOrigin,
     pub source: SourceKey,
@@ -115,7 +122,7 @@ pub struct Trace {
     pub status: Option<StatusCode>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum TraceOrigin {
     /// A failure that the host logged.
     Failure,
@@ -124,7 +131,7 @@ pub enum TraceOrigin {
 }
 
 /// How many observations came of each kind, duplicates not counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Ingested {
     pub mismatches: u64,
     pub failures: u64,
@@ -132,6 +139,9 @@ pub struct Ingested {
     pub facts: u64,
     /// Records that had come before.
     pub duplicates: u64,
+    /// Failures and mismatches left out because their session had been closed
+    /// and forgotten.
+    pub late: u64,
 }
 
 #[derive(Debug)]
@@ -146,8 +156,11 @@ pub struct Detector {
     inventory: Vec<(Symbol, ListedHost)>,
     refusals: BTreeMap<DomainSid, Refusals>,
     suspects: Suspects,
-    /// The last revision of each group's incident, and a hash of it.
-    emitted: BTreeMap<DomainSid, (u32, u64)>,
+    told_groups: BTreeMap<DomainSid, Told>,
+    told_failures: Tellings<SourceKey>,
+    told_mismatches: Tellings<Symbol>,
+    /// The last watermark: sessions that ended before it were closed.
+    closed_to: EventTime,
     failures: Sessions<SourceKey>,
     mismatches: Sessions<Symbol>,
     mismatch_windows: FxHashMap<Symbol, Windows>,
@@ -233,7 +246,10 @@ impl Detector {
             inventory: Vec::new(),
             refusals: BTreeMap::new(),
             suspects: Suspects::new(),
-            emitted: BTreeMap::new(),
+            told_groups: BTreeMap::new(),
+            told_failures: Tellings::new(),
+            told_mismatches: Tellings::new(),
+            closed_to: EventTime::MIN,
             failures: Sessions::new(settings.session_gap_ticks, bounds.open_runs),
             mismatches: Sessions::new(settings.session_gap_ticks, bounds.open_runs),
             mismatch_windows: FxHashMap::default(),
@@ -250,21 +266,28 @@ impl Detector {
         observations.chunks(STAGED_MAX).for_each(|batch| self.ingest_staged(batch));
     }
 
-    /// Emits what is complete: sessions that can no longer grow when nothing
-    /// comes from before `watermark`. [`EventTime::MAX`] closes everything.
+    /// Tells what is news: incidents that are new, that have changed so that a
+    /// person would act on it, and that are closed because nothing can come any
+    /// more from before `watermark`. [`EventTime::MAX`] closes everything.
     pub fn advance(&mut self, watermark: EventTime, incidents: &mut Vec<Incident>) {
         let from = incidents.len();
         self.settle();
         self.traces.settle();
         self.successes.settle();
         let fleet = self.fleet();
-        self.close_mismatches(&fleet, watermark, incidents);
-        self.close_failures(&fleet, watermark, incidents);
-        self.tell_groups(&fleet, incidents);
+        let refused = self.tell_mismatches(&fleet, watermark, incidents);
+        self.tell_failures(&fleet, watermark, incidents);
+        self.tell_groups(&fleet, refused, watermark, incidents);
         incidents[from..].sort_by_key(|incident| (incident.first_seen, incident.id));
+        if watermark == EventTime::MAX {
+            // Not a time: what comes next is no later than it was.
+            return;
+        }
+        self.closed_to = watermark.max(self.closed_to);
         let keep_from = watermark
             .minus_ticks(self.settings.session_max_ticks)
-            .minus_ticks(self.settings.session_gap_ticks);
+            .minus_ticks(self.settings.session_gap_ticks)
+            .minus_ticks(self.settings.known_ticks);
         self.seen.forget_before(keep_from);
         self.traces.forget_before(keep_from);
         self.successes.forget_before(keep_from);
@@ -272,6 +295,57 @@ impl Detector {
             windows.forget_before(keep_from);
             !windows.is_empty()
         });
+    }
+
+    /// The whole state as bytes, for [`Detector::restore`]. The same calls give
+    /// the same bytes.
+    pub fn save(&mut self) -> Vec<u8> {
+        self.settle();
+        let mut bytes = Vec::new();
+        self.write_state(&mut bytes).expect("memory can be written");
+        bytes
+    }
+
+    fn write_state(&self, bytes: &mut Vec<u8>) -> borsh::io::Result<()> {
+        (&self.names, &self.addresses, &self.patterns, &self.seen).serialize(bytes)?;
+        (&self.directory, &self.hosts, &self.refusals, &self.suspects).serialize(bytes)?;
+        (&self.told_groups, &self.told_failures, &self.told_mismatches).serialize(bytes)?;
+        (&self.failures, &self.mismatches, &self.mismatch_windows).serialize(bytes)?;
+        (&self.traces, &self.successes, self.closed_to, self.ingested).serialize(bytes)
+    }
+
+    /// The detector that was saved, with the settings of today. Without the
+    /// inventory, which is read anew.
+    pub fn restore(settings: Settings, mut bytes: &[u8]) -> Result<Detector, MalformedState> {
+        let mut detector = Detector::new(settings);
+        detector.read_state(&mut bytes).map_err(|error| MalformedState(error.to_string()))?;
+        if !bytes.is_empty() {
+            return Err(MalformedState(format!("{} bytes are left over", bytes.len())));
+        }
+        let (bounds, gap) = (&detector.settings.bounds, detector.settings.session_gap_ticks);
+        detector.names.bound(bounds.names_bytes);
+        detector.addresses.bound(bounds.addresses);
+        detector.patterns.bound(bounds.patterns);
+        detector.seen.bound(bounds.seen_records);
+        detector.directory.bound(bounds.accounts);
+        detector.hosts.bound(bounds.hosts, bounds.addresses);
+        detector.failures.bound(gap, bounds.open_runs);
+        detector.mismatches.bound(gap, bounds.open_runs);
+        detector.traces.bound(bounds.nearby);
+        detector.successes.bound(bounds.nearby);
+        Ok(detector)
+    }
+
+    fn read_state(&mut self, bytes: &mut &[u8]) -> borsh::io::Result<()> {
+        fn read<T: BorshDeserialize>(bytes: &mut &[u8]) -> borsh::io::Result<T> {
+            T::deserialize(bytes)
+        }
+        (self.names, self.addresses, self.patterns, self.seen) = read(bytes)?;
+        (self.directory, self.hosts, self.refusals, self.suspects) = read(bytes)?;
+        (self.told_groups, self.told_failures, self.told_mismatches) = read(bytes)?;
+        (self.failures, self.mismatches, self.mismatch_windows) = read(bytes)?;
+        (self.traces, self.successes, self.closed_to, self.ingested) = read(bytes)?;
+        Ok(())
     }
 
     pub fn ingested(&self) -> Ingested {
@@ -308,8 +382,10 @@ impl Detector {
     }
 
     /// Takes in known hosts: what they say of a host wins over what events
-    /// teach.
+    /// teach. An inventory that was taken in before is forgotten.
     pub fn learn_inventory(&mut self, inventory: Vec<ListedHost>) {
+        self.inventory.clear();
+        self.hosts.clear_listed();
         for entry in inventory {
             let host = self.names.intern(&entry.host);
             for ip in &entry.ips {
@@ -429,6 +505,10 @@ impl Detector {
 
     fn mismatch(&mut self, observation: &Observation, named: Named, account: &Account) {
         let time = observation.key.time;
+        if self.is_late(time) && !self.mismatches.continues(named.computer, time) {
+            self.ingested.late += 1;
+            return;
+        }
         let line = self.line(observation, named, &Failure::default());
         let source = self.account_key(account, named);
         let order = LineOrder { names: &self.names, addresses: &self.addresses };
@@ -459,6 +539,11 @@ impl Detector {
                 self.hosts.learn_served(&shown(observation, named), issuer);
             }
         }
+        let time = observation.key.time;
+        if self.is_late(time) && !self.failures.continues(source, time) {
+            self.ingested.late += 1;
+            return;
+        }
         if failure.side == Side::Target {
             let trace = Trace {
                 origin: TraceOrigin::Failure,
@@ -471,6 +556,24 @@ impl Detector {
         }
         let order = LineOrder { names: &self.names, addresses: &self.addresses };
         self.failures.add(source, line, &mut self.patterns, &order);
+    }
+
+    /// Whether any session that ended then was closed.
+    fn is_late(&self, time: EventTime) -> bool {
+        time.plus_ticks(self.settings.session_gap_ticks) <= self.closed_to
+    }
+
+    /// What becomes of a session that ended then: it is open, it is closed but
+    /// still known, or it cannot change any more.
+    fn stage(&self, last: EventTime, watermark: EventTime) -> Stage {
+        let end = last.plus_ticks(self.settings.session_gap_ticks);
+        if end > watermark {
+            Stage::Open
+        } else if end.plus_ticks(self.settings.known_ticks) > watermark {
+            Stage::Known
+        } else {
+            Stage::Gone
+        }
     }
 
     /// Puts what waits into its runs.
@@ -576,7 +679,7 @@ impl Detector {
         }
     }
 
-    fn close_failures(
+    fn tell_failures(
         &mut self,
         fleet: &Fleet,
         watermark: EventTime,
@@ -593,7 +696,8 @@ impl Detector {
         runs.sort_unstable_by(|(a, _, run_a), (b, _, run_b)| {
             (a, run_a.first).cmp(&(b, run_b.first))
         });
-        let mut closed: FxHashSet<(SourceKey, EventTime)> = FxHashSet::default();
+        let mut found: Vec<(Incident, Stage, Spans<SourceKey>)> = Vec::new();
+        let mut gone: FxHashSet<(SourceKey, EventTime)> = FxHashSet::default();
         for of_source in runs.chunk_by(|(a, _, _), (b, _, _)| a == b) {
             let sessions = cut(
                 of_source.to_vec(),
@@ -603,22 +707,35 @@ impl Detector {
             );
             for session in sessions {
                 let last = session.iter().map(|(_, _, run)| run.last).max().unwrap_or_default();
-                if last.plus_ticks(self.settings.session_gap_ticks) > watermark {
-                    continue;
-                }
+                let stage = self.stage(last, watermark);
                 let runs: Vec<(SourceKey, &Run)> =
                     session.iter().map(|(_, key, run)| (*key, *run)).collect();
-                closed.extend(runs.iter().map(|(key, run)| (*key, run.first)));
                 let source = session[0].0;
                 let first = session[0].2.first;
                 let beside = |host| {
                     let times = paired.get(&(host, source));
                     times.is_some_and(|times| times.iter().any(|at| (first..=last).contains(at)))
                 };
-                incidents.extend(incidents::of_failures(&context, source, &runs, beside));
+                let spans: Spans<SourceKey> =
+                    runs.iter().map(|(key, run)| (*key, run.first, run.last)).collect();
+                // What was told of once is told of to its end, also when it is
+                // less by what is known now.
+                let is_told = !self.told_failures.ids(&spans).is_empty();
+                let failures_min = if is_told { 1 } else { self.settings.failure_threshold };
+                let incident =
+                    incidents::of_failures(&context, source, &runs, failures_min, beside);
+                // What was too little to be told of when it was closed is not
+                // waited for.
+                if stage == Stage::Gone || stage == Stage::Known && incident.is_none() {
+                    gone.extend(runs.iter().map(|(key, run)| (*key, run.first)));
+                }
+                found.extend(incident.map(|incident| (incident, stage, spans)));
             }
         }
-        self.failures.remove(|key, run| closed.contains(&(key, run.first)));
+        tell(&mut self.told_failures, found, incidents);
+        if !gone.is_empty() {
+            self.failures.remove(|key, run| gone.contains(&(key, run.first)));
+        }
     }
 
     /// When failures of each source stood beside a mismatch on a host, by the
@@ -667,17 +784,17 @@ impl Detector {
         accepted
     }
 
-    fn close_mismatches(
+    /// Gives the groups of clones with what was refused in sessions that are
+    /// still known.
+    fn tell_mismatches(
         &mut self,
         fleet: &Fleet,
         watermark: EventTime,
         incidents: &mut Vec<Incident>,
-    ) {
+    ) -> BTreeMap<DomainSid, Refused> {
         if self.mismatches.key_count() == 0 {
-            return;
+            return BTreeMap::new();
         }
-        let mut suspects = std::mem::take(&mut self.suspects);
-        let mut refusals = std::mem::take(&mut self.refusals);
         let context = self.context(fleet);
         let accepted = self.accepted(&context);
         let windows = self.windows(fleet);
@@ -692,17 +809,18 @@ impl Detector {
             let runs = runs.iter().map(|run| (host, run));
             by_host.entry(fleet.spelling(host)).or_default().extend(runs);
         }
-        let mut closed: FxHashSet<(Symbol, EventTime)> = FxHashSet::default();
+        let mut gone: FxHashSet<(Symbol, EventTime)> = FxHashSet::default();
         let mut sessions: Vec<MismatchSession> = Vec::new();
+        let mut places: Vec<(Stage, Spans<Symbol>)> = Vec::new();
         for (host, mut runs) in by_host {
             runs.sort_by_key(|(_, run)| (run.first, run.last));
             let spans = windows.get(&host).map(Vec::as_slice).unwrap_or_default();
             for session in cut(runs, |(_, run)| run, gap, self.settings.session_max_ticks) {
                 let last = session.iter().map(|(_, run)| run.last).max().unwrap_or_default();
-                if last.plus_ticks(gap) > watermark {
-                    continue;
+                let stage = self.stage(last, watermark);
+                if stage == Stage::Gone {
+                    gone.extend(session.iter().map(|(name, run)| (*name, run.first)));
                 }
-                closed.extend(session.iter().map(|(name, run)| (*name, run.first)));
                 let whole =
                     (session[0].1.first.minus_ticks(pair_window), last.plus_ticks(pair_window));
                 let of_session: Vec<(EventTime, EventTime)> = spans
@@ -717,45 +835,125 @@ impl Detector {
                     traces.iter().any(|(_, time, trace)| accepted_beside(trace.source, *time));
                 let runs: Vec<&Run> = session.iter().map(|(_, run)| *run).collect();
                 sessions.push(MismatchSession::new(&context, host, &runs, traces, accepted));
+                let spans = session.iter().map(|(name, run)| (*name, run.first, run.last));
+                places.push((stage, spans.collect()));
             }
         }
-        let judged = judge_all(&context, &sessions, &mut suspects);
-        for (session, judged) in sessions.into_iter().zip(judged) {
-            match judged.group {
-                Some(sid) => {
-                    refusals.entry(sid).or_default().add(&context, session, &judged.verdict);
-                }
-                None => {
-                    incidents.push(incidents::of_mismatches(&context, &session, judged.verdict));
-                }
+        let judged = judge_all(&context, &sessions, &self.suspects);
+        let mut suspects = self.suspects.clone();
+        let mut refused: BTreeMap<DomainSid, Refused> = BTreeMap::new();
+        let mut found: Vec<(Incident, Stage, Spans<Symbol>)> = Vec::new();
+        for ((session, judged), (stage, spans)) in sessions.into_iter().zip(judged).zip(places) {
+            let Some(sid) = judged.group else {
+                let incident = incidents::of_mismatches(&context, &session, judged.verdict);
+                found.push((incident, stage, spans));
+                continue;
+            };
+            if stage == Stage::Gone {
+                suspect(&mut suspects, sid, &judged.suspects);
             }
+            let refused = refused.entry(sid).or_insert_with(|| {
+                let past = self.refusals.get(&sid).cloned().unwrap_or_default();
+                Refused { now: past.clone(), past, spans: Vec::new() }
+            });
+            if stage == Stage::Gone {
+                refused.past.add(&context, session.clone(), &judged.verdict);
+            }
+            refused.now.add(&context, session, &judged.verdict);
+            refused.spans.push((stage, spans));
         }
-        (self.refusals, self.suspects) = (refusals, suspects);
-        self.mismatches.remove(|host, run| closed.contains(&(host, run.first)));
+        tell(&mut self.told_mismatches, found, incidents);
+        self.suspects = suspects;
+        if !gone.is_empty() {
+            self.mismatches.remove(|host, run| gone.contains(&(host, run.first)));
+        }
+        refused
     }
 
-    /// Emits the groups of clones that are new or have changed.
-    fn tell_groups(&mut self, fleet: &Fleet, incidents: &mut Vec<Incident>) {
-        let context = self.context(fleet);
+    /// Tells the groups of clones that are news. At the end, all that changed in
+    /// any way.
+    fn tell_groups(
+        &mut self,
+        fleet: &Fleet,
+        refused: BTreeMap<DomainSid, Refused>,
+        watermark: EventTime,
+        incidents: &mut Vec<Incident>,
+    ) {
         let none = Refusals::default();
-        let mut told: BTreeMap<DomainSid, (u32, u64)> = BTreeMap::new();
+        let mut told = std::mem::take(&mut self.told_groups);
+        let mut told_mismatches = std::mem::take(&mut self.told_mismatches);
+        let context = self.context(fleet);
         for (sid, group) in &fleet.groups {
-            let refusals = self.refusals.get(sid).unwrap_or(&none);
+            let now = refused.get(sid).map(|refused| &refused.now);
+            let refusals = now.or_else(|| self.refusals.get(sid)).unwrap_or(&none);
             let mut incident = duplicates::of_group(&context, group, refusals);
-            let mut hasher = FxHasher::default();
-            format!("{incident:?}").hash(&mut hasher);
-            let hash = hasher.finish();
-            let revision = match self.emitted.get(sid) {
-                Some((_, known)) if *known == hash => continue,
-                known => known.map_or(1, |(revision, _)| revision + 1),
-            };
-            incident.revision = revision;
-            told.insert(*sid, (revision, hash));
-            incidents.push(incident);
+            // Sessions that were told of before their twins were known.
+            for (_, spans) in refused.get(sid).into_iter().flat_map(|refused| &refused.spans) {
+                incident.supersedes.extend(told_mismatches.take_over(spans, &FxHashSet::default()));
+            }
+            if told.entry(*sid).or_default().revise(&mut incident, watermark == EventTime::MAX) {
+                incidents.push(incident);
+            }
         }
-        self.emitted.extend(told);
+        (self.told_groups, self.told_mismatches) = (told, told_mismatches);
+        let past = refused.into_iter().filter(|(_, refused)| refused.past.is_any());
+        self.refusals.extend(past.map(|(sid, refused)| (sid, refused.past)));
     }
 }
+
+/// The runs of a session: key, first and last time of each.
+type Spans<K> = Vec<(K, EventTime, EventTime)>;
+
+/// How far a session is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Open,
+    /// Closed; what comes late may still change it.
+    Known,
+    Gone,
+}
+
+/// What the hosts of a group refused: in sessions that are gone, and with those
+/// that are still known.
+#[derive(Debug)]
+struct Refused {
+    past: Refusals,
+    now: Refusals,
+    spans: Vec<(Stage, Spans<Symbol>)>,
+}
+
+/// Tells what is news of the sessions there are.
+fn tell<K: Copy + Ord>(
+    told: &mut Tellings<K>,
+    found: Vec<(Incident, Stage, Spans<K>)>,
+    incidents: &mut Vec<Incident>,
+) {
+    let produced: FxHashSet<IncidentId> =
+        found.iter().map(|(incident, _, _)| incident.id).collect();
+    for (mut incident, stage, spans) in found {
+        incident.state = match stage {
+            Stage::Open => State::Open,
+            Stage::Known | Stage::Gone => State::Closed,
+        };
+        incidents.extend(told.tell(incident, &spans, &produced));
+        if stage == Stage::Gone {
+            told.forget(&spans);
+        }
+    }
+}
+
+/// Adds hosts that had to do with the clones of a machine SID.
+fn suspect(suspects: &mut Suspects, sid: DomainSid, hosts: &[Symbol]) {
+    for host in hosts {
+        let known = suspects.entry(*host).or_insert(sid);
+        *known = sid.min(*known);
+    }
+}
+
+/// Why a saved state cannot be restored.
+#[derive(Debug, thiserror::Error)]
+#[error("the saved state cannot be read: {0}")]
+pub struct MalformedState(String);
 
 /// Rounds in which a suspicion may spread from host to host.
 const SUSPICION_ROUNDS_MAX: usize = 8;
@@ -765,24 +963,24 @@ const SUSPICION_ROUNDS_MAX: usize = 8;
 fn judge_all(
     context: &Context<'_>,
     sessions: &[MismatchSession],
-    suspects: &mut Suspects,
+    suspects: &Suspects,
 ) -> Vec<Judged> {
+    let mut suspects = suspects.clone();
     let mut rounds = 0;
     loop {
         let judged: Vec<Judged> =
-            sessions.iter().map(|session| session.judge(context, suspects)).collect();
+            sessions.iter().map(|session| session.judge(context, &suspects)).collect();
         let mut grown = suspects.clone();
-        for (sid, host) in judged.iter().flat_map(|judged| {
-            judged.group.into_iter().flat_map(|sid| judged.suspects.iter().map(move |at| (sid, at)))
-        }) {
-            let known = grown.entry(*host).or_insert(sid);
-            *known = sid.min(*known);
+        for judged in &judged {
+            if let Some(sid) = judged.group {
+                suspect(&mut grown, sid, &judged.suspects);
+            }
         }
         rounds += 1;
-        if grown == *suspects || rounds > SUSPICION_ROUNDS_MAX {
+        if grown == suspects || rounds > SUSPICION_ROUNDS_MAX {
             return judged;
         }
-        *suspects = grown;
+        suspects = grown;
     }
 }
 

@@ -7,12 +7,15 @@ use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use compact_str::CompactString;
 use hashbrown::HashTable;
 use rustc_hash::{FxHashMap, FxHasher};
 
 /// A name; `Symbol::NONE` where an event has none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
+)]
 pub struct Symbol(u32);
 
 impl Symbol {
@@ -57,6 +60,11 @@ impl Names {
     pub fn new(bytes_max: usize) -> Names {
         let shown = vec!["".into(), BEYOND_TEXT.into()];
         Names { index: HashTable::new(), shown, bytes: 0, bytes_max, beyond: 0 }
+    }
+
+    /// Sets the bound of names that were restored.
+    pub fn bound(&mut self, bytes_max: usize) {
+        self.bytes_max = bytes_max;
     }
 
     /// The symbol of a name; the empty name is [`Symbol::NONE`].
@@ -154,6 +162,54 @@ impl Names {
     }
 }
 
+/// The texts in the order of their symbols; the rest follows from them.
+impl BorshSerialize for Names {
+    fn serialize<W: borsh::io::Write>(&self, writer: &mut W) -> borsh::io::Result<()> {
+        (self.shown.len() as u32).serialize(writer)?;
+        self.shown.iter().try_for_each(|name| name.as_str().serialize(writer))?;
+        self.beyond.serialize(writer)
+    }
+}
+
+impl BorshDeserialize for Names {
+    fn deserialize_reader<R: borsh::io::Read>(reader: &mut R) -> borsh::io::Result<Names> {
+        let mut names = Names::new(usize::MAX);
+        names.shown.clear();
+        for at in 0..u32::deserialize_reader(reader)? {
+            let name = CompactString::from(String::deserialize_reader(reader)?);
+            if at > Symbol::BEYOND.0 {
+                let hash = folded_hash(&name);
+                names.bytes += name.len();
+                names.index.insert_unique(table_hash(hash), Place { hash, at }, |place| {
+                    table_hash(place.hash)
+                });
+            }
+            names.shown.push(name);
+        }
+        names.beyond = u64::deserialize_reader(reader)?;
+        Ok(names)
+    }
+}
+
+/// The addresses in the order of their numbers.
+impl BorshSerialize for Addresses {
+    fn serialize<W: borsh::io::Write>(&self, writer: &mut W) -> borsh::io::Result<()> {
+        (&self.addresses, self.beyond).serialize(writer)
+    }
+}
+
+impl BorshDeserialize for Addresses {
+    fn deserialize_reader<R: borsh::io::Read>(reader: &mut R) -> borsh::io::Result<Addresses> {
+        let (known, beyond) = <(Vec<IpAddr>, u64)>::deserialize_reader(reader)?;
+        let mut addresses = Addresses::new(usize::MAX);
+        known.into_iter().for_each(|ip| {
+            addresses.intern(Some(ip));
+        });
+        addresses.beyond = beyond;
+        Ok(addresses)
+    }
+}
+
 /// Lower case, one character for one: enough for names to be compared by.
 /// What is not ASCII stays so, or `K` (Kelvin) would be equal to `k` here and
 /// not where ASCII is compared byte by byte.
@@ -243,7 +299,9 @@ pub fn spread(hash: u64) -> u64 {
 }
 
 /// An address; `Address::NONE` where an event has none.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
+)]
 pub struct Address(u32);
 
 impl Address {
@@ -270,6 +328,11 @@ impl Addresses {
             count_max,
             beyond: 0,
         }
+    }
+
+    /// Sets the bound of addresses that were restored.
+    pub fn bound(&mut self, count_max: usize) {
+        self.count_max = count_max;
     }
 
     pub fn intern(&mut self, ip: Option<IpAddr>) -> Address {

@@ -2,14 +2,17 @@
 //! domain controller's yes for the same account. Either may arrive first, so
 //! both are kept until the watermark has passed them.
 
+use borsh::{BorshDeserialize, BorshSerialize};
+
 use crate::event::EventTime;
 
 /// Values by key and time. The newest `count_max` are kept; while values are
 /// added there may be twice as many.
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 pub struct Nearby<K, V> {
     /// As they came; by key and time once settled.
     values: Vec<(K, EventTime, V)>,
+    #[borsh(skip)]
     count_max: usize,
     dropped: u64,
 }
@@ -17,6 +20,11 @@ pub struct Nearby<K, V> {
 impl<K: Copy + Ord, V> Nearby<K, V> {
     pub fn new(count_max: usize) -> Nearby<K, V> {
         Nearby { values: Vec::new(), count_max, dropped: 0 }
+    }
+
+    /// Sets the bound of what was restored.
+    pub fn bound(&mut self, count_max: usize) {
+        self.count_max = count_max;
     }
 
     pub fn add(&mut self, key: K, time: EventTime, value: V) {
@@ -71,7 +79,7 @@ impl<K: Copy + Ord, V> Nearby<K, V> {
 
 /// Moments of one host, each widened by the pairing window on both sides, as
 /// spans that do not touch.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, BorshSerialize, BorshDeserialize)]
 pub struct Windows {
     spans: Vec<(EventTime, EventTime)>,
     /// Length at which the spans are joined again.

@@ -7,6 +7,7 @@
 
 use std::collections::BTreeMap;
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
@@ -26,6 +27,11 @@ impl Seen {
     /// Remembers `records_max` records at the most.
     pub fn new(records_max: usize) -> Seen {
         Seen { hours: BTreeMap::new(), count: 0, records_max, forgotten: 0 }
+    }
+
+    /// Sets the bound of what was restored.
+    pub fn bound(&mut self, records_max: usize) {
+        self.records_max = records_max;
     }
 
     /// Whether the record is new; it is remembered from now on.
@@ -64,6 +70,34 @@ impl Seen {
             self.count -= records.len();
             self.forgotten += records.len() as u64;
         }
+    }
+}
+
+/// The fingerprints of each hour, in order, so that equal states are equal bytes.
+impl BorshSerialize for Seen {
+    fn serialize<W: borsh::io::Write>(&self, writer: &mut W) -> borsh::io::Result<()> {
+        (self.hours.len() as u32, self.forgotten).serialize(writer)?;
+        for (hour, records) in &self.hours {
+            let mut prints: Vec<u64> = records.iter().copied().collect();
+            prints.sort_unstable();
+            (hour, prints).serialize(writer)?;
+        }
+        Ok(())
+    }
+}
+
+impl BorshDeserialize for Seen {
+    fn deserialize_reader<R: borsh::io::Read>(reader: &mut R) -> borsh::io::Result<Seen> {
+        let (hours, forgotten) = <(u32, u64)>::deserialize_reader(reader)?;
+        let mut seen = Seen::new(usize::MAX);
+        for _ in 0..hours {
+            let (hour, prints) = <(u64, Vec<u64>)>::deserialize_reader(reader)?;
+            for print in prints {
+                seen.insert(EventTime(hour.saturating_mul(HOUR_TICKS)), print);
+            }
+        }
+        seen.forgotten = forgotten;
+        Ok(seen)
     }
 }
 

@@ -20,6 +20,7 @@
 use std::cmp::Ordering;
 use std::hash::{Hash, Hasher};
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use hashbrown::HashTable;
 use rustc_hash::{FxHashMap, FxHasher};
 
@@ -41,7 +42,9 @@ const WAITING_MAX: usize = 1 << 16;
 const LINES_AT_FIRST: usize = 4;
 
 /// Whom observations belong to, as their events name it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
+)]
 pub enum SourceKey {
     Sid(AccountSid),
     Account {
@@ -59,7 +62,7 @@ pub enum SourceKey {
 
 /// What an observation says beside who and where: few are different, on
 /// however many machines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub struct Pattern {
     pub channel: Symbol,
     pub provider: Symbol,
@@ -74,7 +77,7 @@ pub struct Pattern {
 }
 
 /// Index into [`Patterns`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
 pub struct PatternId(u32);
 
 /// Every pattern once.
@@ -90,6 +93,11 @@ impl Patterns {
     /// Keeps `count_max` patterns; later ones keep only event and status.
     pub fn new(count_max: usize) -> Patterns {
         Patterns { index: FxHashMap::default(), patterns: Vec::new(), count_max, beyond: 0 }
+    }
+
+    /// Sets the bound of patterns that were restored.
+    pub fn bound(&mut self, count_max: usize) {
+        self.count_max = count_max;
     }
 
     pub fn intern(&mut self, pattern: Pattern) -> PatternId {
@@ -114,6 +122,25 @@ impl Patterns {
 
     pub fn get(&self, id: PatternId) -> &Pattern {
         &self.patterns[id.0 as usize]
+    }
+}
+
+/// In the order of their ids.
+impl BorshSerialize for Patterns {
+    fn serialize<W: borsh::io::Write>(&self, writer: &mut W) -> borsh::io::Result<()> {
+        (&self.patterns, self.beyond).serialize(writer)
+    }
+}
+
+impl BorshDeserialize for Patterns {
+    fn deserialize_reader<R: borsh::io::Read>(reader: &mut R) -> borsh::io::Result<Patterns> {
+        let (known, beyond) = <(Vec<Pattern>, u64)>::deserialize_reader(reader)?;
+        let mut patterns = Patterns::new(usize::MAX);
+        known.into_iter().for_each(|pattern| {
+            patterns.intern(pattern);
+        });
+        patterns.beyond = beyond;
+        Ok(patterns)
     }
 }
 
@@ -154,7 +181,7 @@ impl Pattern {
 }
 
 /// Observations that differ in nothing but time.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct Line {
     pub pattern: PatternId,
     /// Who logged them.
@@ -190,7 +217,7 @@ impl Line {
 }
 
 /// A stretch of observations under one key without a gap, within one hour.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct Run {
     pub first: EventTime,
     pub last: EventTime,
@@ -198,7 +225,7 @@ pub struct Run {
 }
 
 /// Most runs have one line.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
 pub enum Lines {
     One(Line),
     Many(Vec<Line>),
@@ -221,7 +248,7 @@ pub struct LineOrder<'a> {
 }
 
 /// The runs of one key.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
 enum Runs {
     One(Run),
     Many(Vec<Run>),
@@ -265,6 +292,22 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
             runs_max: runs_max.min(u32::MAX as usize),
             beyond: 0,
         }
+    }
+
+    /// Sets the bounds of what was restored.
+    pub fn bound(&mut self, gap_ticks: u64, runs_max: usize) {
+        (self.gap_ticks, self.runs_max) = (gap_ticks, runs_max.min(u32::MAX as usize));
+    }
+
+    /// Whether an observation would continue a run that is known of its key;
+    /// of those that were settled.
+    pub fn continues(&self, key: K, time: EventTime) -> bool {
+        let place = self.places.find(key_hash(&key), |&at| self.keyed[at as usize].0 == key);
+        let runs = place.map(|&at| self.keyed[at as usize].1.as_slice()).unwrap_or_default();
+        runs.iter().any(|run| {
+            run.first.minus_ticks(self.gap_ticks) <= time
+                && time <= run.last.plus_ticks(self.gap_ticks)
+        })
     }
 
     /// Keys with runs, once settled.
@@ -367,11 +410,34 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
         });
         self.run_count = left;
         self.keyed.shrink_to_fit();
+        self.index();
+    }
+
+    fn index(&mut self) {
         self.places = HashTable::with_capacity(self.keyed.len());
         for (at, (key, _)) in self.keyed.iter().enumerate() {
             let rehash = |&at: &u32| key_hash(&self.keyed[at as usize].0);
             self.places.insert_unique(key_hash(key), at as u32, rehash);
         }
+    }
+}
+
+/// The runs of each key; what waits has to be settled before.
+impl<K: BorshSerialize> BorshSerialize for Sessions<K> {
+    fn serialize<W: borsh::io::Write>(&self, writer: &mut W) -> borsh::io::Result<()> {
+        assert!(self.waiting.is_empty(), "runs are settled before they are written");
+        (&self.keyed, self.run_count as u64, self.beyond).serialize(writer)
+    }
+}
+
+impl<K: Copy + Eq + Hash + BorshDeserialize> BorshDeserialize for Sessions<K> {
+    fn deserialize_reader<R: borsh::io::Read>(reader: &mut R) -> borsh::io::Result<Sessions<K>> {
+        let (keyed, run_count, beyond) = <(Vec<(K, Runs)>, u64, u64)>::deserialize_reader(reader)?;
+        let mut sessions = Sessions::new(0, 0);
+        (sessions.keyed, sessions.beyond) = (keyed, beyond);
+        sessions.run_count = run_count as usize;
+        sessions.index();
+        Ok(sessions)
     }
 }
 

@@ -366,7 +366,12 @@ impl Evtx {
             len: usize::try_from(len).expect("a batch fits memory"),
             first_chunk: (offset - EVTX_HEADER_BYTES) / EVTX_CHUNK_BYTES,
         };
-        Some(Batch { input: Arc::clone(&self.input), content, progress_bytes: len, moved: Vec::new() })
+        Some(Batch {
+            input: Arc::clone(&self.input),
+            content,
+            progress_bytes: len,
+            moved: Vec::new(),
+        })
     }
 }
 
@@ -396,7 +401,9 @@ impl Stream {
         };
         let input = Arc::clone(&self.input);
         match content? {
-            Ok(content) => Some(Next::Batch(Batch { input, content, progress_bytes: 0, moved: Vec::new() })),
+            Ok(content) => {
+                Some(Next::Batch(Batch { input, content, progress_bytes: 0, moved: Vec::new() }))
+            }
             Err(error) => {
                 self.content = StreamContent::Chunks {
                     stream: Box::new(io::empty()),

@@ -10,6 +10,7 @@
 //! | `fleet` | a simulated fleet, in every form and order |
 //! | `formats` | one log in several formats, and real logs counted |
 //! | `house` | who may use whom in `src/` |
+//! | `live` | the detector step by step, saved and restored |
 //! | `model` | the detector against a naive model |
 //! | `oracle` | the fast path against the `evtx` crate |
 //! | `sample` | the sample logs and their golden incidents |
@@ -24,6 +25,7 @@ mod damage;
 mod fleet;
 mod formats;
 mod house;
+mod live;
 mod model;
 mod oracle;
 mod sample;

@@ -16,9 +16,9 @@ const HOSTS: [&str; 4] = ["PC1", "pc2.corp.example", "DC1.corp.example", "PC3"];
 const DOMAINS: [&str; 3] = ["CORP", "corp.example", "PC1"];
 const NAMES: [&str; 3] = ["bob", "EVE", "svc$"];
 const STATUSES: [u32; 4] = [0xC000_006A, 0xC000_006D, 0xC000_0064, 0xC000_0234];
-const HOUR_TICKS: u64 = 3600 * TICKS_PER_SEC;
+pub const HOUR_TICKS: u64 = 3600 * TICKS_PER_SEC;
 
-fn settings() -> Settings {
+pub fn settings() -> Settings {
     let mut settings = Config::embedded().settings;
     settings.failure_threshold = 3;
     // A long gap and a short session, so that cuts at full hours happen.
@@ -87,7 +87,7 @@ fn fact() -> impl Strategy<Value = What> {
     ]
 }
 
-fn observation() -> impl Strategy<Value = Observation> {
+pub fn observation() -> impl Strategy<Value = Observation> {
     let what = prop_oneof![
         10 => failure(),
         3 => fact(),

@@ -1,0 +1,220 @@
+//! The detector as the service uses it: told again and again how far the events
+//! are, saved and restored in between.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use twinsid::detect::{Detector, Settings};
+use twinsid::event::{Account, EventTime, Failure, Observation, RecordKey, TICKS_PER_SEC, What};
+use twinsid::incident::{Incident, Kind, State};
+
+use crate::model::{HOUR_TICKS, observation, settings};
+
+/// How much later than others an observation may come.
+const LATENESS_TICKS: u64 = 2 * HOUR_TICKS;
+
+/// As long as nothing is closed before the end.
+const ENDLESS_TICKS: u64 = 10_000 * HOUR_TICKS;
+
+/// Everything stays known, so that whatever is learnt late still counts.
+fn lasting() -> Settings {
+    Settings { known_ticks: ENDLESS_TICKS, ..settings() }
+}
+
+/// In the order of arrival: each up to the lateness after its time.
+fn arriving() -> impl Strategy<Value = Vec<Observation>> {
+    prop::collection::vec((observation(), 0..LATENESS_TICKS), 0..80).prop_map(|mut all| {
+        all.sort_by_key(|(observation, late)| observation.key.time.0 + late);
+        all.into_iter().map(|(observation, _)| observation).collect()
+    })
+}
+
+/// What a reader of the output has in the end: the last revision of each
+/// incident that no other took over.
+fn last_revisions(told: &[Incident]) -> Vec<Incident> {
+    let mut last: BTreeMap<_, Incident> = BTreeMap::new();
+    for incident in told {
+        let before = last.insert(incident.id, incident.clone());
+        let revision = before.map_or(0, |before| before.revision);
+        assert!(incident.revision > revision, "revisions count up: {incident:?}");
+        incident.supersedes.iter().for_each(|id| {
+            last.remove(id);
+        });
+    }
+    let plain = |incident: Incident| Incident { revision: 1, supersedes: Vec::new(), ..incident };
+    last.into_values().map(plain).collect()
+}
+
+/// What differs first, in few words.
+fn first_difference(one: &[Incident], other: &[Incident]) -> Option<String> {
+    let at = (0..one.len().max(other.len())).find(|at| one.get(*at) != other.get(*at))?;
+    let tell = |incident: Option<&Incident>| incident.map(|incident| format!("{incident:?}"));
+    Some(format!("{:?}\n{:?}", tell(one.get(at)), tell(other.get(at))))
+}
+
+fn replayed(observations: &[Observation]) -> Vec<Incident> {
+    let mut detector = Detector::new(lasting());
+    detector.ingest(observations);
+    let mut incidents = Vec::new();
+    detector.advance(EventTime::MAX, &mut incidents);
+    last_revisions(&incidents)
+}
+
+/// As the service does, with an advance after each batch; `between` may put
+/// another detector in the place of the one at hand.
+fn served(
+    observations: &[Observation],
+    batch: usize,
+    lateness_ticks: u64,
+    mut between: impl FnMut(Detector) -> Detector,
+) -> Vec<Incident> {
+    let mut detector = Detector::new(lasting());
+    let mut incidents = Vec::new();
+    let mut newest = EventTime::MIN;
+    for batch in observations.chunks(batch.max(1)) {
+        detector.ingest(batch);
+        let events = batch.iter().filter(|it| !matches!(it.what, What::Fact(_)));
+        newest = events.map(|observation| observation.key.time).fold(newest, EventTime::max);
+        detector.advance(newest.minus_ticks(lateness_ticks), &mut incidents);
+        detector = between(detector);
+    }
+    assert_eq!(detector.ingested().late, 0);
+    detector.advance(EventTime::MAX, &mut incidents);
+    incidents
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_told_step_by_step_ends_as_what_is_told_at_once(
+        observations in arriving(),
+        batch in 1_usize..20,
+    ) {
+        // What names mean is known from the start.
+        let (mut all, rest): (Vec<_>, Vec<_>) = observations
+            .iter()
+            .cloned()
+            .partition(|observation| matches!(observation.what, What::Fact(_)));
+        all.extend(rest);
+        let told = served(&all, batch, LATENESS_TICKS, |detector| detector);
+        let difference = first_difference(&last_revisions(&told), &replayed(&observations));
+        prop_assert_eq!(difference, None);
+    }
+
+    #[test]
+    fn what_was_told_too_early_is_taken_over(
+        observations in arriving(),
+        batch in 1_usize..20,
+    ) {
+        let told = served(&observations, batch, ENDLESS_TICKS, |detector| detector);
+        // What was told of once is told of to its end, even if it turns out to be
+        // less than replay would tell of.
+        let replayed = replayed(&observations);
+        let mut last = last_revisions(&told);
+        last.retain(|incident| {
+            incident.counts.failures >= settings().failure_threshold
+                || incident.kind != Kind::AuthenticationFailures
+                || replayed.contains(incident)
+        });
+        let difference = first_difference(&last, &replayed);
+        prop_assert_eq!(difference, None);
+    }
+
+    #[test]
+    fn a_restored_detector_goes_on_as_if_nothing_had_happened(
+        observations in arriving(),
+        batch in 1_usize..20,
+    ) {
+        let undisturbed = served(&observations, batch, LATENESS_TICKS, |detector| detector);
+        let mut states = Vec::new();
+        let restored = served(&observations, batch, LATENESS_TICKS, |mut detector| {
+            let state = detector.save();
+            let mut restored = Detector::restore(lasting(), &state).expect("just saved");
+            states.push(restored.save() == state);
+            restored
+        });
+        prop_assert_eq!(undisturbed, restored);
+        prop_assert!(states.iter().all(|same| *same), "saving again gives the same bytes");
+    }
+
+    #[test]
+    fn a_damaged_state_is_refused_or_restored_but_never_a_panic(
+        observations in arriving(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let mut detector = Detector::new(lasting());
+        detector.ingest(&observations);
+        let mut state = detector.save();
+        let at = at.index(state.len());
+        state[at] = byte;
+        let _ = Detector::restore(lasting(), &state);
+        prop_assert!(Detector::restore(lasting(), &state[..at]).is_err());
+    }
+}
+
+/// Failures of one account, minutes after a start.
+fn failures(minutes: impl IntoIterator<Item = u64>) -> Vec<Observation> {
+    let start = EventTime::from_civil((2026, 5, 4), (8, 0, 0), 0).expect("a time");
+    let failure = |minute: u64| Observation {
+        key: RecordKey {
+            time: start.plus_ticks(minute * 60 * TICKS_PER_SEC),
+            computer: "PC1".into(),
+            channel: "Security".into(),
+            record_id: 1000 + minute,
+        },
+        provider: "P".into(),
+        event_id: 4625,
+        what: What::Failure(Box::new(Failure {
+            account: Account { sid: None, name: Some("bob".into()), domain: Some("CORP".into()) },
+            ..Failure::default()
+        })),
+    };
+    minutes.into_iter().map(failure).collect()
+}
+
+fn minute(minute: u64) -> EventTime {
+    failures([minute])[0].key.time
+}
+
+#[test]
+fn a_session_is_told_when_it_opens_when_it_grows_tenfold_and_when_it_closes() {
+    let mut detector = Detector::new(lasting());
+    let mut told = Vec::new();
+    for at in 0..40 {
+        detector.ingest(&failures([at]));
+        detector.advance(minute(at), &mut told);
+    }
+    detector.advance(minute(500), &mut told);
+    let steps: Vec<_> = told.iter().map(|i| (i.revision, i.state, i.counts.failures)).collect();
+    // At twenty failures the severity rises.
+    let open = [3, 10, 20].map(|count| (State::Open, count));
+    let expected = open.into_iter().chain([(State::Closed, 40)]).zip(1..);
+    assert_eq!(steps, expected.map(|((state, count), at)| (at, state, count)).collect::<Vec<_>>());
+}
+
+#[test]
+fn late_event_after_close_is_added_while_the_incident_is_known() {
+    let mut detector = Detector::new(lasting());
+    let mut told = Vec::new();
+    detector.ingest(&failures(0..5));
+    detector.advance(minute(500), &mut told);
+    detector.ingest(&failures([6]));
+    detector.advance(minute(501), &mut told);
+    let steps: Vec<_> = told.iter().map(|i| (i.revision, i.state, i.counts.failures)).collect();
+    assert_eq!(steps, [(1, State::Closed, 5), (2, State::Closed, 6)]);
+    assert_eq!(detector.ingested().late, 0);
+}
+
+#[test]
+fn late_event_after_close_is_counted_not_reported() {
+    let mut detector = Detector::new(Settings { known_ticks: 0, ..settings() });
+    let mut told = Vec::new();
+    detector.ingest(&failures(0..5));
+    detector.advance(minute(500), &mut told);
+    detector.ingest(&failures(6..12));
+    detector.advance(minute(501), &mut told);
+    assert_eq!(told.len(), 1);
+    assert_eq!(detector.ingested().late, 6);
+}
