@@ -12,13 +12,13 @@
 //! Devices, pipes and sockets are written straight away: there is nothing to
 //! replace. A link is followed, and the file it leads to is replaced.
 
-use std::fmt;
-use std::fs::{self, File, OpenOptions, Permissions};
+use std::fs;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 
+use super::disk::{Disk, DiskFile, RealDisk, folder_of};
 use super::{SinkError, escape};
 
 /// Written to the file at once.
@@ -41,7 +41,7 @@ pub struct OutputFile {
     /// As the user wrote it.
     path: PathBuf,
     disk: Box<dyn Disk>,
-    file: File,
+    file: Box<dyn DiskFile>,
     buffer: Vec<u8>,
     place: Place,
     /// Whether bytes are missing, so that a commit would tear the file.
@@ -54,6 +54,15 @@ enum Place {
     Direct,
     /// Written beside the destination, which it will replace.
     Beside { temporary: PathBuf, destination: PathBuf, renamed: bool },
+}
+
+/// Who may read and write a new file.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Permissions {
+    /// Whoever may the file that it will replace.
+    OfTheOld,
+    /// As is usual in that folder.
+    OfTheFolder,
 }
 
 impl OutputFile {
@@ -74,7 +83,7 @@ impl OutputFile {
         let OutputFile { path, disk, file, place, .. } = &mut self;
         let error = |doing, cause| SinkError::Io { path: path.clone(), doing, cause };
         let Place::Beside { temporary, destination, renamed } = place else { return Ok(()) };
-        disk.sync(file).map_err(|cause| error("sync", cause))?;
+        file.sync().map_err(|cause| error("sync", cause))?;
         disk.rename(temporary, destination).map_err(|cause| error("replace", cause))?;
         *renamed = true;
         disk.sync_folder(folder_of(destination)).map_err(|cause| error("sync the folder of", cause))
@@ -87,11 +96,11 @@ impl OutputFile {
                 return Err(SinkError::Folder { path: path.to_owned() });
             }
             Ok(known) if !known.is_file() => {
-                (disk.open(path).map_err(|cause| error("open", cause))?, Place::Direct)
+                (disk.open_device(path).map_err(|cause| error("open", cause))?, Place::Direct)
             }
-            Ok(known) => {
+            Ok(_) => {
                 let destination = path.canonicalize().map_err(|cause| error("find", cause))?;
-                beside(&mut *disk, destination, Some(known.permissions()))
+                beside(&mut *disk, destination, Permissions::OfTheOld)
                     .map_err(|cause| error("create a file beside", cause))?
             }
             Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
@@ -99,7 +108,8 @@ impl OutputFile {
                 if ends_in_separator || path.file_name().is_none() {
                     return Err(SinkError::Nameless { path: path.to_owned() });
                 }
-                beside(&mut *disk, path.to_owned(), None).map_err(|cause| error("create", cause))?
+                beside(&mut *disk, path.to_owned(), Permissions::OfTheFolder)
+                    .map_err(|cause| error("create", cause))?
             }
             Err(cause) => return Err(error("look at", cause)),
         };
@@ -111,7 +121,7 @@ impl OutputFile {
         if self.torn {
             return Err(io::Error::other("an earlier write failed"));
         }
-        let written = self.disk.write(&mut self.file, &self.buffer);
+        let written = self.file.write(&self.buffer);
         self.torn = written.is_err();
         self.buffer.clear();
         written
@@ -152,8 +162,8 @@ impl Drop for OutputFile {
 fn beside(
     disk: &mut dyn Disk,
     destination: PathBuf,
-    permissions: Option<Permissions>,
-) -> io::Result<(File, Place)> {
+    permissions: Permissions,
+) -> io::Result<(Box<dyn DiskFile>, Place)> {
     let folder = folder_of(&destination);
     let process = std::process::id();
     for number in 0..TEMPORARY_NAMES_MAX {
@@ -162,8 +172,8 @@ fn beside(
             Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => continue,
             created => created?,
         };
-        if let Some(permissions) = permissions
-            && let Err(cause) = disk.permit(&file, permissions)
+        if permissions == Permissions::OfTheOld
+            && let Err(cause) = disk.copy_permissions(&destination, &temporary)
         {
             let _ = disk.remove(&temporary);
             return Err(cause);
@@ -176,153 +186,12 @@ fn beside(
     )))
 }
 
-fn folder_of(path: &Path) -> &Path {
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() => folder,
-        _ => Path::new("."),
-    }
-}
-
-/// What is done to the disk, so that a test can let each step fail.
-trait Disk: fmt::Debug + Send {
-    /// A new file; fails when there is one.
-    fn create(&mut self, path: &Path) -> io::Result<File>;
-    /// An existing device, pipe or socket.
-    fn open(&mut self, path: &Path) -> io::Result<File>;
-    fn permit(&mut self, file: &File, permissions: Permissions) -> io::Result<()>;
-    fn write(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<()>;
-    fn sync(&mut self, file: &File) -> io::Result<()>;
-    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
-    fn sync_folder(&mut self, path: &Path) -> io::Result<()>;
-    fn remove(&mut self, path: &Path) -> io::Result<()>;
-}
-
-#[derive(Debug)]
-struct RealDisk;
-
-impl Disk for RealDisk {
-    fn create(&mut self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().write(true).create_new(true).open(path)
-    }
-
-    fn open(&mut self, path: &Path) -> io::Result<File> {
-        OpenOptions::new().write(true).open(path)
-    }
-
-    fn permit(&mut self, file: &File, permissions: Permissions) -> io::Result<()> {
-        file.set_permissions(permissions)
-    }
-
-    fn write(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
-        file.write_all(bytes)
-    }
-
-    fn sync(&mut self, file: &File) -> io::Result<()> {
-        file.sync_all()
-    }
-
-    fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-        fs::rename(from, to)
-    }
-
-    fn sync_folder(&mut self, path: &Path) -> io::Result<()> {
-        // Folders can be opened and synced on Unix only.
-        if !cfg!(unix) {
-            return Ok(());
-        }
-        match File::open(path)?.sync_all() {
-            // Some network file systems have no such thing.
-            Err(cause) if cause.kind() == io::ErrorKind::InvalidInput => Ok(()),
-            synced => synced,
-        }
-    }
-
-    fn remove(&mut self, path: &Path) -> io::Result<()> {
-        fs::remove_file(path)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sink::disk::doubles::{Done, FailingDisk, Failure, Fault};
     use crate::sink::samples;
     use crate::sink::wire::WireIncident;
-
-    /// What happens at the failing step and after.
-    #[derive(Clone, Copy, Debug, PartialEq)]
-    enum Failure {
-        /// One step fails, the next ones work.
-        Once,
-        /// The process is gone: nothing after that step happens.
-        Kill,
-    }
-
-    /// Lets the steps before `fails_at` through. A failing write leaves half.
-    #[derive(Debug)]
-    struct FailingDisk {
-        steps_done: usize,
-        fails_at: usize,
-        failure: Failure,
-    }
-
-    impl FailingDisk {
-        fn step(&mut self) -> io::Result<()> {
-            let at = self.steps_done;
-            self.steps_done += 1;
-            let fails = match self.failure {
-                Failure::Once => at == self.fails_at,
-                Failure::Kill => at >= self.fails_at,
-            };
-            if fails { Err(io::Error::other("the disk failed")) } else { Ok(()) }
-        }
-    }
-
-    impl Disk for FailingDisk {
-        fn create(&mut self, path: &Path) -> io::Result<File> {
-            self.step()?;
-            RealDisk.create(path)
-        }
-
-        fn open(&mut self, path: &Path) -> io::Result<File> {
-            self.step()?;
-            RealDisk.open(path)
-        }
-
-        fn permit(&mut self, file: &File, permissions: Permissions) -> io::Result<()> {
-            self.step()?;
-            RealDisk.permit(file, permissions)
-        }
-
-        fn write(&mut self, file: &mut File, bytes: &[u8]) -> io::Result<()> {
-            if let Err(cause) = self.step() {
-                if self.steps_done == self.fails_at + 1 {
-                    RealDisk.write(file, &bytes[..bytes.len() / 2])?;
-                }
-                return Err(cause);
-            }
-            RealDisk.write(file, bytes)
-        }
-
-        fn sync(&mut self, file: &File) -> io::Result<()> {
-            self.step()?;
-            RealDisk.sync(file)
-        }
-
-        fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {
-            self.step()?;
-            RealDisk.rename(from, to)
-        }
-
-        fn sync_folder(&mut self, path: &Path) -> io::Result<()> {
-            self.step()?;
-            RealDisk.sync_folder(path)
-        }
-
-        fn remove(&mut self, path: &Path) -> io::Result<()> {
-            self.step()?;
-            RealDisk.remove(path)
-        }
-    }
 
     fn files_in(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap();
@@ -337,8 +206,12 @@ mod tests {
         (0..BUFFER_BYTES / 3).map(|n| format!("{n:08}\n")).collect()
     }
 
-    fn replace(path: &Path, disk: FailingDisk, content: &str) -> Result<(), SinkError> {
-        let mut file = OutputFile::create_on(path, Box::new(disk))?;
+    fn failing(fails_at: usize, failure: Failure) -> Box<dyn Disk> {
+        Box::new(FailingDisk { disk: RealDisk, fault: Fault::at(fails_at, failure, Done::Half) })
+    }
+
+    fn replace(path: &Path, disk: Box<dyn Disk>, content: &str) -> Result<(), SinkError> {
+        let mut file = OutputFile::create_on(path, disk)?;
         file.write_all(content.as_bytes()).map_err(|cause| file.error("write", cause))?;
         file.commit()
     }
@@ -368,7 +241,7 @@ mod tests {
                 if let Some(old) = old {
                     fs::write(&path, old).unwrap();
                 }
-                let disk = FailingDisk { steps_done: 0, fails_at, failure };
+                let disk = failing(fails_at, failure);
                 succeeded = replace(&path, disk, &new).is_ok();
                 let found = fs::read_to_string(&path).ok();
                 let case = format!("old {old:?}, {failure:?} at step {fails_at}");
@@ -397,8 +270,7 @@ mod tests {
     fn a_file_that_missed_a_write_cannot_be_committed() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("incidents.jsonl");
-        let disk = FailingDisk { steps_done: 0, fails_at: 1, failure: Failure::Once };
-        let mut file = OutputFile::create_on(&path, Box::new(disk)).unwrap();
+        let mut file = OutputFile::create_on(&path, failing(1, Failure::Once)).unwrap();
         assert!(file.write_all(content().as_bytes()).is_err());
         let error = file.commit().unwrap_err().to_string();
         assert!(error.contains("an earlier write failed"), "{error}");
@@ -461,7 +333,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let (real, link) = (folder.path().join("real"), folder.path().join("link"));
         fs::write(&real, "old").unwrap();
-        fs::set_permissions(&real, Permissions::from_mode(0o600)).unwrap();
+        fs::set_permissions(&real, fs::Permissions::from_mode(0o600)).unwrap();
         std::os::unix::fs::symlink(&real, &link).unwrap();
         write_whole(&link, |out| out.write_all(b"new")).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());

@@ -4,6 +4,10 @@
 //! |---|---|
 //! | [`wire`] | the shapes that others rely on, as `schemas/` describes them |
 //! | [`jsonl`] | JSON lines; a file that appears whole or not at all |
+//! | [`streams`] | the service's sink: files or standard output, with a journal |
+//! | [`rotated`] | a file that grows, and is put aside by size and time |
+//! | [`journal`] | frames and snapshots in a state folder |
+//! | `disk` | each step that any of these does to the disk |
 //! | [`cards`] | an incident as a person reads it on a terminal |
 //! | [`summary`] | what a whole run came to, for a person |
 //! | [`escape`] | text of events made harmless before it is shown |
@@ -13,13 +17,17 @@
 //! standard error by itself; who calls passes the place to write to.
 
 pub mod cards;
+mod disk;
 pub mod escape;
+pub mod journal;
 pub mod jsonl;
+pub mod rotated;
+pub mod streams;
 pub mod summary;
 pub mod wire;
 
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::incident::Incident;
 
@@ -70,8 +78,9 @@ pub struct DeadLetter {
     pub bytes: Vec<u8>,
 }
 
-/// An output file that could not be written. The file that stood there before
-/// is as it was, unless [`SinkError::Io`] says that the folder was not synced.
+/// What could not be written, or not be taken up again. A file that was to be
+/// replaced is as it was, unless [`SinkError::Io`] says that the folder was not
+/// synced; what was committed stays committed.
 #[derive(Debug, thiserror::Error)]
 pub enum SinkError {
     #[error("cannot write `{}`: it is a folder\n  hint: name a file in it", path.display())]
@@ -81,6 +90,41 @@ pub enum SinkError {
     /// `doing` completes "cannot …".
     #[error("cannot {doing} `{}`: {cause}{}", path.display(), hint(cause))]
     Io { path: PathBuf, doing: &'static str, cause: io::Error },
+    #[error(
+        "the state folder `{}` is in use by another process\n  hint: stop that one, or name another state folder",
+        path.display()
+    )]
+    Locked { path: PathBuf },
+    #[error(
+        "`{}` is of format {found}, and this program reads format {known}\n  hint: go on with the version of the program that wrote it, or name a new state folder to begin anew; nothing was changed",
+        path.display()
+    )]
+    Version { path: PathBuf, found: u32, known: u32 },
+    #[error(
+        "`{}` is damaged: {what}\n  hint: put the state folder back from a copy, or name a new one to begin anew; nothing was changed",
+        path.display()
+    )]
+    Damaged { path: PathBuf, what: String },
+    /// Somebody else wrote, cut or removed an output.
+    #[error(
+        "`{}` holds {found} bytes, but {committed} were committed to it: another program cut, removed or wrote it\n  hint: put it back as it was, or name a new state folder to begin anew with it as it is",
+        path.display()
+    )]
+    Changed { path: PathBuf, committed: u64, found: u64 },
+    #[error("{what} of {bytes} bytes is too large to be committed: {bytes_max} at the most")]
+    TooLarge { what: &'static str, bytes: u64, bytes_max: u64 },
+    #[error(
+        "nothing can be committed after an error\n  hint: start again; it goes on behind what was committed last"
+    )]
+    Torn,
+}
+
+/// Completes what the disk says about a path.
+fn io_error<'p>(
+    doing: &'static str,
+    path: &'p Path,
+) -> impl FnOnce(io::Error) -> SinkError + use<'p> {
+    move |cause| SinkError::Io { path: path.to_owned(), doing, cause }
 }
 
 /// What the user can do about it, on a line of its own; empty when nothing.

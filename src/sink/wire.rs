@@ -1,5 +1,5 @@
 //! The shapes that others rely on, as `schemas/` describes them: incidents,
-//! statistics, hosts.
+//! statistics, hosts, dead letters.
 //!
 //! Plain values with the keys in the order in which they are written. They
 //! are types of their own: what the program thinks in ([`crate::incident`])
@@ -12,12 +12,14 @@
 //! | SID | `S-1-…` |
 //! | status code | as Windows prints it: `0xC000006D`, `0x18`, `1326` |
 //! | not known | `null`, never absent |
+//! | bytes | as text where they are UTF-8, else in Base64 under another key |
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::DeadLetter;
 use crate::event::EventTime;
 use crate::incident::{
     AccountCount, Counts, Evidence, Host, Incident, KnownHost, KnownSid, PeerCount, StatusCount,
@@ -27,10 +29,14 @@ use crate::incident::{
 /// In every incident, as `schema`.
 pub const INCIDENT_SCHEMA_VERSION: u32 = 1;
 
+/// In every dead letter, as `schema`.
+pub const DEAD_LETTER_SCHEMA_VERSION: u32 = 1;
+
 /// The JSON schema of each shape.
 pub const INCIDENT_SCHEMA: &str = include_str!("../../schemas/incident.schema.json");
 pub const STATS_SCHEMA: &str = include_str!("../../schemas/stats.schema.json");
 pub const HOSTS_SCHEMA: &str = include_str!("../../schemas/hosts.schema.json");
+pub const DEAD_LETTER_SCHEMA: &str = include_str!("../../schemas/dead-letter.schema.json");
 
 /// 9999-12-31T23:59:59.9999999Z: RFC 3339 has four digits for the year.
 const LAST_WRITTEN: EventTime = EventTime(2_650_467_743_999_999_999);
@@ -196,6 +202,24 @@ pub struct WireMachineSid {
     pub current: bool,
 }
 
+/// What could not be decoded, and why. It tells no time: after a restart the
+/// same letter must come out the same.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WireDeadLetter {
+    pub schema: u32,
+    /// Where it stood: file, or topic, partition and offset.
+    pub origin: String,
+    /// The name that it is counted by.
+    pub reason: String,
+    /// What was expected and what was found.
+    pub what: String,
+    /// As it came; `None` when it is not UTF-8.
+    pub text: Option<String>,
+    /// As it came, in Base64; `None` when it is UTF-8.
+    pub base64: Option<String>,
+}
+
 /// A time as it is written; the end of the year 9999 for anything later.
 pub fn time_text(time: EventTime) -> String {
     time.min(LAST_WRITTEN).to_string()
@@ -225,6 +249,23 @@ impl From<&Incident> for WireIncident {
             actions: incident.actions.clone(),
             references: incident.references.clone(),
             supersedes: incident.supersedes.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl From<&DeadLetter> for WireDeadLetter {
+    fn from(letter: &DeadLetter) -> WireDeadLetter {
+        let (text, base64) = match std::str::from_utf8(&letter.bytes) {
+            Ok(text) => (Some(text.to_owned()), None),
+            Err(_) => (None, Some(base64(&letter.bytes))),
+        };
+        WireDeadLetter {
+            schema: DEAD_LETTER_SCHEMA_VERSION,
+            origin: letter.origin.clone(),
+            reason: letter.reason.to_owned(),
+            what: letter.what.clone(),
+            text,
+            base64,
         }
     }
 }
@@ -338,6 +379,21 @@ impl From<&Evidence> for WireEvidence {
     }
 }
 
+/// RFC 4648, section 4, with padding.
+fn base64(bytes: &[u8]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
+    for group in bytes.chunks(3) {
+        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or_default());
+        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
+        for digit in 0..4 {
+            let at = (bits >> (18 - 6 * digit)) as usize % DIGITS.len();
+            text.push(if digit <= group.len() { char::from(DIGITS[at]) } else { '=' });
+        }
+    }
+    text
+}
+
 /// Two codes of different lists may print alike: their counts add up.
 fn summed(counts: &[(String, u64)]) -> BTreeMap<String, u64> {
     let mut sums: BTreeMap<String, u64> = BTreeMap::new();
@@ -356,8 +412,12 @@ mod tests {
     use crate::incident::{Class, Confidence, HostStatus, Kind, Role, Severity, State};
     use crate::sink::samples;
 
-    const SCHEMAS: [(&str, &str); 3] =
-        [("incident", INCIDENT_SCHEMA), ("stats", STATS_SCHEMA), ("hosts", HOSTS_SCHEMA)];
+    const SCHEMAS: [(&str, &str); 4] = [
+        ("incident", INCIDENT_SCHEMA),
+        ("stats", STATS_SCHEMA),
+        ("hosts", HOSTS_SCHEMA),
+        ("dead-letter", DEAD_LETTER_SCHEMA),
+    ];
 
     /// What the schema of that name has against a value.
     fn complaints(name: &str, value: &impl Serialize) -> Vec<String> {
@@ -409,6 +469,15 @@ mod tests {
             seconds: 0.25,
             ..WireStats::default()
         }
+    }
+
+    fn dead_letter(bytes: &[u8]) -> WireDeadLetter {
+        WireDeadLetter::from(&DeadLetter {
+            origin: "events, partition 3, offset 4711".to_owned(),
+            reason: "json_syntax",
+            what: "expected a value".to_owned(),
+            bytes: bytes.to_vec(),
+        })
     }
 
     #[test]
@@ -490,11 +559,36 @@ mod tests {
     }
 
     #[test]
+    fn a_dead_letter_holds_its_bytes_as_text_or_in_base64() {
+        let text = dead_letter(b"{\"a\": \xc3\xa4}");
+        assert_eq!((text.text.as_deref(), &text.base64), (Some("{\"a\": \u{e4}}"), &None));
+        check_valid("dead-letter", &text);
+        // The last byte is no UTF-8; the samples of RFC 4648, section 10, go on from there.
+        for (bytes, base64) in [
+            (&b"\xff"[..], "/w=="),
+            (b"f\xff", "Zv8="),
+            (b"fo\xff", "Zm//"),
+            (b"foob\xff", "Zm9vYv8="),
+            (b"\xfb\xef\xbe\x00", "++++AA=="),
+        ] {
+            let letter = dead_letter(bytes);
+            assert_eq!((&letter.text, letter.base64.as_deref()), (&None, Some(base64)));
+            check_valid("dead-letter", &letter);
+        }
+        let both = WireDeadLetter { base64: Some(String::new()), ..text.clone() };
+        let neither = WireDeadLetter { text: None, ..text };
+        for wrong in [both, neither] {
+            assert_ne!(complaints("dead-letter", &wrong), [""; 0], "{wrong:?}");
+        }
+    }
+
+    #[test]
     fn schemas_refuse_an_unknown_key_and_miss_every_key() {
         let samples = [
             ("incident", serde_json::to_value(WireIncident::from(&samples::incident())).unwrap()),
             ("stats", serde_json::to_value(wire_stats()).unwrap()),
             ("hosts", serde_json::to_value(wire_host()).unwrap()),
+            ("dead-letter", serde_json::to_value(dead_letter(b"x")).unwrap()),
         ];
         // Maps from names to counts may hold any key.
         let open = ["/counts/by_event", "/counts/by_status", "/matched", "/skipped", "/incidents"];
@@ -559,6 +653,7 @@ mod tests {
             "files bytes chunks records matched observations mismatch failure success fact
              skipped incidents seconds",
         );
+        check(&dead_letter(b"x"), "schema origin reason what text base64");
         check(
             &wire_host(),
             "host names domain role machine_sids sid first_seen last_seen count events current
