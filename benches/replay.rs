@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput};
 use twinsid::config::Config;
 use twinsid::decode::evtx::CHUNK_BYTES;
-use twinsid::pipeline::{NoWatch, OnDamage, Replay, Replayed, replay};
+use twinsid::pipeline::replay::{NoWatch, OnDamage, Replay, Replayed, replay};
 
 use log::{FILE_HEADER_BYTES, evtx_file, is_profiling, median};
 

@@ -12,7 +12,7 @@ use crate::config::{Config, ConfigError};
 use crate::detect::{Detector, codes};
 use crate::incident::{Incident, Kind};
 use crate::inventory::{self, Inventory, InventoryError};
-use crate::pipeline::{NoWatch, OnDamage, Replay, ReplayError, Replayed, Watch, replay};
+use crate::pipeline::replay::{NoWatch, OnDamage, Replay, ReplayError, Replayed, Watch, replay};
 use crate::simulate::fleet::{FleetSpec, Form, Traps, simulate};
 use crate::sink::cards::{Style, write_card};
 use crate::sink::jsonl::{OutputFile, write_line};

@@ -29,6 +29,9 @@
 //! holds, all but its different codes); a malformed record never stops a run
 //! and never panics; standard output carries data only.
 
+#[cfg(feature = "kafka")]
+pub mod brokers;
+pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod decode;

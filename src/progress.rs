@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use twinsid::pipeline::Watch;
+use twinsid::pipeline::replay::Watch;
 
 /// Log lines go above the progress bar, not through it.
 pub struct BesideBar(pub ProgressBar);

@@ -65,6 +65,7 @@ impl LineDecoder {
                     format!("expected an event of at most {EVENT_BYTES_MAX} bytes: {excerpt}")
                 }),
             }
+            tally.keep_letter(|| bytes.to_vec());
         }
     }
 }

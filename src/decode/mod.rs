@@ -109,13 +109,49 @@ pub struct Tally {
     pub skipped: BTreeMap<Skip, u64>,
     /// The first of each reason: where it was, and what was expected.
     pub samples: BTreeMap<Skip, String>,
+    /// What was skipped, where somebody wants to keep it.
+    pub letters: Option<Letters>,
+}
+
+/// What was skipped, as it came.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Letters {
+    pub letters: Vec<Letter>,
+    /// The last skip, until its bytes are known.
+    last: Option<(Skip, String)>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Letter {
+    pub reason: Skip,
+    pub what: String,
+    pub bytes: Vec<u8>,
 }
 
 impl Tally {
     /// Counts one skip; `sample` is asked for at the first of each reason.
     pub fn skip(&mut self, reason: Skip, sample: impl FnOnce() -> String) {
         *self.skipped.entry(reason).or_default() += 1;
-        self.samples.entry(reason).or_insert_with(sample);
+        match &mut self.letters {
+            Some(letters) => {
+                let sample = sample();
+                self.samples.entry(reason).or_insert_with(|| sample.clone());
+                letters.last = Some((reason, sample));
+            }
+            None => {
+                self.samples.entry(reason).or_insert_with(sample);
+            }
+        }
+    }
+
+    /// Keeps what was skipped since the last call; `bytes` are asked for only
+    /// where something was.
+    pub fn keep_letter(&mut self, bytes: impl FnOnce() -> Vec<u8>) {
+        if let Some(letters) = &mut self.letters
+            && let Some((reason, what)) = letters.last.take()
+        {
+            letters.letters.push(Letter { reason, what, bytes: bytes() });
+        }
     }
 
     /// Adds what came later.
@@ -129,6 +165,9 @@ impl Tally {
         }
         for (reason, sample) in later.samples {
             self.samples.entry(reason).or_insert(sample);
+        }
+        if let (Some(letters), Some(later)) = (&mut self.letters, later.letters) {
+            letters.letters.extend(later.letters);
         }
     }
 }

@@ -26,9 +26,11 @@
 //! | [`verdict`] | clone, stale boot session or manipulated ticket |
 //! | [`incidents`] | a session as an incident, in words |
 //! | [`duplicates`] | clones as an incident, in words |
+//! | [`clocks`] | how far the events are: the watermark |
 //! | [`told`] | what was told of each incident, and what is news |
 //! | [`codes`] | every code in words |
 
+pub mod clocks;
 pub mod codes;
 pub mod directory;
 pub mod duplicates;

@@ -21,6 +21,8 @@ mod disk;
 pub mod escape;
 pub mod journal;
 pub mod jsonl;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod rotated;
 pub mod streams;
 pub mod summary;
@@ -87,6 +89,11 @@ pub enum SinkError {
     Folder { path: PathBuf },
     #[error("cannot write `{}`: it does not end in the name of a file", path.display())]
     Nameless { path: PathBuf },
+    #[cfg(feature = "kafka")]
+    #[error(transparent)]
+    Brokers(crate::brokers::BrokerError),
+    #[error("{what}\n  hint: begin anew with another changelog topic; what was told stays told")]
+    DamagedTopic { what: String },
     /// `doing` completes "cannot …".
     #[error("cannot {doing} `{}`: {cause}{}", path.display(), hint(cause))]
     Io { path: PathBuf, doing: &'static str, cause: io::Error },

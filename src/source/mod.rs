@@ -9,6 +9,7 @@
 //! |---|---|
 //! | [`discover`] | paths to the list of inputs |
 //! | [`files`] | files, archives and standard input, one after the other |
+//! | `kafka` | Kafka topics, shared with other copies or alone |
 //! | [`text`] | text streams: encodings, blocks of whole events |
 //!
 //! A live source is one that goes on: it waits for what comes, tells with each
@@ -16,6 +17,8 @@
 
 pub mod discover;
 pub mod files;
+#[cfg(feature = "kafka")]
+pub mod kafka;
 pub mod text;
 
 use std::collections::BTreeMap;
@@ -45,6 +48,11 @@ pub enum Next {
     Skipped(Skipped),
     /// Nothing came within the time; what there is was handed over.
     Idle,
+    /// Nothing came within the time, though there should be more.
+    Waiting,
+    /// What was handed over and not committed belongs to somebody else by now,
+    /// or will be handed over again.
+    Rewound,
     End,
 }
 
@@ -98,6 +106,19 @@ pub enum Content {
     Chunks { bytes: Vec<u8>, first_chunk: u64 },
     /// UTF-8 text that holds whole events.
     Text { bytes: Vec<u8> },
+    /// Messages, each with one or more whole events, end to end.
+    Messages { bytes: Vec<u8>, messages: Vec<Message> },
+}
+
+/// Where a message stands in the bytes, and where it came from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// The index of its part in the batch's `moved`.
+    pub part: usize,
+    pub offset: i64,
+    /// Of its first byte, and behind its last.
+    pub start: usize,
+    pub end: usize,
 }
 
 #[derive(Debug)]
@@ -126,6 +147,8 @@ pub enum SourceError {
         "`{path}` is named as input and as output\n  hint: an output takes the place of the file that stands there"
     )]
     OutputIsInput { path: PathBuf },
+    #[error("{what}")]
+    Stream { what: String },
     #[error("more than {max} files below `{path}`\n  hint: name the folders to read one by one")]
     TooManyFiles { path: PathBuf, max: usize },
 }

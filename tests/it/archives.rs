@@ -11,7 +11,7 @@ use flate2::write::GzEncoder;
 use twinsid::config::Config;
 use twinsid::decode::Skip;
 use twinsid::decode::lines::last_boundary;
-use twinsid::pipeline::{NoWatch, OnDamage, Replay, Replayed, replay};
+use twinsid::pipeline::replay::{NoWatch, OnDamage, Replay, Replayed, replay};
 use twinsid::source::discover::discover;
 use twinsid::source::files::Files;
 use twinsid::source::{Next, Source};
@@ -307,7 +307,7 @@ fn changed_archives_end() {
         let mut steps = 0;
         loop {
             match source.next(std::time::Duration::ZERO).expect("damage is passed over") {
-                Next::Batch(_) | Next::Idle => {}
+                Next::Batch(_) | Next::Idle | Next::Waiting | Next::Rewound => {}
                 Next::Skipped(_) => damaged += 1,
                 Next::End => break,
             }

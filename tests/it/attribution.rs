@@ -6,7 +6,7 @@ use twinsid::config::Config;
 use twinsid::detect::Detector;
 use twinsid::event::ListedHost;
 use twinsid::incident::{Confidence, Incident, Kind, KnownHost};
-use twinsid::pipeline::{NoWatch, OnDamage, Replay, Replayed, replay};
+use twinsid::pipeline::replay::{NoWatch, OnDamage, Replay, Replayed, replay};
 
 pub const SECURITY: &str = "Microsoft-Windows-Security-Auditing";
 

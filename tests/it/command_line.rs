@@ -6,7 +6,7 @@ use std::process::{Command, Output};
 
 use serde_json::Value as Json;
 use tempfile::TempDir;
-use twinsid::pipeline::{NoWatch, replay};
+use twinsid::pipeline::replay::{NoWatch, replay};
 use twinsid::sink::cards::{Style, write_card};
 
 use crate::archives::replay_of;

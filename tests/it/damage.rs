@@ -9,7 +9,7 @@ use std::sync::Arc;
 use twinsid::decode::evtx::{CHUNK_BYTES, ChunkDecoder};
 use twinsid::decode::lines::{EVENT_BYTES_MAX, LineDecoder, last_boundary};
 use twinsid::decode::{Skip, Tally};
-use twinsid::pipeline::{NoWatch, replay};
+use twinsid::pipeline::replay::{NoWatch, replay};
 use twinsid::record::{Record, Wanted};
 use twinsid::simulate::evtx::{Data, Value};
 

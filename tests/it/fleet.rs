@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use twinsid::config::Config;
 use twinsid::incident::Incident;
-use twinsid::pipeline::{NoWatch, OnDamage, Replay, Replayed, replay};
+use twinsid::pipeline::replay::{NoWatch, OnDamage, Replay, Replayed, replay};
 use twinsid::simulate::fleet::{FleetSpec, Form, Traps, Truth, simulate};
 
 const FORMS: [Form; 6] =

@@ -8,7 +8,7 @@ use evtx::{EvtxParser, ParserSettings};
 use serde_json::Value;
 use twinsid::config::Config;
 use twinsid::incident::{Incident, Kind};
-use twinsid::pipeline::{NoWatch, OnDamage, Replay, Replayed, replay};
+use twinsid::pipeline::replay::{NoWatch, OnDamage, Replay, Replayed, replay};
 
 use crate::corpus;
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use twinsid::config::Config;
 use twinsid::event::{EventTime, Sid, TICKS_PER_SEC};
-use twinsid::pipeline::{NoWatch, OnDamage, Replay, replay};
+use twinsid::pipeline::replay::{NoWatch, OnDamage, Replay, replay};
 use twinsid::simulate::evtx::{Data, EventSpec, Value, Writer};
 use twinsid::sink::wire::WireIncident;
 

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use twinsid::config::Config;
 use twinsid::event::short_host;
 use twinsid::incident::{Class, HostStatus, Incident, Kind, State};
-use twinsid::pipeline::{NoWatch, OnDamage, Replay, replay};
+use twinsid::pipeline::replay::{NoWatch, OnDamage, Replay, replay};
 use twinsid::simulate::fleet::{self, Cause, FleetSpec, Form, Traps, Truth, simulate};
 
 const FORMS: [Form; 5] = [Form::Forwarded, Form::Xml, Form::Winlogbeat, Form::Nxlog, Form::Openwec];

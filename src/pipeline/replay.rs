@@ -1,4 +1,4 @@
-//! The only place that knows every stage: source to workers to detector.
+//! Archived logs: source to workers to detector, then everything is told.
 //!
 //! ```text
 //!                  ┌─▶ worker 0: read, decode, apply rules ─┐
@@ -18,16 +18,16 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use crate::decode::evtx::ChunkDecoder;
-use crate::decode::lines::{LineDecoder, last_boundary};
+use super::worker::{Decoded, Undecodable, Worker};
+use crate::decode::lines::last_boundary;
 use crate::decode::{Skip, Tally};
-use crate::detect::rules::{Observer, RuleSpec, Rules, Teaching};
+use crate::detect::rules::{RuleSpec, Rules, Teaching};
 use crate::detect::{Detector, Ingested, Settings};
 use crate::event::{EventTime, ListedHost, Observation};
 use crate::incident::Incident;
 use crate::source::discover::{Input, discover};
 use crate::source::files::Files;
-use crate::source::{Batch, Content, Next, SkippedWhat, Source, SourceError, read_segment};
+use crate::source::{Batch, Next, SkippedWhat, Source, SourceError};
 
 /// Batches on their way to one worker, and back from it.
 const BATCHES_PER_WORKER: usize = 2;
@@ -98,81 +98,6 @@ impl Watch for NoWatch {
     fn started(&mut self, _: u64) {}
     fn advanced(&mut self, _: u64, _: u64) {}
     fn finished(&mut self) {}
-}
-
-/// What one batch came to.
-struct Decoded {
-    input: Arc<str>,
-    observations: Vec<Observation>,
-    tally: Tally,
-    matched: BTreeMap<(Box<str>, u32), u64>,
-    progress_bytes: u64,
-}
-
-/// One worker's decoders.
-struct Worker {
-    chunks: ChunkDecoder,
-    lines: LineDecoder,
-    observer: Observer,
-    buffer: Vec<u8>,
-}
-
-impl Worker {
-    fn new(rules: &Arc<Rules>) -> Worker {
-        Worker {
-            chunks: ChunkDecoder::new(Arc::clone(rules.wanted())),
-            lines: LineDecoder::new(Arc::clone(rules.wanted())),
-            observer: Observer::new(Arc::clone(rules)),
-            buffer: Vec::new(),
-        }
-    }
-
-    fn decode(&mut self, batch: Batch) -> Decoded {
-        let mut tally = Tally::default();
-        let mut observations = Vec::new();
-        let observer = &mut self.observer;
-        let emit = &mut |record: &crate::record::Record<'_>| {
-            observer.observe(record, &mut observations);
-        };
-        match &batch.content {
-            Content::Segment { file, offset, len, first_chunk } => {
-                match read_segment(file, *offset, *len, &mut self.buffer) {
-                    Ok(()) => {
-                        if self.buffer.len() < *len {
-                            tally.skip(Skip::ChunkTruncated, || {
-                                "became shorter while it was read".to_owned()
-                            });
-                        }
-                        self.chunks.decode(&self.buffer, *first_chunk, &mut tally, emit);
-                    }
-                    Err(error) => tally.skip(Skip::File, || error.to_string()),
-                }
-            }
-            Content::Chunks { bytes, first_chunk } => {
-                self.chunks.decode(bytes, *first_chunk, &mut tally, emit);
-            }
-            Content::Text { bytes } => {
-                tally.bytes += bytes.len() as u64;
-                self.lines.decode(bytes, &mut tally, emit);
-            }
-        }
-        Decoded {
-            input: batch.input,
-            observations,
-            tally,
-            matched: self.observer.take_matched(),
-            progress_bytes: batch.progress_bytes,
-        }
-    }
-}
-
-impl Worker {
-    /// The facts that were held back.
-    fn finish(mut self) -> Vec<Observation> {
-        let mut observations = Vec::new();
-        self.observer.finish(&mut observations);
-        observations
-    }
 }
 
 /// Takes what workers decoded, in order.
@@ -266,7 +191,7 @@ pub fn replay(replay: Replay, watch: &mut dyn Watch) -> Result<Replayed, ReplayE
         watch,
     };
     if replay.threads <= 1 {
-        alone(&mut source, Worker::new(&rules), &mut collector)?;
+        alone(&mut source, Worker::new(&rules, Undecodable::Dropped), &mut collector)?;
     } else {
         shared(&mut source, &rules, replay.threads, &mut collector)?;
     }
@@ -295,11 +220,13 @@ fn alone(
             Next::Skipped(skipped) => {
                 collector.skipped(&skipped.input, skipped.what, &skipped.reason)?;
             }
-            Next::Idle => {}
+            Next::Idle | Next::Waiting | Next::Rewound => {}
             Next::End => break,
         }
     }
-    collector.detector.ingest(&worker.finish());
+    let mut facts: Vec<Observation> = Vec::new();
+    worker.take_facts(&mut facts);
+    collector.detector.ingest(&facts);
     Ok(())
 }
 
@@ -315,7 +242,7 @@ fn shared(
         for _ in 0..threads {
             let (batch_in, batch_out) = sync_channel::<Batch>(BATCHES_PER_WORKER);
             let (done_in, done_out) = sync_channel::<Decoded>(BATCHES_PER_WORKER);
-            let mut worker = Worker::new(rules);
+            let mut worker = Worker::new(rules, Undecodable::Dropped);
             workers.push(scope.spawn(move || {
                 for batch in batch_out {
                     // The other end is gone only when the run has failed.
@@ -323,7 +250,9 @@ fn shared(
                         break;
                     }
                 }
-                worker.finish()
+                let mut facts: Vec<Observation> = Vec::new();
+                worker.take_facts(&mut facts);
+                facts
             }));
             lanes.push((batch_in, done_out));
         }
@@ -343,7 +272,7 @@ fn shared(
                 Next::Skipped(skipped) => {
                     collector.skipped(&skipped.input, skipped.what, &skipped.reason)?;
                 }
-                Next::Idle => {}
+                Next::Idle | Next::Waiting | Next::Rewound => {}
                 Next::End => break,
             }
         }

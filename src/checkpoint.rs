@@ -1,0 +1,163 @@
+//! What outlives the process: the steps of the service since its last
+//! snapshot, and snapshots.
+//!
+//! ```text
+//!  snapshot ─▶ frame ─▶ frame ─▶ frame ─▶ snapshot ─▶ …
+//!     │          └ what was taken in, how far the detector went, positions behind it
+//!     └ the detector's whole state, positions
+//! ```
+//!
+//! The detector is pure: the same calls give the same state. So a frame holds
+//! the calls, and a restart makes them again. Everything is borsh behind one
+//! number for its format; another program's number is refused, not guessed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::event::{EventTime, Observation};
+use crate::source::{Position, Positions};
+
+/// Counts up with every change of what is stored: of the types here, of
+/// [`Observation`], and of the detector's tables.
+pub const FORMAT: u32 = 1;
+
+/// Some observations of one part, as they travel between the stages.
+#[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct Parcel {
+    /// What arrived in one order: a partition, a file. A hash of its name.
+    pub part: u64,
+    /// When it arrived.
+    pub arrival: EventTime,
+    pub observations: Vec<Observation>,
+}
+
+/// One step of the service.
+#[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct Frame {
+    pub parcels: Vec<Parcel>,
+    /// The parts that moved on.
+    pub moved: SourcePositions,
+    pub advance: Advance,
+}
+
+/// How far the detector went after it took in a frame's parcels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Advance {
+    #[default]
+    NotYet,
+    To(EventTime),
+    /// Everything was closed.
+    End,
+}
+
+/// The state behind all frames so far.
+#[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct Snapshot {
+    pub positions: SourcePositions,
+    pub watermark: EventTime,
+    /// As [`crate::detect::Detector::save`] gives it.
+    pub detector: Vec<u8>,
+}
+
+/// Where each source stands, by the source's name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SourcePositions(BTreeMap<String, BTreeMap<String, Position>>);
+
+impl SourcePositions {
+    pub fn of(&self, source: &str) -> Positions {
+        let parts = self.0.get(source).into_iter().flatten();
+        parts.map(|(part, position)| (Arc::from(part.as_str()), position.clone())).collect()
+    }
+
+    pub fn set(&mut self, source: &str, part: &str, position: Position) {
+        let parts = match self.0.get_mut(source) {
+            Some(parts) => parts,
+            None => self.0.entry(source.to_owned()).or_default(),
+        };
+        parts.insert(part.to_owned(), position);
+    }
+
+    /// Takes over what moved on.
+    pub fn absorb(&mut self, later: SourcePositions) {
+        for (source, parts) in later.0 {
+            self.0.entry(source).or_default().extend(parts);
+        }
+    }
+}
+
+/// Why stored bytes cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum StoredError {
+    #[error(
+        "the stored state has format {found}, this program has {FORMAT}\n  hint: let the program that wrote it run to its end (`twinsid run --until-end`), or begin anew with another state folder or changelog topic; nothing was changed"
+    )]
+    Format { found: u32 },
+    #[error(
+        "the stored state cannot be read: {what}\n  hint: begin anew with another state folder or changelog topic; nothing was changed"
+    )]
+    Malformed { what: String },
+}
+
+/// A value behind the number of its format.
+pub fn encode(value: &impl BorshSerialize) -> Vec<u8> {
+    let mut bytes = FORMAT.to_le_bytes().to_vec();
+    value.serialize(&mut bytes).expect("memory can be written");
+    bytes
+}
+
+pub fn decode<T: BorshDeserialize>(bytes: &[u8]) -> Result<T, StoredError> {
+    let (format, mut rest) = bytes
+        .split_first_chunk::<4>()
+        .ok_or_else(|| StoredError::Malformed { what: "it is cut off".to_owned() })?;
+    let found = u32::from_le_bytes(*format);
+    if found != FORMAT {
+        return Err(StoredError::Format { found });
+    }
+    let malformed = |what: String| StoredError::Malformed { what };
+    let value = T::deserialize(&mut rest).map_err(|error| malformed(error.to_string()))?;
+    match rest.len() {
+        0 => Ok(value),
+        left => Err(malformed(format!("{left} bytes are left over"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::{Fact, RecordKey, What};
+
+    fn frame() -> Frame {
+        let mut moved = SourcePositions::default();
+        moved.set("kafka", "windows-events/3", Position::Offset(4711));
+        let observation = Observation {
+            key: RecordKey {
+                time: EventTime(7),
+                computer: "PC1".into(),
+                channel: "Security".into(),
+                record_id: 9,
+            },
+            provider: "P".into(),
+            event_id: 4624,
+            what: What::Fact(Fact::Host),
+        };
+        let parcel = Parcel { part: 3, arrival: EventTime(8), observations: vec![observation] };
+        Frame { parcels: vec![parcel], moved, advance: Advance::To(EventTime(5)) }
+    }
+
+    #[test]
+    fn what_is_stored_reads_back() {
+        assert_eq!(decode::<Frame>(&encode(&frame())), Ok(frame()));
+    }
+
+    #[test]
+    fn another_format_and_damage_are_told_apart() {
+        let mut bytes = encode(&frame());
+        for end in 0..bytes.len() {
+            assert!(matches!(decode::<Frame>(&bytes[..end]), Err(StoredError::Malformed { .. })));
+        }
+        bytes[0] = 99;
+        assert_eq!(decode::<Frame>(&bytes), Err(StoredError::Format { found: 99 }));
+    }
+}

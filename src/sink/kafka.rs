@@ -1,0 +1,316 @@
+//! Incidents, dead letters and state into Kafka, each commit as one
+//! transaction.
+//!
+//! The changelog topic is compacted. It holds *entries*, cut into pieces that
+//! fit a message: entry 0 of a generation is a snapshot, the others are the
+//! frames since. A new generation starts again at entry 0 and so takes the
+//! place of the one before, piece by piece; pieces of earlier generations that
+//! have not been overwritten are passed over.
+//!
+//! ```text
+//! key     0/0   0/1   1/0   2/0   3/0          entry / piece
+//! value   ┌ generation ┬ pieces ┬ bytes ┐      u64, u32 little-endian, bytes
+//! ```
+//!
+//! The transactional id names this sink over restarts: whoever starts with it
+//! ends what a copy before left open, and that copy can commit nothing more.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{Header, Message, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::wire::{WireDeadLetter, WireIncident};
+use super::{Commit, Kept, Sink, SinkError, escape};
+use crate::brokers::{BrokerError, CONNECT_TIMEOUT, Cluster, Reports, Settings, ends};
+use crate::incident::Incident;
+
+/// A piece fits a message of the broker's default size, with room to spare.
+const PIECE_BYTES_MAX: usize = 900 * 1024;
+
+/// Pieces of one entry: 1.8 GB.
+const PIECES_MAX: u32 = 2000;
+
+/// How long each step of a transaction may take.
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// After this long without a commit the broker gives the transaction up.
+pub const TRANSACTION_TIMEOUT_MS: u32 = 60_000;
+
+/// How long a record may take to be delivered.
+pub const MESSAGE_TIMEOUT_MS: u32 = 25_000;
+
+/// In the headers of what is sent.
+const CONTENT_TYPE: &str = "application/json";
+const EVENT_TYPE: &str = "io.twinsid.incident";
+const EVENT_SOURCE: &str = "/twinsid";
+
+/// Where everything goes.
+#[derive(Clone, Debug)]
+pub struct KafkaSinkSpec {
+    pub cluster: Cluster,
+    pub topic: String,
+    pub dead_letter_topic: String,
+    pub changelog_topic: String,
+    pub transactional_id: String,
+}
+
+pub struct KafkaSink {
+    spec: KafkaSinkSpec,
+    producer: ThreadedProducer<Reports>,
+    generation: u64,
+    /// The number of the next entry.
+    entry: u64,
+    failed: bool,
+}
+
+impl fmt::Debug for KafkaSink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaSink").field("spec", &self.spec).finish_non_exhaustive()
+    }
+}
+
+/// The settings of a producer that commits transactions.
+pub fn transactional(id: &str) -> Settings {
+    vec![
+        ("transactional.id", id.to_owned()),
+        ("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string()),
+        ("message.timeout.ms", MESSAGE_TIMEOUT_MS.to_string()),
+        ("partitioner", "murmur2_random".to_owned()),
+        ("compression.type", "zstd".to_owned()),
+        ("linger.ms", "2".to_owned()),
+        ("queue.buffering.max.kbytes", (256 * 1024).to_string()),
+    ]
+}
+
+impl KafkaSink {
+    pub fn new(spec: KafkaSinkSpec) -> Result<KafkaSink, BrokerError> {
+        let producer = spec.cluster.client(&transactional(&spec.transactional_id))?;
+        Ok(KafkaSink { spec, producer, generation: 0, entry: 1, failed: false })
+    }
+
+    fn transaction(&mut self, commit: &Commit<'_>) -> Result<(), BrokerError> {
+        let id = self.spec.transactional_id.clone();
+        let failed = |doing| BrokerError::of_transaction(&id, doing);
+        self.producer.begin_transaction().map_err(failed("begin a transaction"))?;
+        for incident in commit.incidents {
+            self.send_incident(incident).map_err(failed("send an incident"))?;
+        }
+        for letter in commit.dead_letters {
+            let value = line(&WireDeadLetter::from(letter));
+            let record = BaseRecord::<[u8], str>::to(&self.spec.dead_letter_topic).payload(&value);
+            send(&self.producer, record).map_err(failed("send a dead letter"))?;
+        }
+        match commit.snapshot {
+            Some(snapshot) => {
+                self.generation += 1;
+                self.entry = 0;
+                self.send_entry(snapshot).map_err(failed("send a snapshot"))?;
+            }
+            None => self.send_entry(commit.frame).map_err(failed("send the state"))?,
+        }
+        self.entry += 1;
+        self.producer.commit_transaction(STEP_TIMEOUT).map_err(failed("commit a transaction"))
+    }
+
+    fn send_incident(&self, incident: &Incident) -> Result<(), KafkaError> {
+        let key = incident.id.to_string();
+        let value = line(&WireIncident::from(incident));
+        let event_id = format!("{key}-{}", incident.revision);
+        let time = incident.last_seen.to_string();
+        let subject = incident.source_sid.map(|sid| sid.to_string());
+        let text = |key, value| Header { key, value: Some(value) };
+        let mut headers = OwnedHeaders::new()
+            .insert(text("ce_specversion", "1.0"))
+            .insert(text("ce_id", &event_id))
+            .insert(text("ce_type", EVENT_TYPE))
+            .insert(text("ce_source", EVENT_SOURCE))
+            .insert(text("ce_time", &time))
+            .insert(text("content-type", CONTENT_TYPE));
+        if let Some(subject) = &subject {
+            headers = headers.insert(text("ce_subject", subject));
+        }
+        // The create-time is that of sending: by the event's own, retention
+        // would delete what a backfill brings.
+        let record = BaseRecord::to(&self.spec.topic).key(&key).payload(&value).headers(headers);
+        send(&self.producer, record)
+    }
+
+    fn send_entry(&self, bytes: &[u8]) -> Result<(), KafkaError> {
+        let pieces: Vec<&[u8]> = match bytes {
+            [] => vec![bytes],
+            _ => bytes.chunks(PIECE_BYTES_MAX).collect(),
+        };
+        let count = pieces.len() as u32;
+        for (at, piece) in pieces.into_iter().enumerate() {
+            let key = format!("{}/{at}", self.entry);
+            let mut value = Vec::with_capacity(12 + piece.len());
+            value.extend_from_slice(&self.generation.to_le_bytes());
+            value.extend_from_slice(&count.to_le_bytes());
+            value.extend_from_slice(piece);
+            let record =
+                BaseRecord::to(&self.spec.changelog_topic).partition(0).key(&key).payload(&value);
+            send(&self.producer, record)?;
+        }
+        Ok(())
+    }
+}
+
+/// Waits while the queue is full.
+pub fn send<K: rdkafka::message::ToBytes + ?Sized, P: rdkafka::message::ToBytes + ?Sized>(
+    producer: &ThreadedProducer<Reports>,
+    record: BaseRecord<'_, K, P>,
+) -> Result<(), KafkaError> {
+    let until = Instant::now() + STEP_TIMEOUT;
+    let mut record = record;
+    loop {
+        record = match producer.send(record) {
+            Ok(()) => return Ok(()),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
+                if Instant::now() < until =>
+            {
+                back
+            }
+            Err((error, _)) => return Err(error),
+        };
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+fn line(value: &impl serde::Serialize) -> String {
+    escape::json(serde_json::to_string(value).expect("plain values can be written"))
+}
+
+impl Sink for KafkaSink {
+    fn restore(&mut self) -> Result<Kept, SinkError> {
+        // Whatever the copy before left open is ended by this.
+        self.producer
+            .init_transactions(STEP_TIMEOUT)
+            .map_err(BrokerError::of_transaction(
+                &self.spec.transactional_id,
+                "begin transactions with the brokers",
+            ))
+            .map_err(broken)?;
+        let looker = self.spec.cluster.connect().map_err(broken)?;
+        let (generation, entries) =
+            read_changelog(&looker, &self.spec.changelog_topic).map_err(broken)?;
+        (self.generation, self.entry) = (generation, 1);
+        let mut kept = Kept::default();
+        for (number, entry) in entries {
+            match number {
+                0 => kept.snapshot = Some(entry.whole(&self.spec.changelog_topic, number)?),
+                number if number == self.entry => {
+                    kept.frames.push(entry.whole(&self.spec.changelog_topic, number)?);
+                    self.entry += 1;
+                }
+                _ => return Err(damaged(&self.spec.changelog_topic, self.entry)),
+            }
+        }
+        if generation > 0 && kept.snapshot.is_none() {
+            return Err(damaged(&self.spec.changelog_topic, 0));
+        }
+        Ok(kept)
+    }
+
+    fn commit(&mut self, commit: &Commit<'_>) -> Result<(), SinkError> {
+        assert!(!self.failed, "a sink that failed is not used again");
+        self.transaction(commit).map_err(|error| {
+            self.failed = true;
+            broken(error)
+        })
+    }
+}
+
+fn broken(error: BrokerError) -> SinkError {
+    SinkError::Brokers(error)
+}
+
+fn damaged(topic: &str, entry: u64) -> SinkError {
+    SinkError::DamagedTopic {
+        what: format!("entry {entry} of changelog topic `{topic}` is missing or torn"),
+    }
+}
+
+/// The pieces of an entry.
+#[derive(Debug, Default)]
+struct Entry {
+    count: u32,
+    pieces: BTreeMap<u32, Vec<u8>>,
+}
+
+impl Entry {
+    fn whole(self, topic: &str, number: u64) -> Result<Vec<u8>, SinkError> {
+        let present = (0..self.count).zip(self.pieces.keys()).all(|(at, piece)| at == *piece);
+        if !present || self.pieces.len() != self.count as usize {
+            return Err(damaged(topic, number));
+        }
+        Ok(self.pieces.into_values().flatten().collect())
+    }
+}
+
+/// The newest generation and its entries.
+fn read_changelog(
+    looker: &BaseConsumer<Reports>,
+    topic: &str,
+) -> Result<(u64, BTreeMap<u64, Entry>), BrokerError> {
+    let (first, end) = ends(looker, topic, 0)?;
+    let mut newest = 0;
+    let mut entries: BTreeMap<u64, Entry> = BTreeMap::new();
+    let mut list = TopicPartitionList::new();
+    list.add_partition_offset(topic, 0, Offset::Offset(first))
+        .and_then(|()| looker.assign(&list))
+        .map_err(BrokerError::of("read the changelog"))?;
+    let mut last_heard = Instant::now();
+    // The last offsets may be marks of transactions, which are not handed out.
+    while looker_position(looker, topic) < end {
+        match looker.poll(Duration::from_millis(100)) {
+            Some(Ok(message)) => {
+                last_heard = Instant::now();
+                let piece = message.key().and_then(parse_key).zip(message.payload());
+                let Some(((number, at), value)) = piece else { continue };
+                let Some((generation, rest)) = value.split_first_chunk::<8>() else { continue };
+                let Some((count, bytes)) = rest.split_first_chunk::<4>() else { continue };
+                let (generation, count) =
+                    (u64::from_le_bytes(*generation), u32::from_le_bytes(*count));
+                if generation < newest || count > PIECES_MAX || at >= count {
+                    continue;
+                }
+                if generation > newest {
+                    newest = generation;
+                    entries.clear();
+                }
+                let entry = entries.entry(number).or_default();
+                entry.count = count;
+                entry.pieces.insert(at, bytes.to_vec());
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => break,
+            Some(Err(_)) | None if last_heard.elapsed() < CONNECT_TIMEOUT => {}
+            Some(Err(cause)) => {
+                return Err(BrokerError::Kafka { doing: "read the changelog", cause });
+            }
+            None => {
+                let reason = "nothing came for too long while the changelog was read".to_owned();
+                let brokers = topic.to_owned();
+                return Err(BrokerError::Unreachable { brokers, reason });
+            }
+        }
+    }
+    let _ = looker.unassign();
+    Ok((newest, entries))
+}
+
+fn looker_position(looker: &BaseConsumer<Reports>, topic: &str) -> i64 {
+    let position = looker.position().ok();
+    let part = position.as_ref().and_then(|list| list.find_partition(topic, 0));
+    part.and_then(|part| part.offset().to_raw()).unwrap_or(-1)
+}
+
+fn parse_key(key: &[u8]) -> Option<(u64, u32)> {
+    let (number, at) = str::from_utf8(key).ok()?.split_once('/')?;
+    Some((number.parse().ok()?, at.parse().ok()?))
+}

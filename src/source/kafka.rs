@@ -1,0 +1,411 @@
+//! Kafka topics as a source, in two ways:
+//!
+//! * **shared**: partitions are those that the group gives; they may be taken
+//!   away at any time ([`Next::Rewound`]), and positions are the group's offsets;
+//! * **alone**: all partitions, from the positions that were kept elsewhere.
+//!
+//! A batch holds messages of one partition. Its name in positions is
+//! `topic/partition`.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::Consumer;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message as _;
+use rdkafka::{Offset, TopicPartitionList};
+
+use super::{BATCH_BYTES, Batch, Content, Message, Next, Position, Positions, Source, SourceError};
+use crate::brokers::{
+    AssignmentChange, BrokerError, Cluster, Settings, SharedConsumer, ends, partitions,
+};
+
+/// Messages of one batch.
+const BATCH_MESSAGES_MAX: usize = 4096;
+
+/// What librdkafka fetches ahead, of all partitions together and of each.
+const PREFETCH_KBYTES: u32 = 32 * 1024;
+const PREFETCH_PARTITION_BYTES: u32 = 1024 * 1024;
+
+/// Where several topics have a partition of one number, the end of each is told
+/// by that number alone; then nothing may come for so long before all are at
+/// their ends.
+const QUIET: Duration = Duration::from_secs(2);
+
+/// Topics of one source.
+const TOPICS_MAX: usize = 1000;
+
+/// What to read.
+#[derive(Clone, Debug)]
+pub struct KafkaSpec {
+    pub cluster: Cluster,
+    /// Names; those that start with `^` are regular expressions.
+    pub topics: Vec<String>,
+    pub group: String,
+    /// A name that this copy keeps over restarts.
+    pub instance: Option<String>,
+    pub sharing: Sharing,
+    pub until: Until,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sharing {
+    Shared,
+    Alone,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Until {
+    Stopped,
+    /// The end that each partition had at the start.
+    End,
+}
+
+pub struct KafkaSource {
+    spec: KafkaSpec,
+    consumer: SharedConsumer,
+    input: Arc<str>,
+    assigned: BTreeMap<(String, i32), Part>,
+    /// The ends at the start, of partitions that hold anything.
+    ends: BTreeMap<(String, i32), i64>,
+    /// A message that belongs to the next batch.
+    held: Option<(String, i32, i64, Vec<u8>)>,
+    quiet_since: Instant,
+}
+
+impl std::fmt::Debug for KafkaSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("KafkaSource").field("spec", &self.spec).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct Part {
+    name: Arc<str>,
+    next_offset: Option<i64>,
+    at_end: bool,
+}
+
+impl KafkaSource {
+    pub fn new(spec: KafkaSpec) -> Result<KafkaSource, BrokerError> {
+        let looker = spec.cluster.connect()?;
+        let mut topics: BTreeSet<String> = BTreeSet::new();
+        for topic in &spec.topics {
+            if let Some(pattern) = topic.strip_prefix('^') {
+                let metadata = looker
+                    .fetch_metadata(None, crate::brokers::CONNECT_TIMEOUT)
+                    .map_err(BrokerError::of("list the topics"))?;
+                let pattern = regex::Regex::new(&format!("^(?:{pattern})")).map_err(|error| {
+                    BrokerError::Option { option: topic.clone(), reason: error.to_string() }
+                })?;
+                let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
+                topics.extend(names.filter(|name| pattern.is_match(name)).take(TOPICS_MAX));
+            } else {
+                topics.insert(topic.clone());
+            }
+        }
+        let mut ends_at_start = BTreeMap::new();
+        let mut all = Vec::new();
+        for topic in &topics {
+            let parts = partitions(&looker, topic)?
+                .ok_or_else(|| BrokerError::NoTopic { topic: topic.clone() })?;
+            for partition in parts {
+                all.push((topic.clone(), partition));
+                if spec.until == Until::End {
+                    let (first, end) = ends(&looker, topic, partition)?;
+                    if end > first {
+                        ends_at_start.insert((topic.clone(), partition), end);
+                    }
+                }
+            }
+        }
+        let consumer: SharedConsumer = Arc::new(spec.cluster.client(&settings(&spec))?);
+        let mut source = KafkaSource {
+            input: format!("kafka {}", spec.topics.join(",")).into(),
+            consumer,
+            assigned: BTreeMap::new(),
+            ends: ends_at_start,
+            held: None,
+            quiet_since: Instant::now(),
+            spec,
+        };
+        match source.spec.sharing {
+            Sharing::Shared => {
+                let topics: Vec<&str> = source.spec.topics.iter().map(String::as_str).collect();
+                source
+                    .consumer
+                    .subscribe(&topics)
+                    .map_err(BrokerError::of("subscribe to the topics"))?;
+            }
+            Sharing::Alone => {
+                source.set_assigned(&all);
+            }
+        }
+        Ok(source)
+    }
+
+    pub fn consumer(&self) -> &SharedConsumer {
+        &self.consumer
+    }
+
+    /// The partitions that held anything at the start, and their ends.
+    pub fn ends(&self) -> &BTreeMap<(String, i32), i64> {
+        &self.ends
+    }
+
+    /// The partitions of this copy.
+    pub fn parts(&self) -> impl Iterator<Item = &Arc<str>> {
+        self.assigned.values().map(|part| &part.name)
+    }
+
+    /// Goes back to these offsets: what came behind them was not committed.
+    pub fn rewind(&mut self, to: &[((String, i32), i64)]) -> Result<(), BrokerError> {
+        self.held = None;
+        let mut list = TopicPartitionList::new();
+        for ((topic, partition), offset) in to {
+            if let Some(part) = self.assigned.get_mut(&(topic.clone(), *partition)) {
+                part.next_offset = Some(*offset);
+                part.at_end = false;
+                list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
+                    .map_err(BrokerError::of("go back to an offset"))?;
+            }
+        }
+        if list.count() > 0 {
+            self.consumer
+                .seek_partitions(list, crate::brokers::CONNECT_TIMEOUT)
+                .map_err(BrokerError::of("go back to the last committed offsets"))?;
+        }
+        Ok(())
+    }
+
+    fn set_assigned(&mut self, parts: &[(String, i32)]) {
+        self.held = None;
+        self.assigned = parts
+            .iter()
+            .map(|(topic, partition)| {
+                let name = format!("{topic}/{partition}").into();
+                let part = Part { name, next_offset: None, at_end: false };
+                ((topic.clone(), *partition), part)
+            })
+            .collect();
+    }
+
+    fn error(cause: BrokerError) -> SourceError {
+        SourceError::Stream { what: cause.to_string() }
+    }
+
+    /// Takes over rebalances; whether there were any.
+    fn follow_assignment(&mut self) -> bool {
+        let changes = self.consumer.context().take_changes();
+        let any = !changes.is_empty();
+        for change in changes {
+            match change {
+                AssignmentChange::Assigned(parts) => self.set_assigned(&parts),
+                AssignmentChange::Revoked => self.set_assigned(&[]),
+            }
+        }
+        any
+    }
+
+    /// Partitions that are read to the end they had at the start, and were
+    /// not told yet.
+    fn reached(&mut self) -> Vec<(Arc<str>, Position)> {
+        let several = self.spec.topics.len() > 1 || self.spec.topics[0].starts_with('^');
+        if several && self.quiet_since.elapsed() < QUIET {
+            return Vec::new();
+        }
+        let mut reached = Vec::new();
+        for (key, part) in &mut self.assigned {
+            if let Some(end) = self.ends.get(key)
+                && part.at_end
+                && part.next_offset.is_none_or(|next| next < *end)
+            {
+                // What is missing are marks of transactions.
+                part.next_offset = Some(*end);
+                reached.push((Arc::clone(&part.name), Position::Offset(*end)));
+            }
+        }
+        reached
+    }
+
+    fn is_done(&self) -> bool {
+        self.spec.sharing == Sharing::Alone
+            && self.ends.iter().all(|(key, end)| {
+                self.assigned.get(key).and_then(|part| part.next_offset) >= Some(*end)
+            })
+    }
+}
+
+/// Messages of one partition.
+#[derive(Debug, Default)]
+struct Gathered {
+    of: Option<(String, i32)>,
+    bytes: Vec<u8>,
+    messages: Vec<Message>,
+}
+
+impl Gathered {
+    /// Whether the message belongs to the same partition.
+    fn fits(&self, topic: &str, partition: i32) -> bool {
+        self.of.as_ref().is_none_or(|(known, number)| *number == partition && known == topic)
+    }
+
+    fn add(&mut self, topic: &str, partition: i32, offset: i64, value: &[u8]) {
+        if self.of.is_none() {
+            self.of = Some((topic.to_owned(), partition));
+        }
+        let start = self.bytes.len();
+        self.bytes.extend_from_slice(value);
+        self.messages.push(Message { part: 0, offset, start, end: self.bytes.len() });
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes.len() as u64 >= BATCH_BYTES || self.messages.len() >= BATCH_MESSAGES_MAX
+    }
+}
+
+/// Errors that end by themselves: librdkafka goes on trying.
+fn is_passing(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::BrokerTransportFailure
+            | Code::AllBrokersDown
+            | Code::OperationTimedOut
+            | Code::RequestTimedOut
+            | Code::NotLeaderForPartition
+            | Code::LeaderNotAvailable
+            | Code::NotCoordinator
+            | Code::CoordinatorNotAvailable
+            | Code::CoordinatorLoadInProgress
+            | Code::RebalanceInProgress
+            | Code::PollExceeded
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownTopic
+            | Code::Resolve
+            | Code::NetworkException
+    )
+}
+
+fn settings(spec: &KafkaSpec) -> Settings {
+    let mut settings: Settings = vec![
+        ("group.id", spec.group.clone()),
+        ("enable.auto.commit", "false".to_owned()),
+        ("enable.auto.offset.store", "false".to_owned()),
+        ("isolation.level", "read_committed".to_owned()),
+        ("auto.offset.reset", "earliest".to_owned()),
+        ("enable.partition.eof", "true".to_owned()),
+        ("allow.auto.create.topics", "false".to_owned()),
+        ("session.timeout.ms", "10000".to_owned()),
+        ("heartbeat.interval.ms", "2000".to_owned()),
+        ("max.poll.interval.ms", "60000".to_owned()),
+        ("queued.max.messages.kbytes", PREFETCH_KBYTES.to_string()),
+        ("fetch.message.max.bytes", PREFETCH_PARTITION_BYTES.to_string()),
+        ("fetch.wait.max.ms", "50".to_owned()),
+        ("partition.assignment.strategy", "range,roundrobin".to_owned()),
+    ];
+    if let Some(instance) = &spec.instance {
+        settings.push(("group.instance.id", instance.clone()));
+    }
+    settings
+}
+
+impl Source for KafkaSource {
+    fn next(&mut self, wait: Duration) -> Result<Next, SourceError> {
+        let until = Instant::now() + wait;
+        let mut gathered = Gathered::default();
+        if let Some((topic, partition, offset, value)) = self.held.take() {
+            gathered.add(&topic, partition, offset, &value);
+        }
+        let consumer = Arc::clone(&self.consumer);
+        while !gathered.is_full() {
+            let wait = if gathered.of.is_none() { wait } else { Duration::ZERO };
+            let polled = consumer.poll(wait);
+            let rewound = self.follow_assignment();
+            match polled {
+                Some(Ok(message)) => {
+                    let (topic, partition, offset) =
+                        (message.topic(), message.partition(), message.offset());
+                    let value = message.payload().unwrap_or_default();
+                    if !rewound && gathered.fits(topic, partition) {
+                        gathered.add(topic, partition, offset, value);
+                        continue;
+                    }
+                    self.held = Some((topic.to_owned(), partition, offset, value.to_vec()));
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    for ((_, number), part) in &mut self.assigned {
+                        part.at_end |= *number == partition;
+                    }
+                    // Others may have more.
+                    if !rewound && gathered.of.is_none() && Instant::now() < until {
+                        continue;
+                    }
+                }
+                Some(Err(KafkaError::MessageConsumption(code))) if is_passing(code) => {}
+                Some(Err(cause)) => {
+                    return Err(Self::error(BrokerError::Kafka {
+                        doing: "read from Kafka",
+                        cause,
+                    }));
+                }
+                None => {}
+            }
+            if rewound {
+                return Ok(Next::Rewound);
+            }
+            break;
+        }
+        let Gathered { of, bytes, messages } = gathered;
+        if let (Some(key), Some(last)) = (of, messages.last()) {
+            self.quiet_since = Instant::now();
+            let next_offset = last.offset + 1;
+            let Some(part) = self.assigned.get_mut(&key) else { return Ok(Next::Waiting) };
+            part.next_offset = Some(next_offset);
+            part.at_end = false;
+            let progress_bytes = bytes.len() as u64;
+            return Ok(Next::Batch(Batch {
+                input: Arc::clone(&self.input),
+                moved: vec![(Arc::clone(&part.name), Position::Offset(next_offset))],
+                content: Content::Messages { bytes, messages },
+                progress_bytes,
+            }));
+        }
+        if self.spec.until == Until::End {
+            let moved = self.reached();
+            if !moved.is_empty() {
+                let content = Content::Messages { bytes: Vec::new(), messages: Vec::new() };
+                let input = Arc::clone(&self.input);
+                return Ok(Next::Batch(Batch { input, content, progress_bytes: 0, moved }));
+            }
+            if self.is_done() {
+                return Ok(Next::End);
+            }
+        }
+        let caught_up = !self.assigned.is_empty() && self.assigned.values().all(|p| p.at_end);
+        Ok(if caught_up { Next::Idle } else { Next::Waiting })
+    }
+
+    /// Where nothing was kept of a partition, it is read from its beginning.
+    fn resume(&mut self, positions: &Positions) -> Result<(), SourceError> {
+        let mut list = TopicPartitionList::new();
+        for ((topic, partition), part) in &mut self.assigned {
+            let known = positions.get(&part.name);
+            let offset = match known {
+                Some(Position::Offset(offset)) => {
+                    part.next_offset = Some(*offset);
+                    Offset::Offset(*offset)
+                }
+                _ => Offset::Beginning,
+            };
+            list.add_partition_offset(topic, *partition, offset)
+                .map_err(BrokerError::of("set the offset of a partition"))
+                .map_err(Self::error)?;
+        }
+        self.consumer
+            .assign(&list)
+            .map_err(BrokerError::of("take the partitions"))
+            .map_err(Self::error)
+    }
+}
