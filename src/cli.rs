@@ -4,15 +4,18 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use clap::{CommandFactory, Parser, Subcommand, ValueEnum};
 use tracing::warn;
 
-use crate::config::{Config, ConfigError};
+use crate::config::service::Service;
+use crate::config::{Config, ConfigError, effective};
 use crate::detect::{Detector, codes};
 use crate::incident::{Incident, Kind};
 use crate::inventory::{self, Inventory, InventoryError};
 use crate::pipeline::replay::{NoWatch, OnDamage, Replay, ReplayError, Replayed, Watch, replay};
+use crate::pipeline::service::{self, Extent, Requests, ServiceError};
 use crate::simulate::fleet::{FleetSpec, Form, Traps, simulate};
 use crate::sink::cards::{Style, write_card};
 use crate::sink::jsonl::{OutputFile, write_line};
@@ -28,6 +31,22 @@ Exit codes:
   2  wrong flags, or a mistake in the configuration or a rule file
   3  an input that was named cannot be read, or holds no logs
   4  damaged input, with --strict";
+
+const RUN_HELP: &str = "\
+Each incident is written exactly once, into a file or a Kafka topic, whatever is killed
+when. On standard output it is at least once: what was printed cannot be taken back.
+
+Signals:
+  SIGTERM, SIGINT  finish what is under way, commit, leave the group, exit 0
+  SIGHUP           read rules and inventory anew; after a mistake the old ones stay
+
+Exit codes:
+  0   stopped, or with --until-end: everything was read and closed
+  1   the output or the state could not be written or read
+  2   wrong flags, or a mistake in the configuration, a rule file or the inventory
+  3   a source cannot be read
+  5   another copy took over: this one was given up for dead and can commit nothing more
+  70  nothing went on for three minutes, and the watchdog ended the process";
 
 /// Columns of a card where the terminal does not tell its own.
 const CARD_WIDTH: usize = 80;
@@ -46,6 +65,18 @@ enum Command {
     /// Read archived logs and say which authentications failed, and why
     #[command(after_help = EXIT_CODES)]
     Replay(ReplayFlags),
+    /// Read live sources and tell incidents as they happen, exactly once
+    #[command(after_help = RUN_HELP)]
+    Run(RunFlags),
+    /// Print the Kafka topics that a configuration needs, or create them
+    Topics {
+        /// The service's configuration
+        #[arg(short, long, value_name = "FILE")]
+        config: PathBuf,
+        /// Create those that are missing
+        #[arg(long)]
+        create: bool,
+    },
     /// See it work: simulate a small fleet in a temporary folder, and replay it
     Demo,
     /// Write the logs of a made-up fleet with known clones, to try replay on
@@ -61,6 +92,9 @@ enum Command {
         /// The file to check
         #[arg(short, long, value_name = "FILE")]
         config: Option<PathBuf>,
+        /// Try the brokers and the topics as well
+        #[arg(long)]
+        connect: bool,
     },
     /// Print the JSON schema of an output
     Schema {
@@ -135,6 +169,20 @@ impl FormName {
 }
 
 #[derive(Debug, clap::Args)]
+struct RunFlags {
+    /// Sources, sink and state; see config/examples
+    #[arg(short, long, value_name = "FILE")]
+    config: PathBuf,
+    /// Read each source to the end that it has now, close everything as replay
+    /// does, and exit: for backfills
+    #[arg(long)]
+    until_end: bool,
+    /// Errors only
+    #[arg(short, long)]
+    quiet: bool,
+}
+
+#[derive(Debug, clap::Args)]
 struct ReplayFlags {
     /// Logs: EVTX, event XML or JSON lines, plain or as .zip, .gz or .zst;
     /// folders are searched; - is standard input
@@ -187,6 +235,13 @@ pub enum CliError {
     NotEmpty { path: PathBuf },
     #[error("cannot write the fleet to `{path}`: {cause}")]
     Simulate { path: PathBuf, cause: io::Error },
+    #[error(transparent)]
+    Service(#[from] ServiceError),
+    #[error(
+        "`{}` has no service: neither `[[source]]` nor `[sink]`\n  hint: config/examples/ has whole files to begin with",
+        path.display()
+    )]
+    NoService { path: PathBuf },
     #[error("cannot write standard output: {0}")]
     StandardOutput(io::Error),
     #[error(
@@ -199,7 +254,8 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             CliError::Sink(_) | CliError::StandardOutput(_) | CliError::Simulate { .. } => 1,
-            CliError::NotEmpty { .. } => 2,
+            CliError::NotEmpty { .. } | CliError::NoService { .. } => 2,
+            CliError::Service(error) => error.exit_code(),
             CliError::Inventory(InventoryError::Unreadable { .. }) => 3,
             CliError::Inventory(InventoryError::Mistake { .. }) => 2,
             CliError::Config(_) | CliError::Unexplained { .. } | CliError::OutputTwice { .. } => 2,
@@ -213,7 +269,16 @@ impl CliError {
 impl Cli {
     /// Whether only errors belong on standard error.
     pub fn is_quiet(&self) -> bool {
-        matches!(&self.command, Command::Replay(ReplayFlags { quiet: true, .. }))
+        matches!(
+            &self.command,
+            Command::Replay(ReplayFlags { quiet: true, .. })
+                | Command::Run(RunFlags { quiet: true, .. })
+        )
+    }
+
+    /// Whether it goes on for long, so that people want to know how it goes.
+    pub fn is_service(&self) -> bool {
+        matches!(&self.command, Command::Run(_))
     }
 
     pub fn run(self, watch: &mut dyn Watch) -> Result<(), CliError> {
@@ -222,7 +287,9 @@ impl Cli {
             Command::Demo => run_demo(),
             Command::Simulate(flags) => run_simulate(&flags, watch),
             Command::Explain { code } => explain(&code),
-            Command::Check { config } => check(config.as_deref()),
+            Command::Check { config, connect } => check(config.as_deref(), connect),
+            Command::Run(flags) => run_service(&flags),
+            Command::Topics { config, create } => topics(&config, create),
             Command::Schema { name } => print(match name {
                 SchemaName::Incident => wire::INCIDENT_SCHEMA,
                 SchemaName::Stats => wire::STATS_SCHEMA,
@@ -278,10 +345,67 @@ fn explain(words: &[String]) -> Result<(), CliError> {
     print(&texts.join("\n"))
 }
 
-fn check(path: Option<&Path>) -> Result<(), CliError> {
+fn check(path: Option<&Path>, connect: bool) -> Result<(), CliError> {
     let config = Config::load(path)?;
     let events: usize = config.rules.iter().map(|rule| rule.event_ids.len()).sum();
-    print(&format!("no mistakes: {} rules for {events} events\n", config.rules.len()))
+    let mut text = String::new();
+    if let (Some(path), Some(_)) = (path, &config.service) {
+        for setting in effective::settings(path)? {
+            let value = escape::terminal(&setting.value);
+            text.push_str(&format!("{} = {value}    # {}\n", setting.key, setting.origin));
+        }
+        text.push('\n');
+    }
+    text.push_str(&format!("no mistakes: {} rules for {events} events\n", config.rules.len()));
+    print(&text)?;
+    match config.service.filter(|_| connect) {
+        Some(service) => print(&service::connect(&service)?.join("\n")).and_then(|()| print("\n")),
+        None => Ok(()),
+    }
+}
+
+fn load_service(path: &Path) -> Result<(Config, Service), CliError> {
+    let mut config = Config::load(Some(path))?;
+    let service = config.service.take();
+    let service = service.ok_or_else(|| CliError::NoService { path: path.to_owned() })?;
+    Ok((config, service))
+}
+
+fn run_service(flags: &RunFlags) -> Result<(), CliError> {
+    let (config, service) = load_service(&flags.config)?;
+    let extent = if flags.until_end { Extent::UntilEnd } else { Extent::Endless };
+    let requests = Arc::new(Requests::default());
+    listen_to_signals(&requests);
+    service::run(config, &flags.config, service, extent, &requests)?;
+    Ok(())
+}
+
+/// In a thread of its own, which ends with the process.
+#[cfg(unix)]
+fn listen_to_signals(requests: &Arc<Requests>) {
+    use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+    let requests = Arc::clone(requests);
+    match signal_hook::iterator::Signals::new([SIGHUP, SIGINT, SIGTERM]) {
+        Ok(mut signals) => {
+            std::thread::spawn(move || {
+                for signal in signals.forever() {
+                    match signal {
+                        SIGHUP => requests.ask_reload(),
+                        _ => requests.interrupt(),
+                    }
+                }
+            });
+        }
+        Err(error) => warn!("signals end this process at once, with nothing lost: {error}"),
+    }
+}
+
+#[cfg(not(unix))]
+fn listen_to_signals(_: &Arc<Requests>) {}
+
+fn topics(path: &Path, create: bool) -> Result<(), CliError> {
+    let (_, service) = load_service(path)?;
+    print(&service::topics_text(&service, create)?)
 }
 
 fn run_replay(flags: ReplayFlags, watch: &mut dyn Watch) -> Result<(), CliError> {

@@ -4,6 +4,9 @@
 //! file of the user's is laid over them. Every mistake is reported with file,
 //! line, key and a hint, all of them at once.
 
+pub mod effective;
+pub mod service;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -11,6 +14,8 @@ use std::path::{Path, PathBuf};
 use regex::RegexBuilder;
 use serde::Deserialize;
 use toml::Spanned;
+
+use service::Service;
 
 use crate::detect::rules::{
     AccountFields, AddressFields, Condition, FactKind, Fields, HostFields, PeerFields,
@@ -35,6 +40,8 @@ pub struct Config {
     pub settings: Settings,
     pub rules: Vec<RuleSpec>,
     pub teachings: Vec<Teaching>,
+    /// What `twinsid run` does; `None` where the file has no source and no sink.
+    pub service: Option<Service>,
 }
 
 /// All mistakes of a configuration.
@@ -81,7 +88,7 @@ impl fmt::Display for Mistake {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawConfig {
     #[serde(default)]
@@ -90,6 +97,27 @@ struct RawConfig {
     rules: RawRulesSection,
     #[serde(default)]
     bounds: RawBounds,
+    #[serde(default)]
+    source: Vec<Spanned<service::RawSource>>,
+    sink: Option<Spanned<service::RawSink>>,
+    #[serde(default)]
+    state: service::RawState,
+    #[serde(default)]
+    time: service::RawTime,
+    #[serde(default)]
+    service: service::RawService,
+}
+
+impl RawConfig {
+    fn take_service(&mut self) -> service::RawParts {
+        service::RawParts {
+            source: std::mem::take(&mut self.source),
+            sink: self.sink.take(),
+            state: std::mem::take(&mut self.state),
+            time: std::mem::take(&mut self.time),
+            service: std::mem::take(&mut self.service),
+        }
+    }
 }
 
 #[derive(Default, Deserialize)]
@@ -337,18 +365,16 @@ impl Config {
                 Err(mistake) => mistakes.push(mistake),
             }
         }
-        let Some(base) = base else { return Err(ConfigError { mistakes }) };
-        let over = over.unwrap_or(RawConfig {
-            session: RawSession::default(),
-            rules: RawRulesSection::default(),
-            bounds: RawBounds::default(),
-        });
+        let Some(mut base) = base else { return Err(ConfigError { mistakes }) };
+        let mut over = over.unwrap_or_default();
         let settings = settings(&base, &over, &mut user);
         let folder = path.and_then(Path::parent).unwrap_or(Path::new(""));
         let (rules, teachings) = all_rules(&base, &over, folder, &mut user, &mut mistakes);
+        let (base, over) = (base.take_service(), over.take_service());
+        let service = service::check(&base, over, folder, &mut user);
         mistakes.append(&mut user.mistakes);
         if mistakes.is_empty() {
-            Ok(Config { settings, rules, teachings })
+            Ok(Config { settings, rules, teachings, service })
         } else {
             Err(ConfigError { mistakes })
         }

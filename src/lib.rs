@@ -29,7 +29,6 @@
 //! holds, all but its different codes); a malformed record never stops a run
 //! and never panics; standard output carries data only.
 
-#[cfg(feature = "kafka")]
 pub mod brokers;
 pub mod checkpoint;
 pub mod cli;

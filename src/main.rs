@@ -16,7 +16,11 @@ use progress::{Bar, BesideBar};
 fn main() -> ExitCode {
     let cli = Cli::parse();
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-    let level = if cli.is_quiet() { LevelFilter::ERROR } else { LevelFilter::WARN };
+    let level = match (cli.is_quiet(), cli.is_service()) {
+        (true, _) => LevelFilter::ERROR,
+        (false, true) => LevelFilter::INFO,
+        (false, false) => LevelFilter::WARN,
+    };
     if !cli.is_quiet() && io::stderr().is_terminal() {
         bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
     }

@@ -149,6 +149,10 @@ impl KafkaSource {
         &self.consumer
     }
 
+    pub fn until(&self) -> Until {
+        self.spec.until
+    }
+
     /// The partitions that held anything at the start, and their ends.
     pub fn ends(&self) -> &BTreeMap<(String, i32), i64> {
         &self.ends

@@ -1,0 +1,184 @@
+//! What one source's batches came to, gathered until it is worth handing over:
+//! soon when somebody waits for it, and with the facts of everything in it, so
+//! that a position never stands behind something that was held back.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, Instant};
+
+use super::worker::{Decoded, Undecodable, Worker};
+use super::{Counters, wall_clock};
+use crate::checkpoint::Parcel;
+use crate::detect::rules::Rules;
+use crate::event::{Observation, What};
+use crate::sink::DeadLetter;
+use crate::source::{Batch, Position};
+
+/// Failures and mismatches wait so long for company.
+const URGENT: Duration = Duration::from_millis(20);
+
+/// Observations that are handed over whatever the time.
+const OBSERVATIONS_MAX: usize = 50_000;
+
+/// Bytes of dead letters that are.
+const LETTER_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Positions and what has to be durable with them.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    pub parcels: Vec<Parcel>,
+    pub moved: Vec<(Arc<str>, Position)>,
+    pub dead_letters: Vec<DeadLetter>,
+}
+
+impl Gathered {
+    pub fn is_empty(&self) -> bool {
+        self.moved.is_empty() && self.parcels.is_empty() && self.dead_letters.is_empty()
+    }
+}
+
+/// The rules of today, for all sources.
+#[derive(Debug)]
+pub struct Rulebook {
+    rules: RwLock<Arc<Rules>>,
+    edition: AtomicU64,
+}
+
+impl Rulebook {
+    pub fn new(rules: Arc<Rules>) -> Rulebook {
+        Rulebook { rules: RwLock::new(rules), edition: AtomicU64::new(0) }
+    }
+
+    /// Every source takes them up when it next hands something over.
+    pub fn replace(&self, rules: Arc<Rules>) {
+        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
+        self.edition.fetch_add(1, Ordering::Release);
+    }
+
+    fn worker(&self) -> Worker {
+        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
+        Worker::new(&rules, Undecodable::Kept)
+    }
+}
+
+#[derive(Debug)]
+pub struct Gather<'r> {
+    rules: &'r Rulebook,
+    edition: u64,
+    worker: Worker,
+    gathered: Gathered,
+    observations: usize,
+    letter_bytes: usize,
+    since: Option<Instant>,
+    urgent_since: Option<Instant>,
+    interval: Duration,
+}
+
+impl<'r> Gather<'r> {
+    /// Hands over after `interval` at the latest.
+    pub fn new(rules: &'r Rulebook, interval: Duration) -> Gather<'r> {
+        Gather {
+            rules,
+            edition: rules.edition.load(Ordering::Acquire),
+            worker: rules.worker(),
+            gathered: Gathered::default(),
+            observations: 0,
+            letter_bytes: 0,
+            since: None,
+            urgent_since: None,
+            interval,
+        }
+    }
+
+    pub fn add(&mut self, batch: Batch, counters: &Counters) {
+        let now = Instant::now();
+        let moved = batch.moved.clone();
+        let part = moved.first().map_or(&batch.input, |(part, _)| part);
+        let part = part_number(part);
+        let Decoded { observations, tally, dead_letters, .. } = self.worker.decode(batch);
+        counters.decoded(&tally, &dead_letters);
+        for (part, position) in moved {
+            match self.gathered.moved.iter_mut().find(|(known, _)| *known == part) {
+                Some((_, known)) => *known = position,
+                None => self.gathered.moved.push((part, position)),
+            }
+        }
+        self.since.get_or_insert(now);
+        let is_fact = |observation: &Observation| matches!(observation.what, What::Fact(_));
+        if !observations.iter().all(is_fact) {
+            self.urgent_since.get_or_insert(now);
+        }
+        self.observations += observations.len();
+        self.letter_bytes += dead_letters.iter().map(|letter| letter.bytes.len()).sum::<usize>();
+        self.gathered.dead_letters.extend(dead_letters);
+        self.put(part, observations);
+    }
+
+    /// Something of these parts, though there may be nothing in it.
+    pub fn hear<'p>(&mut self, parts: impl Iterator<Item = &'p Arc<str>>) {
+        for part in parts {
+            self.put(part_number(part), Vec::new());
+        }
+        self.since.get_or_insert_with(Instant::now);
+    }
+
+    fn put(&mut self, part: u64, observations: Vec<Observation>) {
+        match self.gathered.parcels.iter_mut().find(|parcel| parcel.part == part) {
+            Some(parcel) => parcel.observations.extend(observations),
+            None => {
+                let arrival = wall_clock();
+                self.gathered.parcels.push(Parcel { part, arrival, observations });
+            }
+        }
+    }
+
+    /// Whether it should be handed over now.
+    pub fn is_due(&self) -> bool {
+        let passed = |since: Option<Instant>, limit| since.is_some_and(|at| at.elapsed() >= limit);
+        self.observations >= OBSERVATIONS_MAX
+            || self.letter_bytes >= LETTER_BYTES_MAX
+            || passed(self.urgent_since, URGENT)
+            || passed(self.since, self.interval)
+    }
+
+    /// How long the source may wait for more.
+    pub fn patience(&self) -> Duration {
+        let left = |since: Option<Instant>, limit: Duration| {
+            since.map_or(self.interval, |at| limit.saturating_sub(at.elapsed()))
+        };
+        left(self.urgent_since, URGENT).min(left(self.since, self.interval))
+    }
+
+    pub fn take(&mut self) -> Gathered {
+        let mut facts = Vec::new();
+        self.worker.take_facts(&mut facts);
+        if !facts.is_empty() {
+            // Of no part: what facts tell is long known when they come.
+            self.put(NO_PART, facts);
+        }
+        (self.observations, self.letter_bytes) = (0, 0);
+        (self.since, self.urgent_since) = (None, None);
+        let edition = self.rules.edition.load(Ordering::Acquire);
+        if edition != self.edition {
+            (self.edition, self.worker) = (edition, self.rules.worker());
+        }
+        std::mem::take(&mut self.gathered)
+    }
+
+    /// Drops everything, to begin anew.
+    pub fn reset(&mut self) {
+        self.worker.reset();
+        self.take();
+    }
+}
+
+/// Tells nothing about how far the events are.
+pub const NO_PART: u64 = 0;
+
+/// A part's name as a number.
+fn part_number(name: &str) -> u64 {
+    use std::hash::{Hash, Hasher};
+    let mut hasher = rustc_hash::FxHasher::default();
+    name.hash(&mut hasher);
+    hasher.finish().max(1)
+}

@@ -1,0 +1,695 @@
+//! `twinsid run`: what is configured, the threads that do it, and signals.
+//!
+//! ```text
+//!  source ─▶ thread: read, decode, gather ┐
+//!  source ─▶ thread                      ─┼─▶ judge: detector, sink
+//!  source ─▶ …                            ┘    (or, Kafka to Kafka: see `shared`)
+//! ```
+//!
+//! One thread reads and decodes each source; the calling thread judges and
+//! commits. What was gathered waits in one bounded channel, so a sink that is
+//! slow makes the sources wait.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use tracing::{error, info, warn};
+
+use super::gather::{Gather, Gathered, Rulebook};
+use super::judge::{Judge, JudgeError, JudgeSpec, Telling};
+use super::{Counters, Stop};
+use crate::config::service::{NamedSource, Service, SinkSpec, SourceSpec};
+use crate::config::{Config, ConfigError};
+use crate::detect::clocks::CaughtUp;
+use crate::detect::rules::Rules;
+use crate::event::ListedHost;
+use crate::inventory::{self, InventoryError};
+use crate::sink::rotated::RotatedSpec;
+use crate::sink::streams::{IncidentsTo, Streams, StreamsSpec, native};
+use crate::sink::{Sink, SinkError};
+use crate::source::{Next, Source, SourceError};
+
+/// Handed over by sources, and not judged yet.
+const DELIVERIES_MAX: usize = 4;
+
+/// A stage that commits nothing and reads nothing for so long hangs: no call in
+/// it may take that long.
+const SILENT_MAX: Duration = Duration::from_secs(180);
+
+/// How a service runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// Until it is stopped.
+    Endless,
+    /// To the end that each source had at the start; then everything is closed.
+    UntilEnd,
+}
+
+/// What outsiders ask of a running service.
+#[derive(Debug, Default)]
+pub struct Requests {
+    stop: Stop,
+    interrupted: AtomicBool,
+    reload: AtomicBool,
+}
+
+impl Requests {
+    /// Whether a person or the system asked for it, rather than the end of all
+    /// sources.
+    fn was_asked_to_stop(&self) -> bool {
+        self.interrupted.load(Ordering::SeqCst)
+    }
+
+    /// Reads rules and inventory anew.
+    pub fn ask_reload(&self) {
+        self.reload.store(true, Ordering::SeqCst);
+    }
+
+    /// Ends what is under way, commits, and no more.
+    pub fn interrupt(&self) {
+        self.interrupted.store(true, Ordering::SeqCst);
+        self.stop.ask();
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    #[error(transparent)]
+    Inventory(#[from] InventoryError),
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    #[error(transparent)]
+    Judge(#[from] JudgeError),
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    #[cfg(feature = "kafka")]
+    #[error(transparent)]
+    Broker(#[from] crate::brokers::BrokerError),
+    #[cfg(feature = "kafka")]
+    #[error(transparent)]
+    Shared(#[from] super::shared::SharedError),
+    #[error("{what}\n  hint: {hint}")]
+    Unsupported { what: &'static str, hint: &'static str },
+    #[error(
+        "the thread of source `{source_name}` is gone\n  hint: this is a mistake in twinsid; nothing was lost, start it again"
+    )]
+    Gone { source_name: String },
+}
+
+impl ServiceError {
+    pub fn exit_code(&self) -> u8 {
+        #[cfg(feature = "kafka")]
+        if self.is_fenced() {
+            return 5;
+        }
+        match self {
+            ServiceError::Config(_)
+            | ServiceError::Inventory(InventoryError::Mistake { .. })
+            | ServiceError::Unsupported { .. } => 2,
+            ServiceError::Inventory(InventoryError::Unreadable { .. })
+            | ServiceError::Source(_) => 3,
+            _ => 1,
+        }
+    }
+}
+
+/// Runs what the configuration says.
+pub fn run(
+    config: Config,
+    path: &Path,
+    service: Service,
+    extent: Extent,
+    requests: &Requests,
+) -> Result<(), ServiceError> {
+    let counters = Counters::new();
+    let rules = Rulebook::new(Arc::new(Rules::new(&config.rules, &config.teachings)));
+    let judge_spec = JudgeSpec {
+        settings: config.settings,
+        inventory: read_inventory(service.inventory.as_deref())?,
+        lateness_ticks: service.lateness_ticks,
+        idle_ticks: service.idle_ticks,
+        telling: match extent {
+            Extent::Endless => Telling::Live,
+            Extent::UntilEnd => Telling::AtTheEnd,
+        },
+    };
+    let reloaded = Reloaded { path, service: &service, requests, rules: &rules };
+    let done = Stop::default();
+    std::thread::scope(|scope| {
+        scope.spawn(|| watch(&counters, &done, service.status_interval));
+        let outcome = run_kind(&service, &judge_spec, &rules, extent, &reloaded, &counters);
+        requests.stop.ask();
+        done.ask();
+        outcome
+    })
+}
+
+fn run_kind(
+    service: &Service,
+    judge_spec: &JudgeSpec,
+    rules: &Rulebook,
+    extent: Extent,
+    reloaded: &Reloaded<'_>,
+    counters: &Counters,
+) -> Result<(), ServiceError> {
+    #[cfg(feature = "kafka")]
+    if let Some(spec) = kafka::shared_spec(service, extent)? {
+        return kafka::run_shared(service, &spec, judge_spec, rules, reloaded, counters);
+    }
+    run_alone(service, judge_spec, rules, extent, reloaded, counters)
+}
+
+fn read_inventory(path: Option<&Path>) -> Result<Vec<ListedHost>, InventoryError> {
+    path.map_or(Ok(Vec::new()), |path| inventory::read(path).map(|inventory| inventory.hosts))
+}
+
+/// Reads rules and inventory anew when asked to.
+struct Reloaded<'r> {
+    path: &'r Path,
+    service: &'r Service,
+    requests: &'r Requests,
+    rules: &'r Rulebook,
+}
+
+impl Reloaded<'_> {
+    /// The inventory, if it was asked for, and new rules for the sources. If
+    /// anything in them is wrong, both stay as they were.
+    fn inventory(&self) -> Option<Vec<ListedHost>> {
+        if !self.requests.reload.swap(false, Ordering::SeqCst) {
+            return None;
+        }
+        let config = Config::load(Some(self.path));
+        let inventory = read_inventory(self.service.inventory.as_deref());
+        match (config, inventory) {
+            (Ok(config), Ok(inventory)) => {
+                let rules = Rules::new(&config.rules, &config.teachings);
+                self.rules.replace(Arc::new(rules));
+                info!(hosts = inventory.len(), "inventory and rules were read anew");
+                Some(inventory)
+            }
+            (Err(mistakes), _) => {
+                error!("rules and inventory stay as they were: {mistakes}");
+                None
+            }
+            (_, Err(mistake)) => {
+                error!("rules and inventory stay as they were: {mistake}");
+                None
+            }
+        }
+    }
+}
+
+/// What one source hands over.
+enum Delivery {
+    Gathered(Gathered),
+    CaughtUp,
+    End,
+    Failed(SourceError),
+}
+
+/// One copy that has all sources to itself.
+fn run_alone(
+    service: &Service,
+    judge_spec: &JudgeSpec,
+    rules: &Rulebook,
+    extent: Extent,
+    reloaded: &Reloaded<'_>,
+    counters: &Counters,
+) -> Result<(), ServiceError> {
+    let stop = &reloaded.requests.stop;
+    let mut judge = Judge::open(judge_spec.clone(), open_sink(service)?)?;
+    let mut sources: Vec<(&str, Box<dyn Source + Send>)> = Vec::new();
+    for source in &service.sources {
+        let mut opened = open_source(source, extent)?;
+        opened.resume(&judge.positions().of(&source.name))?;
+        sources.push((&source.name, opened));
+    }
+    info!(sources = sources.len(), "reading");
+    std::thread::scope(|scope| {
+        let (deliver, delivered) = sync_channel::<(usize, Delivery)>(DELIVERIES_MAX);
+        let names: Vec<&str> = sources.iter().map(|(name, _)| *name).collect();
+        for (number, (_, source)) in sources.into_iter().enumerate() {
+            let gather = Gather::new(rules, service.gather_interval);
+            let deliver = deliver.clone();
+            scope.spawn(move || read(source, gather, number, &deliver, stop, counters));
+        }
+        drop(deliver);
+        let mut reading = names.len();
+        let mut at_end = vec![false; names.len()];
+        let outcome = loop {
+            counters.alive();
+            match delivered.recv_timeout(Duration::from_millis(10)) {
+                Ok((number, Delivery::Gathered(gathered))) => {
+                    at_end[number] = false;
+                    judge.take(names[number], gathered);
+                }
+                Ok((number, Delivery::CaughtUp)) => at_end[number] = true,
+                Ok((number, Delivery::End)) => {
+                    at_end[number] = true;
+                    reading -= 1;
+                }
+                Ok((_, Delivery::Failed(error))) => break Err(error.into()),
+                Err(RecvTimeoutError::Timeout) => {}
+                // Every thread says how it ended before it is gone.
+                Err(RecvTimeoutError::Disconnected) if reading > 0 => {
+                    break Err(ServiceError::Gone { source_name: names.join(", ") });
+                }
+                Err(RecvTimeoutError::Disconnected) => break Ok(()),
+            }
+            if let Some(inventory) = reloaded.inventory() {
+                judge.learn_inventory(inventory);
+            }
+            let caught_up = if at_end.iter().all(|at| *at) { CaughtUp::Yes } else { CaughtUp::No };
+            if let Err(error) = judge.tend(caught_up, counters) {
+                break Err(error.into());
+            }
+        };
+        stop.ask();
+        // Threads that still have something to deliver must not wait for ever.
+        drop(delivered);
+        outcome?;
+        match extent {
+            Extent::UntilEnd if reading == 0 && !reloaded.requests.was_asked_to_stop() => {
+                judge.finish(counters)?;
+            }
+            _ => {}
+        }
+        judge.stop(counters)?;
+        Ok(())
+    })
+}
+
+/// The thread of one source.
+fn read(
+    mut source: Box<dyn Source + Send>,
+    mut gather: Gather<'_>,
+    number: usize,
+    deliver: &SyncSender<(usize, Delivery)>,
+    stop: &Stop,
+    counters: &Counters,
+) {
+    let end = loop {
+        if stop.is_asked() {
+            break Delivery::End;
+        }
+        let wait = gather.patience().min(Duration::from_millis(100));
+        match source.next(wait) {
+            Ok(Next::Batch(batch)) => gather.add(batch, counters),
+            Ok(Next::Skipped(skipped)) => {
+                warn!("{}: {}", skipped.input, skipped.reason);
+                counters.skipped.fetch_add(1, Ordering::Relaxed);
+            }
+            Ok(Next::Idle) => {
+                if deliver.send((number, Delivery::CaughtUp)).is_err() {
+                    return;
+                }
+            }
+            Ok(Next::Waiting) => {}
+            Ok(Next::Rewound) => gather.reset(),
+            Ok(Next::End) => break Delivery::End,
+            Err(error) => break Delivery::Failed(error),
+        }
+        if gather.is_due() && deliver.send((number, Delivery::Gathered(gather.take()))).is_err() {
+            return;
+        }
+    };
+    let rest = gather.take();
+    if !rest.is_empty() {
+        let _ = deliver.send((number, Delivery::Gathered(rest)));
+    }
+    let _ = deliver.send((number, end));
+}
+
+fn open_source(
+    source: &NamedSource,
+    extent: Extent,
+) -> Result<Box<dyn Source + Send>, ServiceError> {
+    match &source.spec {
+        #[cfg(feature = "kafka")]
+        SourceSpec::Kafka(input) => Ok(Box::new(kafka::source_alone(input, extent)?)),
+        #[cfg(not(feature = "kafka"))]
+        SourceSpec::Kafka(_) => Err(NO_KAFKA),
+        _ => Err(ServiceError::Unsupported { what: "later", hint: "later" }),
+    }
+}
+
+fn open_sink(service: &Service) -> Result<Box<dyn Sink>, ServiceError> {
+    let plain = |path: &Path| RotatedSpec {
+        path: path.to_owned(),
+        bytes_max: None,
+        interval_secs: None,
+        keep: None,
+    };
+    let state = service.state_dir.clone().unwrap_or_default();
+    let streams = |incidents, dead_letters: &Option<std::path::PathBuf>| {
+        let dead_letters = dead_letters.as_deref().map(plain);
+        let spec = StreamsSpec { state: state.clone(), incidents, format: native, dead_letters };
+        Ok(Box::new(Streams::new(spec)) as Box<dyn Sink>)
+    };
+    match &service.sink {
+        SinkSpec::File(file) => {
+            let rotated = RotatedSpec {
+                path: file.path.clone(),
+                bytes_max: file.bytes_max,
+                interval_secs: file.interval_secs,
+                keep: file.keep,
+            };
+            streams(IncidentsTo::File(rotated), &file.dead_letters)
+        }
+        SinkSpec::Stdout { dead_letters } => {
+            streams(IncidentsTo::Stream(Box::new(std::io::stdout())), dead_letters)
+        }
+        #[cfg(feature = "kafka")]
+        SinkSpec::Kafka(output) => kafka::open_sink(service, output),
+        #[cfg(not(feature = "kafka"))]
+        SinkSpec::Kafka(_) => Err(NO_KAFKA),
+    }
+}
+
+#[cfg(not(feature = "kafka"))]
+const NO_KAFKA: ServiceError = ServiceError::Unsupported {
+    what: "this program was built without Kafka",
+    hint: "build it with the feature `kafka`, which is on by default",
+};
+
+/// Tells now and then how it goes, and ends the process when it does not.
+fn watch(counters: &Counters, done: &Stop, every: Duration) {
+    let mut told = Instant::now();
+    let mut before = (0, 0);
+    while !done.is_asked() {
+        std::thread::sleep(Duration::from_millis(50));
+        if counters.silent_for() > SILENT_MAX {
+            error!(
+                "nothing went on for {} seconds; this process ends, so that another can take over \
+                 (nothing that was committed is lost)",
+                SILENT_MAX.as_secs()
+            );
+            std::process::exit(EXIT_HANGS);
+        }
+        if told.elapsed() < every {
+            continue;
+        }
+        let seconds = told.elapsed().as_secs_f64();
+        told = Instant::now();
+        let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+        let now = (load(&counters.records), load(&counters.bytes));
+        info!(
+            records_per_s = ((now.0 - before.0) as f64 / seconds) as u64,
+            mb_per_s = ((now.1 - before.1) as f64 / seconds / 1e6) as u64,
+            records = now.0,
+            incidents = load(&counters.incidents),
+            skipped = load(&counters.skipped),
+            dead_letters = load(&counters.dead_letters),
+            commits = load(&counters.commits),
+            slowest_commit_ms = counters.slowest_commit_ms.swap(0, Ordering::Relaxed),
+            "going on"
+        );
+        before = now;
+    }
+}
+
+/// The exit code when the watchdog ends the process.
+const EXIT_HANGS: i32 = 70;
+
+#[cfg(feature = "kafka")]
+mod kafka {
+    //! What only Kafka needs: topics, and which way of running it is.
+
+    use super::*;
+    use crate::brokers::{BrokerError, TopicSpec, create_missing, partitions};
+    use crate::config::service::{KafkaInput, KafkaOutput};
+    use crate::pipeline::shared::{self, SharedError, SharedSpec};
+    use crate::sink::kafka::{KafkaSink, KafkaSinkSpec};
+    use crate::source::kafka::{KafkaSource, KafkaSpec, Sharing, Until};
+
+    fn until(extent: Extent) -> Until {
+        match extent {
+            Extent::Endless => Until::Stopped,
+            Extent::UntilEnd => Until::End,
+        }
+    }
+
+    fn spec_of(input: &KafkaInput, sharing: Sharing, extent: Extent) -> KafkaSpec {
+        KafkaSpec {
+            cluster: input.cluster.clone(),
+            topics: input.topics.clone(),
+            group: input.group.clone(),
+            instance: input.instance.clone(),
+            sharing,
+            until: until(extent),
+        }
+    }
+
+    pub fn source_alone(input: &KafkaInput, extent: Extent) -> Result<KafkaSource, ServiceError> {
+        Ok(KafkaSource::new(spec_of(input, Sharing::Alone, extent))?)
+    }
+
+    fn sink_spec(output: &KafkaOutput, id: String) -> KafkaSinkSpec {
+        KafkaSinkSpec {
+            cluster: output.cluster.clone(),
+            topic: output.topic.clone(),
+            dead_letter_topic: output.dead_letter_topic.clone(),
+            changelog_topic: output.changelog_topic.clone(),
+            transactional_id: id,
+        }
+    }
+
+    /// The only source and the sink are topics of the same brokers: then copies
+    /// share the work.
+    pub fn shared_spec(
+        service: &Service,
+        extent: Extent,
+    ) -> Result<Option<SharedSpec>, ServiceError> {
+        let SinkSpec::Kafka(output) = &service.sink else { return Ok(None) };
+        let [NamedSource { spec: SourceSpec::Kafka(input), .. }] = &service.sources[..] else {
+            return Ok(None);
+        };
+        if input.cluster.brokers != output.cluster.brokers {
+            return Ok(None);
+        }
+        let own = input.instance.clone().unwrap_or_else(|| {
+            let nanos = crate::pipeline::wall_clock().0;
+            format!("{}-{nanos:x}", std::process::id())
+        });
+        Ok(Some(SharedSpec {
+            input: spec_of(input, Sharing::Shared, extent),
+            observations_topic: output.observations_topic.clone(),
+            sink: sink_spec(output, format!("{}.detector", input.group)),
+            collector_id: format!("{}.collector.{own}", input.group),
+            interval: service.gather_interval,
+        }))
+    }
+
+    pub fn open_sink(
+        service: &Service,
+        output: &KafkaOutput,
+    ) -> Result<Box<dyn Sink>, ServiceError> {
+        prepare(service, output)?;
+        // One such service for each output: the second one fences the first.
+        let spec = sink_spec(output, format!("{}.twinsid", output.topic));
+        Ok(Box::new(KafkaSink::new(spec)?))
+    }
+
+    /// Makes the topics that are missing, or says which.
+    fn prepare(service: &Service, output: &KafkaOutput) -> Result<(), ServiceError> {
+        let client = output.cluster.connect()?;
+        let topics = topics(service);
+        if output.create_topics {
+            create_missing(&output.cluster, &client, &topics)?;
+            return Ok(());
+        }
+        for TopicSpec { name, .. } in topics {
+            if partitions(&client, &name)?.is_none() {
+                return Err(BrokerError::NoTopic { topic: name }.into());
+            }
+        }
+        Ok(())
+    }
+
+    pub fn run_shared(
+        service: &Service,
+        spec: &SharedSpec,
+        judge_spec: &JudgeSpec,
+        rules: &Rulebook,
+        reloaded: &Reloaded<'_>,
+        counters: &Counters,
+    ) -> Result<(), ServiceError> {
+        let SinkSpec::Kafka(output) = &service.sink else {
+            unreachable!("copies share the work only where the sink is Kafka")
+        };
+        prepare(service, output)?;
+        let stop = &reloaded.requests.stop;
+        let inputs_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let gather = Gather::new(rules, spec.interval);
+            let collector = scope.spawn(|| {
+                let outcome = shared::collect(spec, gather, stop, &inputs_done, counters);
+                if outcome.is_err() {
+                    stop.ask();
+                }
+                outcome
+            });
+            let reload = |judge: &mut Judge| {
+                if let Some(inventory) = reloaded.inventory() {
+                    judge.learn_inventory(inventory);
+                }
+            };
+            let detected = shared::detect(spec, judge_spec, stop, &inputs_done, counters, reload);
+            stop.ask();
+            let collected = collector.join().expect("a collector does not panic");
+            collected?;
+            detected?;
+            Ok(())
+        })
+    }
+
+    pub fn connect(service: &Service) -> Result<Vec<String>, ServiceError> {
+        let mut lines = Vec::new();
+        for source in &service.sources {
+            if let SourceSpec::Kafka(input) = &source.spec {
+                let client = input.cluster.connect()?;
+                for topic in input.topics.iter().filter(|topic| !topic.starts_with('^')) {
+                    let found = partitions(&client, topic)?
+                        .ok_or_else(|| BrokerError::NoTopic { topic: topic.clone() })?;
+                    lines.push(format!(
+                        "{}: topic `{topic}`, {} partitions",
+                        source.name,
+                        found.len()
+                    ));
+                }
+            }
+        }
+        if let SinkSpec::Kafka(output) = &service.sink {
+            let client = output.cluster.connect()?;
+            for topic in topics(service) {
+                let found = match partitions(&client, &topic.name)? {
+                    Some(found) => format!("{} partitions", found.len()),
+                    None if output.create_topics => "missing, will be created".to_owned(),
+                    None => return Err(BrokerError::NoTopic { topic: topic.name }.into()),
+                };
+                lines.push(format!("sink: topic `{}`, {found}", topic.name));
+            }
+        }
+        if lines.is_empty() {
+            lines.push("nothing to connect to: neither sources nor sink are Kafka".to_owned());
+        }
+        Ok(lines)
+    }
+
+    pub fn topics_text(service: &Service, create: bool) -> Result<String, ServiceError> {
+        let SinkSpec::Kafka(output) = &service.sink else {
+            return Err(ServiceError::Unsupported {
+                what: "the sink is not Kafka: there are no topics",
+                hint: "topics are for a sink of kind `kafka`",
+            });
+        };
+        if create {
+            let client = output.cluster.connect()?;
+            let created = create_missing(&output.cluster, &client, &topics(service))?;
+            return Ok(match created.len() {
+                0 => "all topics were there already\n".to_owned(),
+                _ => created.iter().map(|name| format!("created {name}\n")).collect(),
+            });
+        }
+        let mut text = String::new();
+        for topic in topics(service) {
+            text.push_str(&format!(
+                "# {}\nkafka-topics.sh --bootstrap-server {} --create --if-not-exists --topic {} --partitions {}",
+                topic.purpose, output.cluster.brokers, topic.name, topic.partitions
+            ));
+            for (name, value) in topic.settings {
+                text.push_str(&format!(" --config {name}={value}"));
+            }
+            text.push('\n');
+        }
+        Ok(text)
+    }
+
+    impl ServiceError {
+        /// Whether another copy took over.
+        pub(super) fn is_fenced(&self) -> bool {
+            let broker = match self {
+                ServiceError::Broker(error)
+                | ServiceError::Shared(SharedError::Broker(error))
+                | ServiceError::Sink(SinkError::Brokers(error))
+                | ServiceError::Judge(JudgeError::Sink(SinkError::Brokers(error)))
+                | ServiceError::Shared(SharedError::Judge(JudgeError::Sink(SinkError::Brokers(
+                    error,
+                )))) => error,
+                _ => return false,
+            };
+            matches!(broker, BrokerError::Fenced { .. })
+        }
+    }
+
+    /// The topics that the service writes.
+    pub fn topics(service: &Service) -> Vec<TopicSpec> {
+        let SinkSpec::Kafka(output) = &service.sink else { return Vec::new() };
+        let topic = |name: &str, settings: &[(&'static str, &'static str)], purpose| TopicSpec {
+            name: name.to_owned(),
+            partitions: 1,
+            settings: settings.to_vec(),
+            purpose,
+        };
+        let mut topics = vec![
+            TopicSpec {
+                partitions: 3,
+                ..topic(
+                    &output.topic,
+                    &[("cleanup.policy", "delete"), ("retention.ms", "-1")],
+                    "incidents; key = incident id, so the revisions of one keep their order",
+                )
+            },
+            topic(
+                &output.changelog_topic,
+                &[
+                    ("cleanup.policy", "compact"),
+                    ("segment.bytes", "67108864"),
+                    ("min.cleanable.dirty.ratio", "0.1"),
+                ],
+                "the state; compacted, one partition",
+            ),
+            topic(
+                &output.dead_letter_topic,
+                &[("cleanup.policy", "delete"), ("retention.ms", "2592000000")],
+                "what could not be decoded, with the reason",
+            ),
+        ];
+        if matches!(shared_spec(service, Extent::Endless), Ok(Some(_))) {
+            topics.push(topic(
+                &output.observations_topic,
+                &[("cleanup.policy", "delete"), ("retention.ms", "-1")],
+                "what was decoded and is to be judged; one partition, deleted once judged",
+            ));
+        }
+        topics
+    }
+}
+
+/// Tries everything that can be tried without reading or writing; a line each.
+pub fn connect(service: &Service) -> Result<Vec<String>, ServiceError> {
+    #[cfg(feature = "kafka")]
+    return kafka::connect(service);
+    #[cfg(not(feature = "kafka"))]
+    {
+        let _ = service;
+        Ok(vec!["nothing to connect to: this program was built without Kafka".to_owned()])
+    }
+}
+
+/// The topics of a service as commands of Kafka's own tool; with `create`, what
+/// was created.
+pub fn topics_text(service: &Service, create: bool) -> Result<String, ServiceError> {
+    #[cfg(feature = "kafka")]
+    return kafka::topics_text(service, create);
+    #[cfg(not(feature = "kafka"))]
+    {
+        let _ = (service, create);
+        Err(NO_KAFKA)
+    }
+}
