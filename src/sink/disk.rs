@@ -27,7 +27,7 @@ pub(super) trait Disk: fmt::Debug + Send {
     /// Takes the place of a file that stands at `to`.
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&mut self, path: &Path) -> io::Result<()>;
-    /// Also those above it; fine when it is there.
+    /// Also those above it, durably; fine when it is there.
     fn create_folder(&mut self, path: &Path) -> io::Result<()>;
     /// The names in a folder, those that are Unicode, in any order.
     fn names(&mut self, folder: &Path) -> io::Result<Vec<String>>;
@@ -124,7 +124,13 @@ impl Disk for RealDisk {
     }
 
     fn create_folder(&mut self, path: &Path) -> io::Result<()> {
-        fs::create_dir_all(path)
+        if path.is_dir() {
+            return Ok(());
+        }
+        let above = folder_of(path);
+        self.create_folder(above)?;
+        fs::create_dir(path)?;
+        self.sync_folder(above)
     }
 
     fn names(&mut self, folder: &Path) -> io::Result<Vec<String>> {
@@ -379,7 +385,8 @@ pub(super) mod doubles {
     /// What is left of that which was not synced.
     #[derive(Clone, Copy, Debug, PartialEq)]
     pub enum Crash {
-        /// Everything: only the process died.
+        /// Everything, as before: only the process died, and a power cut may
+        /// come yet.
         Process,
         /// Nothing.
         Power,
@@ -391,20 +398,23 @@ pub(super) mod doubles {
         HalfOfTheBytes,
         /// The names and the lengths; zeros stand for the bytes.
         Zeros,
-        /// The bytes, and of the changes of names every other one.
-        EveryOtherName,
+        /// The bytes, and of the changes of names the first, third and so on.
+        OddNames,
+        /// The bytes, and of the changes of names the others.
+        EvenNames,
         /// The bytes, and only the last change of names.
         LastName,
     }
 
-    pub const CRASHES: [Crash; 8] = [
+    pub const CRASHES: [Crash; 9] = [
         Crash::Process,
         Crash::Power,
         Crash::Names,
         Crash::Bytes,
         Crash::HalfOfTheBytes,
         Crash::Zeros,
-        Crash::EveryOtherName,
+        Crash::OddNames,
+        Crash::EvenNames,
         Crash::LastName,
     ];
 
@@ -474,13 +484,17 @@ pub(super) mod doubles {
 
         /// The machine starts anew, with that much left.
         pub fn crash(&self, crash: Crash) {
+            if crash == Crash::Process {
+                return;
+            }
             let mut memory = self.memory();
             let memory = &mut *memory;
             let changes = std::mem::take(&mut memory.changes);
             let kept = |at: usize| match crash {
                 Crash::Process | Crash::Names | Crash::HalfOfTheBytes | Crash::Zeros => true,
                 Crash::Power | Crash::Bytes => false,
-                Crash::EveryOtherName => at % 2 == 1,
+                Crash::OddNames => at.is_multiple_of(2),
+                Crash::EvenNames => !at.is_multiple_of(2),
                 Crash::LastName => at + 1 == changes.len(),
             };
             for (at, change) in changes.iter().enumerate() {
@@ -493,7 +507,11 @@ pub(super) mod doubles {
                 let common = file.bytes.iter().zip(&file.synced).take_while(|(a, b)| a == b);
                 let common = common.count();
                 match crash {
-                    Crash::Process | Crash::Bytes | Crash::EveryOtherName | Crash::LastName => {}
+                    Crash::Process
+                    | Crash::Bytes
+                    | Crash::OddNames
+                    | Crash::EvenNames
+                    | Crash::LastName => {}
                     Crash::Power | Crash::Names => file.bytes.clone_from(&file.synced),
                     Crash::HalfOfTheBytes => {
                         let half = common + (file.bytes.len() - common) / 2;

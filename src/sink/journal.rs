@@ -101,6 +101,8 @@ struct Frames {
     salt: u64,
     /// Of the next entry.
     sequence: u64,
+    /// Behind the last whole entry.
+    end: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -199,7 +201,7 @@ impl Journal {
         disk.rename(&temporary, &name).map_err(io_error("rename", &temporary))?;
         disk.sync_folder(&self.folder).map_err(io_error("sync", &self.folder))?;
 
-        self.frames = Some(Frames { path, file, salt, sequence: 1 });
+        self.frames = Some(Frames { path, file, salt, sequence: 1, end: HEAD_BYTES as u64 });
         let old = std::mem::replace(&mut self.generation, generation);
         if old > 0 {
             remove(disk, &self.snapshot_path(old))?;
@@ -212,10 +214,20 @@ impl Journal {
     pub(super) fn append(&mut self, marks: &[Mark], frame: Option<&[u8]>) -> Result<(), SinkError> {
         let frames = self.frames.as_mut().expect("a generation is begun before frames come");
         let entry = EntryBytes::new(marks, frame)?;
-        let Frames { path, file, salt, sequence } = frames;
-        entry.write(&mut **file, *sequence, *salt).map_err(io_error("write", path))?;
-        file.sync().map_err(io_error("sync", path))?;
+        let Frames { path, file, salt, sequence, end } = frames;
+        let appended = match entry.write(&mut **file, *sequence, *salt) {
+            Ok(()) => file.sync().map_err(io_error("sync", path)),
+            written => written.map_err(io_error("write", path)),
+        };
+        if appended.is_err() {
+            // What the system failed to sync it may show for a while, as if it
+            // were durable. A restart must not see it; if this fails too, that
+            // is no worse than a crash before it.
+            let _ = file.cut(*end);
+            return appended;
+        }
         *sequence += 1;
+        *end += entry.bytes();
         Ok(())
     }
 
@@ -285,7 +297,7 @@ impl Journal {
         }
         // What was written before a crash may not be durable yet.
         file.sync().map_err(io_error("sync", &path))?;
-        self.frames = Some(Frames { path, file, salt, sequence });
+        self.frames = Some(Frames { path, file, salt, sequence, end });
         Ok(frames)
     }
 
@@ -355,6 +367,10 @@ impl<'a> EntryBytes<'a> {
             .expect("memory takes whatever is written to it");
         refuse("what is to be known of the output files", note.len(), NOTE_BYTES_MAX.into())?;
         Ok(EntryBytes { note, payload: payload.unwrap_or_default() })
+    }
+
+    fn bytes(&self) -> u64 {
+        (ENTRY_BYTES + self.note.len() + self.payload.len()) as u64
     }
 
     fn write(&self, file: &mut dyn DiskFile, sequence: u64, salt: u64) -> io::Result<()> {
@@ -535,7 +551,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::sink::disk::doubles::MemoryDisk;
+    use crate::sink::disk::doubles::{Done, FailingDisk, Failure, Fault, MemoryDisk};
 
     const FOLDER: &str = "state";
 
@@ -636,6 +652,28 @@ mod tests {
         let mut frames = FRAMES;
         frames[3] = b"four again";
         assert_eq!(read(&disk).unwrap(), Some(kept(&frames)));
+    }
+
+    #[test]
+    fn an_entry_that_could_not_be_synced_is_not_shown_to_a_restart() {
+        let disk = made(&FRAMES);
+        let before = bytes(&disk, "frames-2");
+        let mut steps = 0;
+        for fails_at in 0.. {
+            let fault = Fault::at(fails_at, Failure::Once, Done::Whole);
+            let mut failing = FailingDisk { disk: disk.clone(), fault: fault.clone() };
+            let mut journal = Journal::lock(&mut failing, Path::new(FOLDER));
+            let read = journal.as_mut().map(|journal| journal.read(&mut failing).is_ok());
+            if !matches!(read, Ok(true)) {
+                continue;
+            }
+            if journal.unwrap().append(&[], Some(b"five")).is_ok() {
+                break;
+            }
+            assert_eq!(bytes(&disk, "frames-2"), before, "step {fails_at}");
+            steps += 1;
+        }
+        assert_eq!(steps, 3, "two writes and a sync");
     }
 
     #[test]

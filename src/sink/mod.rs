@@ -144,6 +144,7 @@ fn hint(cause: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
             "\n  hint: make room, or name a file on another disk"
         }
+        io::ErrorKind::AlreadyExists => "\n  hint: move away what stands there",
         _ => "",
     }
 }

@@ -7,7 +7,7 @@
 //!  incidents.jsonl                      grows
 //! ```
 //!
-//! What is durable of the file stands in its [`Mark`], which the journal keeps.
+//! What is durable of the file stands in its mark, which the journal keeps.
 //! The file itself may be ahead of its mark, by what was written and not
 //! committed; a restart cuts that off. To put the file aside takes
 //! two marks, so that a crash at any instant leaves no doubt where the lines
@@ -51,7 +51,7 @@ pub struct RotatedSpec {
 
 /// What is durable of a file.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct Mark {
+pub(super) struct Mark {
     path: String,
     length: u64,
     /// When its first line came; without meaning for an empty file.
@@ -185,25 +185,21 @@ impl Rotated {
     /// Makes the file ready to be written, a new one if the last was put aside,
     /// and removes the oldest of those put aside.
     pub(super) fn begin(&mut self, disk: &mut dyn Disk) -> Result<(), SinkError> {
-        if self.file.is_none() {
-            self.file = Some(self.create(disk)?);
-        }
-        self.line_open = self.ends_within_a_line()?;
-        self.prune(disk)
-    }
-
-    fn create(&self, disk: &mut dyn Disk) -> Result<Box<dyn DiskFile>, SinkError> {
         let path = &self.spec.path;
-        let file = disk.create(path).map_err(io_error("create", path))?;
-        if let Some(last) = self.mark.last {
+        if self.file.is_none() {
+            self.file = Some(disk.create(path).map_err(io_error("create", path))?);
+        }
+        if let (0, Some(last)) = (self.mark.length, self.mark.last) {
             // Whoever collected it meanwhile took the permissions along.
             match disk.copy_permissions(&self.path_of(last), path) {
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
                 copied => copied.map_err(io_error("set the permissions of", path))?,
             }
         }
+        // Also of a file that is there: a crash may have come before this.
         disk.sync_folder(folder_of(path)).map_err(io_error("sync the folder of", path))?;
-        Ok(file)
+        self.line_open = self.ends_within_a_line()?;
+        self.prune(disk)
     }
 
     /// Writes whole lines and syncs them. They are durable, but not committed

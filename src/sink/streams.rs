@@ -62,7 +62,7 @@ pub struct Streams {
 enum State {
     /// Nothing was touched yet.
     Closed(StreamsSpec),
-    Open(Open),
+    Open(Box<Open>),
     /// Only a restart tells what is durable.
     Torn,
 }
@@ -102,7 +102,7 @@ impl Sink for Streams {
         match std::mem::replace(&mut self.state, State::Torn) {
             State::Closed(spec) => {
                 let (open, kept) = Open::restore(&mut *self.disk, spec)?;
-                self.state = State::Open(open);
+                self.state = State::Open(Box::new(open));
                 Ok(kept)
             }
             State::Open(_) => panic!("a sink is restored once"),
@@ -269,7 +269,7 @@ impl fmt::Debug for Place {
 mod tests {
     use std::collections::BTreeSet;
     use std::fs;
-    use std::sync::{Arc, Mutex};
+    use std::sync::{Arc, LazyLock, Mutex};
 
     use super::*;
     use crate::sink::disk::doubles::{
@@ -300,6 +300,15 @@ mod tests {
         }
     }
 
+    /// Nothing is ever put aside.
+    fn plain() -> StreamsSpec {
+        StreamsSpec {
+            incidents: IncidentsTo::File(rotated(OUTPUT)),
+            dead_letters: Some(rotated(LETTERS)),
+            ..spec()
+        }
+    }
+
     fn only_incidents(incidents: RotatedSpec) -> StreamsSpec {
         StreamsSpec { incidents: IncidentsTo::File(incidents), dead_letters: None, ..spec() }
     }
@@ -313,7 +322,7 @@ mod tests {
         Incident { revision: number as u32, ..samples::incident() }
     }
 
-    /// What commit `k` of the undisturbed run holds.
+    /// What a commit of the undisturbed run holds.
     struct Step {
         incidents: Vec<Incident>,
         letters: Vec<DeadLetter>,
@@ -321,9 +330,24 @@ mod tests {
         with_snapshot: bool,
     }
 
-    const STEPS: u64 = 22;
+    const STEPS: u64 = 16;
 
-    fn step(k: u64) -> Step {
+    /// Commit `k` at `k - 1`: made once, as a run is repeated ten thousand times.
+    static RUN: LazyLock<Vec<Step>> = LazyLock::new(|| (1..=STEPS).map(made_step).collect());
+
+    /// All incidents, and all dead letters, of the commits up to `k`.
+    static EXPECTED: LazyLock<Vec<[String; 2]>> =
+        LazyLock::new(|| (0..=STEPS).map(made_expected).collect());
+
+    fn step(k: u64) -> &'static Step {
+        &RUN[k as usize - 1]
+    }
+
+    fn expected(k: u64) -> [&'static str; 2] {
+        EXPECTED[k as usize].each_ref().map(String::as_str)
+    }
+
+    fn made_step(k: u64) -> Step {
         let letter = |number: u64| DeadLetter {
             origin: format!("offset {number}"),
             reason: "json_syntax",
@@ -348,8 +372,7 @@ mod tests {
         })
     }
 
-    /// All incidents, and all dead letters, of the commits up to `k`.
-    fn expected(k: u64) -> [String; 2] {
+    fn made_expected(k: u64) -> [String; 2] {
         let (mut lines, mut letters) = (Vec::new(), Vec::new());
         for step in (1..=k).map(step) {
             for incident in &step.incidents {
@@ -423,9 +446,14 @@ mod tests {
 
     /// Runs from where the disk is to the end, or to the fault; gives the last
     /// commit that is known to be durable.
-    fn run(disk: &MemoryDisk, fault: &Fault, case: &str) -> (u64, Result<(), SinkError>) {
+    fn run(
+        disk: &MemoryDisk,
+        spec: StreamsSpec,
+        fault: &Fault,
+        case: &str,
+    ) -> (u64, Result<(), SinkError>) {
         let failing = FailingDisk { disk: disk.clone(), fault: fault.clone() };
-        let mut sink = Streams::on(Box::new(failing), spec());
+        let mut sink = Streams::on(Box::new(failing), spec);
         let kept = match sink.restore() {
             Ok(kept) => kept,
             Err(cause) => return (0, Err(cause)),
@@ -448,61 +476,73 @@ mod tests {
     }
 
     /// Steps of an undisturbed run, each of which may fail.
-    fn steps_of_a_run() -> usize {
+    fn steps_of_a_run(spec: fn() -> StreamsSpec) -> usize {
         let (disk, fault) = (fresh(), no_fault());
-        assert!(matches!(run(&disk, &fault, "undisturbed"), (STEPS, Ok(()))));
+        assert!(matches!(run(&disk, spec(), &fault, "undisturbed"), (STEPS, Ok(()))));
         assert_eq!(written(&disk), expected(STEPS));
-        // Otherwise the tests below would miss what they are about.
-        assert!(family(&disk, OUTPUT).len() > 5 && family(&disk, LETTERS).len() > 3);
         fault.steps_done()
     }
 
     #[test]
     fn after_a_fault_at_any_step_and_any_crash_the_output_is_that_of_an_undisturbed_run() {
-        let steps = steps_of_a_run();
-        assert!(steps > 200, "{steps}");
-        for fails_at in 0..steps {
-            for failure in [Failure::Once, Failure::Kill] {
-                for done in [Done::Nothing, Done::Half, Done::Whole] {
-                    for crash in CRASHES {
-                        let case = format!("{failure:?} at step {fails_at}, {done:?}, {crash:?}");
-                        let disk = fresh();
-                        let (durable, ended) =
-                            run(&disk, &Fault::at(fails_at, failure, done), &case);
-                        assert!(ended.is_err(), "{case}");
-                        disk.crash(crash);
-                        let (mut sink, kept) = opened(&disk, spec());
-                        let last = counter(&kept);
-                        assert!(
-                            last == durable || last == durable + 1,
-                            "{case}: {last} after {durable}"
-                        );
-                        assert_eq!(written(&disk), expected(last), "{case}");
-                        for k in last + 1..=STEPS {
-                            disk.set_now_secs(START_SECS + k);
-                            commit(&mut sink, k).unwrap();
-                        }
-                        assert_eq!(written(&disk), expected(STEPS), "{case}");
-                        drop(sink);
-                        // What is durable now needs no luck.
-                        disk.crash(Crash::Power);
-                        assert_eq!(counter(&opened(&disk, spec()).1), STEPS, "{case}");
-                        assert_eq!(written(&disk), expected(STEPS), "{case}");
-                    }
+        let ways = [Done::Nothing, Done::Half, Done::Whole].into_iter().flat_map(|done| {
+            let killed = CRASHES.map(|crash| (Failure::Kill, done, vec![crash]));
+            // And a power cut right after the next start.
+            let again = (Failure::Once, done, vec![Crash::Process, Crash::Power]);
+            killed.into_iter().chain([again])
+        });
+        let ways: Vec<(Failure, Done, Vec<Crash>)> = ways.collect();
+        for (spec, steps_min) in [(spec as fn() -> StreamsSpec, 200), (plain, 100)] {
+            let steps = steps_of_a_run(spec);
+            assert!(steps > steps_min, "{steps}");
+            for fails_at in 0..steps {
+                for (failure, done, crashes) in &ways {
+                    check_fault(spec, &Fault::at(fails_at, *failure, *done), crashes);
                 }
             }
         }
     }
 
+    /// A start after each crash finds what the first one found.
+    fn check_fault(spec: fn() -> StreamsSpec, fault: &Fault, crashes: &[Crash]) {
+        let case = format!("{fault:?}, {crashes:?}");
+        let disk = fresh();
+        let (durable, ended) = run(&disk, spec(), fault, &case);
+        assert!(ended.is_err(), "{case}");
+        let mut started: Option<(Streams, u64)> = None;
+        for crash in crashes {
+            let found_before = started.take().map(|(_, last)| last);
+            disk.crash(*crash);
+            let (sink, kept) = opened(&disk, spec());
+            let last = counter(&kept);
+            assert_eq!(last, found_before.unwrap_or(last), "{case}");
+            started = Some((sink, last));
+        }
+        let (mut sink, last) = started.unwrap();
+        assert!(last == durable || last == durable + 1, "{case}: {last} after {durable}");
+        assert_eq!(written(&disk), expected(last), "{case}");
+        for k in last + 1..=STEPS {
+            disk.set_now_secs(START_SECS + k);
+            commit(&mut sink, k).unwrap();
+        }
+        assert_eq!(written(&disk), expected(STEPS), "{case}");
+        drop(sink);
+        // What is durable now needs no luck.
+        disk.crash(Crash::Power);
+        assert_eq!(counter(&opened(&disk, spec()).1), STEPS, "{case}");
+        assert_eq!(written(&disk), expected(STEPS), "{case}");
+    }
+
     #[test]
     fn a_restart_may_fail_at_any_step_too() {
         let mut crashes = CRASHES.iter().cycle();
-        for first in 0..steps_of_a_run() {
+        for first in 0..steps_of_a_run(spec) {
             for second in 0.. {
                 let crash = *crashes.next().unwrap();
                 let case = format!("at steps {first} and {second}, {crash:?}");
                 let disk = fresh();
-                let (durable, _) = run(&disk, &Fault::at(first, Failure::Kill, Done::Half), &case);
+                let (durable, _) =
+                    run(&disk, spec(), &Fault::at(first, Failure::Kill, Done::Half), &case);
                 disk.crash(crash);
                 let fault = Fault::at(second, Failure::Kill, Done::Half);
                 let failing = FailingDisk { disk: disk.clone(), fault: fault.clone() };
@@ -513,7 +553,10 @@ mod tests {
                 disk.crash(*crashes.next().unwrap());
                 let last = counter(&opened(&disk, spec()).1);
                 assert!(last == durable || last == durable + 1, "{case}: {last} after {durable}");
-                assert!(matches!(run(&disk, &no_fault(), &case), (STEPS, Ok(()))), "{case}");
+                assert!(
+                    matches!(run(&disk, spec(), &no_fault(), &case), (STEPS, Ok(()))),
+                    "{case}"
+                );
                 assert_eq!(written(&disk), expected(STEPS), "{case}");
             }
         }
@@ -533,6 +576,13 @@ mod tests {
             assert_eq!(counter(&opened(&disk, spec()).1), last);
             assert_eq!(written(&disk), expected(last));
         }
+    }
+
+    #[test]
+    fn the_runs_of_these_tests_put_both_files_aside() {
+        let disk = fresh();
+        assert!(run(&disk, spec(), &no_fault(), "undisturbed").1.is_ok());
+        assert!(family(&disk, OUTPUT).len() > 5 && family(&disk, LETTERS).len() > 2);
     }
 
     #[test]
@@ -688,8 +738,10 @@ mod tests {
     fn a_first_start_goes_on_behind_what_stands_in_the_file() {
         for (old, whole) in [("old\n", "old\nincident 1\n"), ("torn", "torn\nincident 1\n")] {
             let disk = fresh();
-            disk.put(Path::new(OUTPUT), old.as_bytes());
+            disk.put(Path::new(OUTPUT), b"");
+            disk.clone().open(Path::new(OUTPUT)).unwrap().write(old.as_bytes()).unwrap();
             drop(opened(&disk, only_incidents(rotated(OUTPUT))));
+            disk.crash(Crash::Power);
             assert_eq!(content(&disk, OUTPUT), old);
             let (mut sink, _) = opened(&disk, only_incidents(rotated(OUTPUT)));
             commit_lines(&mut sink, &[1]).unwrap();
@@ -726,10 +778,10 @@ mod tests {
 
     #[test]
     fn a_second_writer_is_noticed_at_the_next_commit() {
-        let disk = fresh();
+        let mut disk = fresh();
         let (mut sink, _) = opened(&disk, only_incidents(rotated(OUTPUT)));
         commit_lines(&mut sink, &[1]).unwrap();
-        let mut theirs = disk.clone().open(Path::new(OUTPUT)).unwrap();
+        let mut theirs = disk.open(Path::new(OUTPUT)).unwrap();
         theirs.write(b"theirs\n").unwrap();
         let error = commit_lines(&mut sink, &[2]).unwrap_err();
         assert!(matches!(error, SinkError::Changed { committed: 11, found: 18, .. }), "{error}");
