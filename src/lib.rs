@@ -36,6 +36,7 @@ pub mod config;
 pub mod decode;
 pub mod detect;
 pub mod event;
+pub mod faults;
 pub mod incident;
 pub mod inventory;
 pub mod pipeline;

@@ -37,6 +37,7 @@ use crate::brokers::{
 };
 use crate::checkpoint::{self, Parcel, StoredError};
 use crate::detect::clocks::CaughtUp;
+use crate::faults::point;
 use crate::sink::kafka::{KafkaSink, KafkaSinkSpec, send, transactional};
 use crate::sink::wire::WireDeadLetter;
 use crate::source::kafka::{KafkaSource, KafkaSpec, Sharing, Until};
@@ -313,6 +314,7 @@ impl Committer {
             .retain(|(name, _)| !matches!(*name, "transaction.timeout.ms" | "message.timeout.ms"));
         settings.push(("transaction.timeout.ms", "12000".to_owned()));
         settings.push(("message.timeout.ms", "10000".to_owned()));
+        settings.push(("socket.timeout.ms", "10000".to_owned()));
         let producer: ThreadedProducer<Reports> = spec.sink.cluster.client(&settings)?;
         producer
             .init_transactions(STEP_TIMEOUT)
@@ -373,6 +375,7 @@ impl Committer {
             }
         }
         self.producer.begin_transaction()?;
+        point("collector began");
         for parcel in gathered.parcels {
             self.send_parcel(&parcel)?;
         }
@@ -393,9 +396,12 @@ impl Committer {
         }
         if list.count() > 0 {
             let membership = membership.ok_or_else(stale)?;
+            point("collector sent");
             self.producer.send_offsets_to_transaction(&list, &membership, STEP_TIMEOUT)?;
         }
+        point("collector sent offsets");
         self.producer.commit_transaction(STEP_TIMEOUT)?;
+        point("collector committed");
         Ok(offsets)
     }
 

@@ -28,6 +28,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use super::wire::{WireDeadLetter, WireIncident};
 use super::{Commit, Kept, Sink, SinkError, escape};
 use crate::brokers::{BrokerError, CONNECT_TIMEOUT, Cluster, Reports, Settings, ends};
+use crate::faults::point;
 use crate::incident::Incident;
 
 /// A piece fits a message of the broker's default size, with room to spare.
@@ -98,6 +99,7 @@ impl KafkaSink {
         let id = self.spec.transactional_id.clone();
         let failed = |doing| BrokerError::of_transaction(&id, doing);
         self.producer.begin_transaction().map_err(failed("begin a transaction"))?;
+        point("detector began");
         for incident in commit.incidents {
             self.send_incident(incident).map_err(failed("send an incident"))?;
         }
@@ -115,7 +117,10 @@ impl KafkaSink {
             None => self.send_entry(commit.frame).map_err(failed("send the state"))?,
         }
         self.entry += 1;
-        self.producer.commit_transaction(STEP_TIMEOUT).map_err(failed("commit a transaction"))
+        point("detector sent");
+        let committed = self.producer.commit_transaction(STEP_TIMEOUT);
+        point("detector committed");
+        committed.map_err(failed("commit a transaction"))
     }
 
     fn send_incident(&self, incident: &Incident) -> Result<(), KafkaError> {
@@ -196,6 +201,7 @@ impl Sink for KafkaSink {
                 "begin transactions with the brokers",
             ))
             .map_err(broken)?;
+        point("detector took over");
         let looker = self.spec.cluster.connect().map_err(broken)?;
         let (generation, entries) =
             read_changelog(&looker, &self.spec.changelog_topic).map_err(broken)?;

@@ -5,16 +5,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each part, the other parts that it may use, and what it must not name.
-const TABLE: [(&str, &[&str], &[&str]); 10] = [
+const TABLE: [(&str, &[&str], &[&str]); 12] = [
     ("event", &[], &[]),
     ("record", &["event"], &[]),
     ("incident", &["event"], &[]),
     ("decode", &["event", "record"], PURE),
     ("detect", &["event", "record", "incident"], PURE),
     ("inventory", &["event"], &[]),
-    ("source", &[], &[]),
-    ("sink", &["event", "incident"], &[]),
-    ("config", &["event", "record", "decode", "detect"], &[]),
+    ("brokers", &[], &[]),
+    ("source", &["brokers"], &[]),
+    ("sink", &["event", "incident", "brokers", "faults"], &[]),
+    ("checkpoint", &["event", "source"], &[]),
+    ("config", &["event", "record", "decode", "detect", "brokers"], &[]),
     ("simulate", &["event"], &[]),
 ];
 
