@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `archives` | the same log in every wrapping, and archives that harm |
 //! | `attribution` | whose failure it is, and what stands beside a mismatch |
+//! | `broker` | Apache Kafka for the tests, and a proxy before it |
 //! | `command_line` | the program as it is called: exit codes, messages, what goes where |
 //! | `corpus` | finding real logs, for the others |
 //! | `damage` | input cut off, changed or made to harm |
@@ -15,10 +16,13 @@
 //! | `oracle` | the fast path against the `evtx` crate |
 //! | `sample` | the sample logs and their golden incidents |
 //! | `schemas` | real output against `schemas/` |
+//! | `stream` | the service with a real broker: equal to replay, killed at will |
 //! | `written` | logs that the project writes itself, read both ways |
 
 mod archives;
 mod attribution;
+#[cfg(feature = "kafka")]
+mod broker;
 mod command_line;
 mod corpus;
 mod damage;
@@ -31,6 +35,8 @@ mod oracle;
 mod sample;
 mod schemas;
 mod scoring;
+#[cfg(feature = "kafka")]
+mod stream;
 mod traps;
 mod twins;
 mod written;

@@ -1,0 +1,413 @@
+//! Apache Kafka for the tests, started by `scripts/kafka`: one node for the
+//! whole test binary, with listeners in plain text, TLS and SASL; nodes of
+//! their own for tests that hurt them; and a proxy that cuts connections.
+//!
+//! Where neither Java nor the artefacts can be had, tests say that they are
+//! skipped; with `TWINSID_REQUIRE_KAFKA=1` they fail.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Headers, Message};
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::{Offset, TopicPartitionList};
+use twinsid::brokers::{Cluster, Reports, TopicSpec, create_missing};
+
+/// How long a broker may take to start, or a client to be served.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Broker {
+    folder: tempfile::TempDir,
+    pub plain: u16,
+    /// Behind the proxy; clients that begin here stay behind it.
+    pub proxied: u16,
+    pub tls: u16,
+    pub mutual_tls: u16,
+    pub sasl: u16,
+    java: Mutex<Option<(Child, u32)>>,
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Whether Kafka can be had; asked once.
+fn available() -> bool {
+    static AVAILABLE: OnceLock<bool> = OnceLock::new();
+    *AVAILABLE.get_or_init(|| {
+        let install = Command::new(root().join("scripts/kafka")).arg("install").output();
+        let works = install.as_ref().is_ok_and(|output| output.status.success());
+        if !works {
+            let required = std::env::var_os("TWINSID_REQUIRE_KAFKA").is_some();
+            assert!(!required, "Kafka cannot be had: {install:?}");
+            eprintln!("SKIPPED: no Kafka for the tests: {install:?}");
+        }
+        works
+    })
+}
+
+/// The broker that all tests share; `None` where there is none.
+pub fn shared() -> Option<&'static Broker> {
+    static SHARED: OnceLock<Broker> = OnceLock::new();
+    available().then(|| SHARED.get_or_init(|| Broker::start(None)))
+}
+
+/// A broker of one's own.
+pub fn own(proxy_port: Option<u16>) -> Option<Broker> {
+    available().then(|| Broker::start(proxy_port))
+}
+
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("bound").port()
+}
+
+/// A name that no other test has.
+pub fn unique(name: &str) -> String {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    format!("{name}-{}", NEXT.fetch_add(1, Ordering::SeqCst))
+}
+
+impl Broker {
+    fn start(proxy_port: Option<u16>) -> Broker {
+        let folder = tempfile::tempdir().expect("a folder");
+        let broker = Broker {
+            plain: free_port(),
+            proxied: free_port(),
+            tls: free_port(),
+            mutual_tls: free_port(),
+            sasl: free_port(),
+            java: Mutex::new(None),
+            folder,
+        };
+        broker.write_certificates();
+        broker.write_properties(proxy_port);
+        broker.launch();
+        broker
+    }
+
+    pub fn cluster(&self) -> Cluster {
+        cluster(self.plain, &[])
+    }
+
+    /// A file of the certificates.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write_certificates(&self) {
+        let put = |name: &str, text: String| fs::write(self.file(name), text).expect("written");
+        for authority in ["ca", "other"] {
+            let mut params = CertificateParams::new(Vec::new()).expect("parameters");
+            params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            let key = KeyPair::generate().expect("a key");
+            let issuer = CertifiedIssuer::self_signed(params, key).expect("an authority");
+            put(&format!("{authority}.pem"), issuer.pem());
+            let leaves = if authority == "ca" { &["server", "client"][..] } else { &["stranger"] };
+            for leaf in leaves {
+                let key = KeyPair::generate().expect("a key");
+                let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
+                let params = CertificateParams::new(names).expect("parameters");
+                let certificate = params.signed_by(&key, &issuer).expect("signed");
+                put(&format!("{leaf}.pem"), certificate.pem());
+                put(&format!("{leaf}.key"), key.serialize_pem());
+                let both = format!("{}{}", key.serialize_pem(), certificate.pem());
+                put(&format!("{leaf}.both.pem"), both);
+            }
+        }
+    }
+
+    fn write_properties(&self, proxy_port: Option<u16>) {
+        let controller = free_port();
+        let path = |name: &str| self.file(name).display().to_string();
+        let jaas = "org.apache.kafka.common.security";
+        let text = format!(
+            "process.roles=broker,controller\n\
+             node.id=1\n\
+             controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
+             controller.listener.names=CONTROLLER\n\
+             inter.broker.listener.name=PLAIN\n\
+             listeners=PLAIN://127.0.0.1:{plain},PROXIED://127.0.0.1:{proxied},TLS://127.0.0.1:{tls},MUTUAL://127.0.0.1:{mutual},SASL://127.0.0.1:{sasl},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners=PLAIN://127.0.0.1:{plain},PROXIED://127.0.0.1:{advertised},TLS://127.0.0.1:{tls},MUTUAL://127.0.0.1:{mutual},SASL://127.0.0.1:{sasl}\n\
+             listener.security.protocol.map=PLAIN:PLAINTEXT,PROXIED:PLAINTEXT,TLS:SSL,MUTUAL:SSL,SASL:SASL_SSL,CONTROLLER:PLAINTEXT\n\
+             log.dirs={data}\n\
+             offsets.topic.replication.factor=1\n\
+             offsets.topic.num.partitions=5\n\
+             transaction.state.log.replication.factor=1\n\
+             transaction.state.log.min.isr=1\n\
+             transaction.state.log.num.partitions=5\n\
+             share.coordinator.state.topic.replication.factor=1\n\
+             share.coordinator.state.topic.min.isr=1\n\
+             group.initial.rebalance.delay.ms=0\n\
+             auto.create.topics.enable=false\n\
+             ssl.keystore.type=PEM\n\
+             ssl.keystore.location={keystore}\n\
+             ssl.truststore.type=PEM\n\
+             ssl.truststore.location={truststore}\n\
+             listener.name.mutual.ssl.client.auth=required\n\
+             sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER\n\
+             listener.name.sasl.plain.sasl.jaas.config={jaas}.plain.PlainLoginModule required user_anna=\"right\";\n\
+             listener.name.sasl.scram-sha-256.sasl.jaas.config={jaas}.scram.ScramLoginModule required;\n\
+             listener.name.sasl.scram-sha-512.sasl.jaas.config={jaas}.scram.ScramLoginModule required;\n\
+             listener.name.sasl.oauthbearer.sasl.jaas.config={jaas}.oauthbearer.OAuthBearerLoginModule required;\n\
+             listener.name.sasl.oauthbearer.sasl.server.callback.handler.class={jaas}.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler\n",
+            plain = self.plain,
+            proxied = self.proxied,
+            advertised = proxy_port.unwrap_or(self.proxied),
+            tls = self.tls,
+            mutual = self.mutual_tls,
+            sasl = self.sasl,
+            data = path("data"),
+            keystore = path("server.both.pem"),
+            truststore = path("ca.pem"),
+        );
+        fs::write(self.file("server.properties"), text).expect("written");
+    }
+
+    fn launch(&self) {
+        let log = fs::File::create(self.file("kafka.log")).expect("a log");
+        let mut child = Command::new(root().join("scripts/kafka"))
+            .arg("run")
+            .arg(self.file("server.properties"))
+            .env("HEAP", "384m")
+            .env("TIER", "1")
+            .env(
+                "FORMAT_ARGUMENTS",
+                "--add-scram SCRAM-SHA-256=[name=anna,password=right] \
+                 --add-scram SCRAM-SHA-512=[name=anna,password=right]",
+            )
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .expect("bash");
+        // The first line is the process id; what follows is Kafka's log.
+        let mut out = BufReader::new(child.stdout.take().expect("piped"));
+        let mut line = String::new();
+        out.read_line(&mut line).expect("read");
+        let java: u32 = line.trim().parse().unwrap_or_else(|_| {
+            panic!("Kafka did not start: {}", fs::read_to_string(self.file("kafka.log")).unwrap())
+        });
+        std::thread::spawn(move || {
+            let _ = std::io::copy(&mut out, &mut std::io::sink());
+        });
+        *self.java.lock().unwrap() = Some((child, java));
+        let start = Instant::now();
+        while self.cluster().connect().is_err() {
+            assert!(start.elapsed() < PATIENCE, "the broker answers");
+        }
+    }
+
+    fn signal(&self, signal: &str) {
+        let java = self.java.lock().unwrap().as_ref().map(|(_, java)| *java).expect("runs");
+        let sent = Command::new("kill").arg(signal).arg(java.to_string()).status();
+        assert!(sent.expect("kill").success());
+    }
+
+    /// Ends it as a power cut would, and starts it again with its data.
+    pub fn restart(&self) {
+        self.signal("-9");
+        let (mut child, _) = self.java.lock().unwrap().take().expect("runs");
+        drop(child.stdin.take());
+        child.wait().expect("ends");
+        self.launch();
+    }
+
+    /// It holds its connections and answers nothing.
+    pub fn hang(&self) {
+        self.signal("-STOP");
+    }
+
+    pub fn wake(&self) {
+        self.signal("-CONT");
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        if let Some((mut child, _)) = self.java.lock().unwrap().take() {
+            drop(child.stdin.take());
+            let _ = child.wait();
+        }
+    }
+}
+
+pub fn cluster(port: u16, options: &[(&str, &str)]) -> Cluster {
+    let options = options.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+    Cluster {
+        brokers: format!("127.0.0.1:{port}"),
+        options: options.collect(),
+        oauth_token_file: None,
+    }
+}
+
+impl Broker {
+    pub fn create_topic(&self, name: &str, partitions: i32) {
+        let client = self.cluster().connect().expect("a broker");
+        let spec =
+            TopicSpec { name: name.to_owned(), partitions, settings: Vec::new(), purpose: "" };
+        create_missing(&self.cluster(), &client, &[spec]).expect("created");
+    }
+
+    /// Each value as a record, in turn over the partitions.
+    pub fn produce(&self, topic: &str, partitions: i32, values: &[Vec<u8>]) {
+        let settings = vec![("linger.ms", "5".to_owned())];
+        let producer: ThreadedProducer<Reports> =
+            self.cluster().client(&settings).expect("a producer");
+        for (number, value) in values.iter().enumerate() {
+            let partition = number as i32 % partitions;
+            let mut record =
+                BaseRecord::<[u8], [u8]>::to(topic).payload(value).partition(partition);
+            while let Err((_, back)) = producer.send(record) {
+                record = back;
+                producer.flush(Duration::from_millis(100)).ok();
+            }
+        }
+        producer.flush(PATIENCE).expect("delivered");
+    }
+
+    /// Every committed record of a topic.
+    pub fn consume(&self, topic: &str) -> Vec<Record> {
+        let client: BaseConsumer<Reports> = self.cluster().connect().expect("a broker");
+        let parts = twinsid::brokers::partitions(&client, topic).expect("metadata");
+        let mut records = Vec::new();
+        for partition in parts.unwrap_or_default() {
+            let (first, end) = twinsid::brokers::ends(&client, topic, partition).expect("ends");
+            let mut list = TopicPartitionList::new();
+            list.add_partition_offset(topic, partition, Offset::Offset(first)).expect("listed");
+            client.assign(&list).expect("assigned");
+            let start = Instant::now();
+            while end > first {
+                assert!(start.elapsed() < PATIENCE, "{topic} can be read");
+                match client.poll(Duration::from_millis(200)) {
+                    Some(Ok(message)) => records.push(Record::of(&message)),
+                    Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => break,
+                    Some(Err(_)) | None => {}
+                }
+            }
+        }
+        records
+    }
+}
+
+#[derive(Clone, Debug)]
+pub struct Record {
+    pub key: String,
+    pub value: String,
+    pub headers: BTreeMap<String, String>,
+    pub time_ms: i64,
+}
+
+impl Record {
+    fn of(message: &rdkafka::message::BorrowedMessage<'_>) -> Record {
+        let text =
+            |bytes: Option<&[u8]>| String::from_utf8_lossy(bytes.unwrap_or(&[])).into_owned();
+        let headers = message.headers().into_iter().flat_map(|headers| {
+            headers.iter().map(|header| (header.key.to_owned(), text(header.value)))
+        });
+        Record {
+            key: text(message.key()),
+            value: text(message.payload()),
+            headers: headers.collect(),
+            time_ms: message.timestamp().to_millis().unwrap_or_default(),
+        }
+    }
+}
+
+/// Forwards connections, until it is told not to.
+pub struct Proxy {
+    pub port: u16,
+    state: Arc<ProxyState>,
+}
+
+#[derive(Default)]
+struct ProxyState {
+    cut: AtomicBool,
+    ended: AtomicBool,
+}
+
+impl Proxy {
+    /// Listens; where to, is said when the broker is there.
+    pub fn listen() -> (Proxy, TcpListener) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        (Proxy { port, state: Arc::default() }, listener)
+    }
+
+    pub fn forward(&self, listener: TcpListener, to: u16) {
+        let state = Arc::clone(&self.state);
+        std::thread::spawn(move || {
+            for client in listener.incoming().flatten() {
+                if state.ended.load(Ordering::SeqCst) {
+                    return;
+                }
+                if state.cut.load(Ordering::SeqCst) {
+                    continue;
+                }
+                let Ok(server) = TcpStream::connect(("127.0.0.1", to)) else { continue };
+                for (from, to) in [(&client, &server), (&server, &client)] {
+                    let (from, to) = (from.try_clone().unwrap(), to.try_clone().unwrap());
+                    let state = Arc::clone(&state);
+                    std::thread::spawn(move || pump(from, to, &state));
+                }
+            }
+        });
+    }
+
+    /// The network between the two is gone: open connections fall silent, new
+    /// ones are not answered.
+    pub fn cut(&self) {
+        self.state.cut.store(true, Ordering::SeqCst);
+    }
+
+    pub fn restore(&self) {
+        self.state.cut.store(false, Ordering::SeqCst);
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.state.ended.store(true, Ordering::SeqCst);
+        // Wakes the thread that accepts.
+        let _ = TcpStream::connect(("127.0.0.1", self.port));
+    }
+}
+
+/// What comes while the network is cut is lost, and the connection with it.
+fn pump(mut from: TcpStream, mut to: TcpStream, state: &ProxyState) {
+    let _ = from.set_read_timeout(Some(Duration::from_millis(50)));
+    let mut buffer = vec![0; 64 * 1024];
+    let mut lost = false;
+    while !state.ended.load(Ordering::SeqCst) {
+        let cut = state.cut.load(Ordering::SeqCst);
+        if lost && !cut {
+            break;
+        }
+        match from.read(&mut buffer) {
+            Ok(0) => break,
+            Ok(_) if cut => lost = true,
+            Ok(read) => {
+                if to.write_all(&buffer[..read]).is_err() {
+                    break;
+                }
+            }
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut
+                ) => {}
+            Err(_) => break,
+        }
+    }
+    let _ = from.shutdown(std::net::Shutdown::Both);
+    let _ = to.shutdown(std::net::Shutdown::Both);
+}
