@@ -206,6 +206,9 @@ fn every_shape_gives_the_incidents_of_replay() {
     }
 }
 
+/// Kills of a service that reads one fleet.
+const KILLS_PER_FLEET: u64 = 10;
+
 /// How many times `kill -9` strikes; the whole campaign is 200.
 fn kills() -> u64 {
     std::env::var("TWINSID_KILLS").ok().and_then(|text| text.parse().ok()).unwrap_or(20)
@@ -221,19 +224,20 @@ fn killed_at_random_nothing_is_lost_and_nothing_told_twice() {
         let fleet = Fleet::new("winlogbeat", round);
         let service = Service::new(broker, fleet.folder.path(), 6);
         let config = service.config("a", broker.plain, "");
-        for of_round in 0..10.min(left) {
-            // Some of what there is comes while the service runs.
-            let len = fleet.values.len();
-            let piece = |at: u64| len * at as usize / 10;
-            let rest = if of_round + 1 == 10.min(left) { len } else { piece(of_round + 1) };
-            broker.produce(&service.input, 6, &fleet.values[piece(of_round)..rest]);
-            let arguments: &[&str] = if chance.below(3) == 0 { &["--until-end"] } else { &[] };
+        // Some of it comes while the service runs; once all is there, some runs
+        // go to the end, which closes what is open.
+        let pieces = KILLS_PER_FLEET / 2;
+        for kill in 0..KILLS_PER_FLEET.min(left) {
+            let piece = |at: u64| fleet.values.len() * at.min(pieces) as usize / pieces as usize;
+            broker.produce(&service.input, 6, &fleet.values[piece(kill)..piece(kill + 1)]);
+            let to_the_end = kill >= pieces && chance.below(2) == 0;
+            let arguments: &[&str] = if to_the_end { &["--until-end"] } else { &[] };
             let mut child = start(&config, arguments, &[]);
             wait(&mut child, Duration::from_millis(200 + chance.below(3_000)));
             let _ = child.kill();
             child.wait().expect("ends");
         }
-        left -= 10.min(left);
+        left -= KILLS_PER_FLEET.min(left);
         run_to_end(&config);
         assert_same(&service.told(), &fleet.replayed);
     }
