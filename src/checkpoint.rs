@@ -71,6 +71,10 @@ impl SourcePositions {
         parts.map(|(part, position)| (Arc::from(part.as_str()), position.clone())).collect()
     }
 
+    pub fn get(&self, source: &str, part: &str) -> Option<&Position> {
+        self.0.get(source)?.get(part)
+    }
+
     pub fn set(&mut self, source: &str, part: &str, position: Position) {
         let parts = match self.0.get_mut(source) {
             Some(parts) => parts,

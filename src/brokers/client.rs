@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::path::PathBuf;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -10,7 +11,7 @@ use rdkafka::client::OAuthToken;
 use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::{ClientContext, TopicPartitionList};
+use rdkafka::{ClientContext, Message, Offset, TopicPartitionList};
 use tracing::{debug, info, warn};
 
 use super::Cluster;
@@ -23,6 +24,9 @@ const CONNECT_TRY: Duration = Duration::from_secs(1);
 
 /// Largest file that holds a token.
 const TOKEN_BYTES_MAX: u64 = 64 * 1024;
+
+/// Looked at first when the last record of a partition is looked for.
+const TAIL_RECORDS: i64 = 64;
 
 /// How long a token is used where it does not say so itself.
 const TOKEN_SECS: u64 = 300;
@@ -87,6 +91,7 @@ pub struct Reports {
     oauth_token_file: Option<PathBuf>,
     last_error: Mutex<Option<(Option<RDKafkaErrorCode>, String)>>,
     changes: Mutex<Vec<AssignmentChange>>,
+    revocations: AtomicU64,
 }
 
 /// A rebalance, in the order of events.
@@ -104,6 +109,12 @@ impl Reports {
     /// Rebalances since the last call.
     pub fn take_changes(&self) -> Vec<AssignmentChange> {
         std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How often partitions were taken away. Counted before the next membership
+    /// begins.
+    pub fn revocations(&self) -> u64 {
+        self.revocations.load(Ordering::SeqCst)
     }
 
     fn change(&self, change: AssignmentChange) {
@@ -150,6 +161,7 @@ impl ClientContext for Reports {
 impl ConsumerContext for Reports {
     fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
         if let Rebalance::Revoke(_) | Rebalance::Error(_) = rebalance {
+            self.revocations.fetch_add(1, Ordering::SeqCst);
             self.change(AssignmentChange::Revoked);
         }
     }
@@ -349,6 +361,49 @@ pub fn ends(
     client
         .fetch_watermarks(topic, partition, CONNECT_TIMEOUT)
         .map_err(BrokerError::of("read the end of a partition"))
+}
+
+/// The offset behind the last record that a reader of committed records gets
+/// before `end`: what stands behind it are marks of transactions, and records of
+/// such as were taken back. `None` when there is none.
+pub fn end_of_records(
+    client: &BaseConsumer<Reports>,
+    topic: &str,
+    partition: i32,
+    (first, end): (i64, i64),
+) -> Result<Option<i64>, BrokerError> {
+    let mut back = TAIL_RECORDS;
+    loop {
+        let from = first.max(end - back);
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(from))
+            .and_then(|()| client.assign(&list))
+            .map_err(BrokerError::of("look for the last record of a partition"))?;
+        let (mut last, start) = (None, Instant::now());
+        loop {
+            match client.poll(Duration::from_millis(100)) {
+                Some(Ok(message)) if message.offset() < end => last = Some(message.offset() + 1),
+                Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => break,
+                Some(Err(_)) | None if start.elapsed() < CONNECT_TIMEOUT => {}
+                Some(Err(cause)) => {
+                    let doing = "look for the last record of a partition";
+                    return Err(BrokerError::Kafka { doing, cause });
+                }
+                None => {
+                    let reason = format!("nothing came of partition {partition} of `{topic}`");
+                    return Err(BrokerError::Unreachable { brokers: topic.to_owned(), reason });
+                }
+            }
+            if last == Some(end) {
+                break;
+            }
+        }
+        if last.is_some() || from == first {
+            client.unassign().map_err(BrokerError::of("let a partition go"))?;
+            return Ok(last);
+        }
+        back *= 16;
+    }
 }
 
 /// Where a group stands; `None` where it has committed nothing.

@@ -19,6 +19,7 @@ use crate::detect::{Detector, MalformedState, Settings};
 use crate::event::{EventTime, ListedHost, TICKS_PER_SEC, What, short_host};
 use crate::incident::Incident;
 use crate::sink::{Commit, DeadLetter, Sink, SinkError};
+use crate::source::Position;
 
 /// What waits for a commit waits so long at the most.
 const COMMIT_AFTER: Duration = Duration::from_millis(25);
@@ -143,6 +144,12 @@ impl Judge {
 
     pub fn positions(&self) -> &SourcePositions {
         &self.positions
+    }
+
+    /// Behind everything that was taken in of a part, committed or not.
+    pub fn position(&self, source: &str, part: &str) -> Option<Position> {
+        let taken = self.frame.moved.get(source, part);
+        taken.or_else(|| self.positions.get(source, part)).cloned()
     }
 
     pub fn watermark(&self) -> EventTime {

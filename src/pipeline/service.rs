@@ -522,13 +522,14 @@ mod kafka {
         let SinkSpec::Kafka(output) = &service.sink else {
             unreachable!("copies share the work only where the sink is Kafka")
         };
+        let source = KafkaSource::new(spec.input.clone())?;
         prepare(service, output)?;
         let stop = &reloaded.requests.stop;
         let inputs_done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let gather = Gather::new(rules, spec.interval);
             let collector = scope.spawn(|| {
-                let outcome = shared::collect(spec, gather, stop, &inputs_done, counters);
+                let outcome = shared::collect(spec, source, gather, stop, &inputs_done, counters);
                 if outcome.is_err() {
                     stop.ask();
                 }

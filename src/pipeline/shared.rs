@@ -33,12 +33,13 @@ use super::gather::{Gather, Gathered};
 use super::judge::{Judge, JudgeError, JudgeSpec, Tended};
 use super::{Counters, Stop};
 use crate::brokers::{
-    BrokerError, Cluster, Isolation, Reports, SharedConsumer, committed, ends, is_fenced,
+    BrokerError, Cluster, Isolation, Reports, SharedConsumer, committed, end_of_records, ends,
+    is_fenced,
 };
 use crate::checkpoint::{self, Parcel, StoredError};
 use crate::detect::clocks::CaughtUp;
 use crate::faults::point;
-use crate::sink::kafka::{KafkaSink, KafkaSinkSpec, send, transactional};
+use crate::sink::kafka::{KafkaSink, KafkaSinkSpec, patiently, send, transactional};
 use crate::sink::wire::WireDeadLetter;
 use crate::source::kafka::{KafkaSource, KafkaSpec, Sharing, Until};
 use crate::source::{Content, Next, Position, Source, SourceError};
@@ -101,6 +102,8 @@ pub enum SharedError {
 /// Committed by another thread, so that reading goes on meanwhile.
 struct Consignment {
     epoch: u64,
+    /// Of the partitions, when it was gathered.
+    revocations: u64,
     gathered: Gathered,
 }
 
@@ -120,12 +123,12 @@ enum Outcome {
 /// [`Until::End`], until all copies together have read everything.
 pub fn collect(
     spec: &SharedSpec,
+    mut source: KafkaSource,
     gather: Gather<'_>,
     stop: &Stop,
     inputs_done: &AtomicBool,
     counters: &Counters,
 ) -> Result<(), SharedError> {
-    let mut source = KafkaSource::new(spec.input.clone())?;
     let epoch = Arc::new(AtomicU64::new(0));
     let (orders, taken) = sync_channel::<Consignment>(1);
     let (tell, outcomes) = sync_channel::<Outcome>(4);
@@ -138,6 +141,7 @@ pub fn collect(
             orders,
             outcomes,
             epoch: &epoch,
+            revocations: 0,
             under_way: 0,
             safe: BTreeMap::new(),
             heard: Instant::now(),
@@ -153,6 +157,7 @@ struct Collector<'c, 'r> {
     orders: SyncSender<Consignment>,
     outcomes: Receiver<Outcome>,
     epoch: &'c AtomicU64,
+    revocations: u64,
     under_way: usize,
     /// Where to go back to.
     safe: BTreeMap<(String, i32), i64>,
@@ -215,6 +220,7 @@ impl Collector<'_, '_> {
 
     /// What was not committed belongs to others, or comes again.
     fn forget(&mut self) {
+        self.revocations = self.source.consumer().context().revocations();
         self.epoch.fetch_add(1, Ordering::SeqCst);
         self.gather.reset();
         self.safe.clear();
@@ -226,7 +232,8 @@ impl Collector<'_, '_> {
             return Ok(());
         }
         let epoch = self.epoch.load(Ordering::SeqCst);
-        if self.orders.send(Consignment { epoch, gathered }).is_ok() {
+        let consignment = Consignment { epoch, revocations: self.revocations, gathered };
+        if self.orders.send(consignment).is_ok() {
             self.under_way += 1;
         }
         Ok(())
@@ -330,8 +337,9 @@ impl Committer {
     }
 
     fn run(&self, orders: &Receiver<Consignment>, tell: &SyncSender<Outcome>) {
-        for Consignment { epoch, gathered } in orders {
-            let outcome = match self.transaction(epoch, gathered) {
+        for consignment in orders {
+            let epoch = consignment.epoch;
+            let outcome = match self.transaction(consignment) {
                 Ok(offsets) => Outcome::Committed { epoch, offsets },
                 Err(error) => self.abort(epoch, error),
             };
@@ -352,7 +360,7 @@ impl Committer {
             return Outcome::Failed(BrokerError::Kafka { doing: "commit observations", cause });
         }
         info!("a transaction is taken back and done again: {error}");
-        match self.producer.abort_transaction(STEP_TIMEOUT) {
+        match patiently(|| self.producer.abort_transaction(STEP_TIMEOUT)) {
             Ok(()) => Outcome::Aborted { epoch },
             Err(cause) => Outcome::Failed(BrokerError::of_transaction(
                 &self.id,
@@ -363,8 +371,7 @@ impl Committer {
 
     fn transaction(
         &self,
-        epoch: u64,
-        gathered: Gathered,
+        Consignment { epoch, revocations, gathered }: Consignment,
     ) -> Result<Vec<((String, i32), i64)>, KafkaError> {
         let mut list = TopicPartitionList::new();
         let mut offsets = Vec::new();
@@ -387,20 +394,23 @@ impl Committer {
                 BaseRecord::<[u8], str>::to(&self.dead_letter_topic).payload(&value),
             )?;
         }
-        // The membership is fetched before the epoch is looked at: if the
-        // partitions are still this copy's then, it is of their generation.
+        // The membership is fetched before it is asked whether partitions were
+        // taken away: if not, it is of their generation.
         let membership = self.consumer.group_metadata();
         let stale = || KafkaError::Canceled;
-        if self.epoch.load(Ordering::SeqCst) != epoch {
+        let revoked = self.consumer.context().revocations() != revocations;
+        if revoked || self.epoch.load(Ordering::SeqCst) != epoch {
             return Err(stale());
         }
         if list.count() > 0 {
             let membership = membership.ok_or_else(stale)?;
             point("collector sent");
-            self.producer.send_offsets_to_transaction(&list, &membership, STEP_TIMEOUT)?;
+            patiently(|| {
+                self.producer.send_offsets_to_transaction(&list, &membership, STEP_TIMEOUT)
+            })?;
         }
         point("collector sent offsets");
-        self.producer.commit_transaction(STEP_TIMEOUT)?;
+        patiently(|| self.producer.commit_transaction(STEP_TIMEOUT))?;
         point("collector committed");
         Ok(offsets)
     }
@@ -497,12 +507,18 @@ pub fn detect(
             let Some(end) = end else {
                 // As long as a transaction is open, what comes behind it is not
                 // seen, committed or not: one that a dead copy left.
-                let (stable, all) = (ends(&looker, topic, 0)?.1, ends(&uncommitted, topic, 0)?.1);
-                end = (stable == all).then_some(all);
+                let (stable, all) = (ends(&looker, topic, 0)?, ends(&uncommitted, topic, 0)?);
+                if stable == all {
+                    let records = match stable.0 == stable.1 {
+                        true => None,
+                        false => end_of_records(&looker, topic, 0, stable)?,
+                    };
+                    end = Some(records.unwrap_or(0));
+                }
                 continue;
             };
             match &mut judge {
-                Some(judge) if caught_up => {
+                Some(judge) if judged_to(judge, topic) >= end => {
                     judge.finish(counters)?;
                     show_offset(source.consumer(), topic, judge, &closed_note(end));
                     break;
@@ -548,14 +564,7 @@ fn take_over(
         Some(Position::Offset(offset)) => *offset,
         _ => first,
     };
-    let until = Instant::now() + STEP_TIMEOUT;
-    // Right after the assignment the client may not be ready to seek.
-    while let Err(error) = source.rewind(&[((topic.clone(), 0), position)]) {
-        if Instant::now() > until {
-            return Err(error.into());
-        }
-        std::thread::sleep(Duration::from_millis(20));
-    }
+    source.rewind(&[((topic.clone(), 0), position)])?;
     info!(
         seconds = start.elapsed().as_secs_f32(),
         offset = position,
@@ -564,13 +573,17 @@ fn take_over(
     Ok(judge)
 }
 
+/// Where the detector goes on in the observations.
+fn judged_to(judge: &Judge, topic: &str) -> i64 {
+    match judge.position(topic, &format!("{topic}/0")) {
+        Some(Position::Offset(offset)) => offset,
+        _ => 0,
+    }
+}
+
 /// Shows how far the detector is. Its position itself is in the changelog.
 fn show_offset(consumer: &SharedConsumer, topic: &str, judge: &Judge, note: &str) {
-    let part: Arc<str> = format!("{topic}/0").into();
-    let offset = match judge.positions().of(topic).get(&part) {
-        Some(Position::Offset(offset)) => *offset,
-        _ => 0,
-    };
+    let offset = judged_to(judge, topic);
     let mut list = TopicPartitionList::new();
     let mut part = list.add_partition(topic, 0);
     let set = part.set_offset(Offset::Offset(offset));

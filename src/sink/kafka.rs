@@ -118,7 +118,7 @@ impl KafkaSink {
         }
         self.entry += 1;
         point("detector sent");
-        let committed = self.producer.commit_transaction(STEP_TIMEOUT);
+        let committed = patiently(|| self.producer.commit_transaction(STEP_TIMEOUT));
         point("detector committed");
         committed.map_err(failed("commit a transaction"))
     }
@@ -163,6 +163,19 @@ impl KafkaSink {
             send(&self.producer, record)?;
         }
         Ok(())
+    }
+}
+
+/// Asks again where the client says that the answer is still to come: whether a
+/// step was done is not known then, and must not be guessed.
+pub fn patiently(mut step: impl FnMut() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+    let until = Instant::now() + STEP_TIMEOUT * 2;
+    loop {
+        match step() {
+            Err(KafkaError::Transaction(error))
+                if error.is_retriable() && Instant::now() < until => {}
+            done => return done,
+        }
     }
 }
 

@@ -18,7 +18,8 @@ use rdkafka::{Offset, TopicPartitionList};
 
 use super::{BATCH_BYTES, Batch, Content, Message, Next, Position, Positions, Source, SourceError};
 use crate::brokers::{
-    AssignmentChange, BrokerError, Cluster, Settings, SharedConsumer, ends, partitions,
+    AssignmentChange, BrokerError, Cluster, Settings, SharedConsumer, end_of_records, ends,
+    partitions,
 };
 
 /// Messages of one batch.
@@ -28,10 +29,9 @@ const BATCH_MESSAGES_MAX: usize = 4096;
 const PREFETCH_KBYTES: u32 = 32 * 1024;
 const PREFETCH_PARTITION_BYTES: u32 = 1024 * 1024;
 
-/// Where several topics have a partition of one number, the end of each is told
-/// by that number alone; then nothing may come for so long before all are at
-/// their ends.
-const QUIET: Duration = Duration::from_secs(2);
+/// Going back to an offset, and one try of it.
+const REWIND_TIMEOUT: Duration = Duration::from_secs(60);
+const REWIND_TRY: Duration = Duration::from_secs(5);
 
 /// Topics of one source.
 const TOPICS_MAX: usize = 1000;
@@ -67,11 +67,10 @@ pub struct KafkaSource {
     consumer: SharedConsumer,
     input: Arc<str>,
     assigned: BTreeMap<(String, i32), Part>,
-    /// The ends at the start, of partitions that hold anything.
+    /// Behind the last records at the start, of partitions that hold any.
     ends: BTreeMap<(String, i32), i64>,
     /// A message that belongs to the next batch.
     held: Option<(String, i32, i64, Vec<u8>)>,
-    quiet_since: Instant,
 }
 
 impl std::fmt::Debug for KafkaSource {
@@ -113,8 +112,10 @@ impl KafkaSource {
             for partition in parts {
                 all.push((topic.clone(), partition));
                 if spec.until == Until::End {
-                    let (first, end) = ends(&looker, topic, partition)?;
-                    if end > first {
+                    let whole = ends(&looker, topic, partition)?;
+                    if whole.1 > whole.0
+                        && let Some(end) = end_of_records(&looker, topic, partition, whole)?
+                    {
                         ends_at_start.insert((topic.clone(), partition), end);
                     }
                 }
@@ -127,7 +128,6 @@ impl KafkaSource {
             assigned: BTreeMap::new(),
             ends: ends_at_start,
             held: None,
-            quiet_since: Instant::now(),
             spec,
         };
         match source.spec.sharing {
@@ -165,20 +165,41 @@ impl KafkaSource {
 
     /// Goes back to these offsets: what came behind them was not committed.
     pub fn rewind(&mut self, to: &[((String, i32), i64)]) -> Result<(), BrokerError> {
-        self.held = None;
-        let mut list = TopicPartitionList::new();
-        for ((topic, partition), offset) in to {
-            if let Some(part) = self.assigned.get_mut(&(topic.clone(), *partition)) {
-                part.next_offset = Some(*offset);
-                part.at_end = false;
+        let own = to.iter().filter(|(key, _)| self.assigned.contains_key(key));
+        let mut left: Vec<((String, i32), i64)> = own.cloned().collect();
+        let until = Instant::now() + REWIND_TIMEOUT;
+        while !left.is_empty() {
+            let mut list = TopicPartitionList::new();
+            for ((topic, partition), offset) in &left {
                 list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
                     .map_err(BrokerError::of("go back to an offset"))?;
             }
+            let sought = self.consumer.seek_partitions(list, REWIND_TRY);
+            // Right after an assignment, and while no broker answers, single
+            // partitions may refuse.
+            if let Ok(sought) = &sought {
+                left.retain(|((topic, partition), _)| {
+                    let part = sought.find_partition(topic, *partition);
+                    part.is_none_or(|part| part.error().is_err())
+                });
+            }
+            if !left.is_empty() && Instant::now() > until {
+                let error = KafkaError::Seek(format!("{} partitions do not go back", left.len()));
+                let cause = sought.err().unwrap_or(error);
+                let doing = "go back to the last committed offsets";
+                return Err(BrokerError::Kafka { doing, cause });
+            }
+            if !left.is_empty() {
+                std::thread::sleep(Duration::from_millis(20));
+            }
         }
-        if list.count() > 0 {
-            self.consumer
-                .seek_partitions(list, crate::brokers::CONNECT_TIMEOUT)
-                .map_err(BrokerError::of("go back to the last committed offsets"))?;
+        // Only now: what had been fetched is behind the new place, or gone.
+        self.held = None;
+        for (key, offset) in to {
+            if let Some(part) = self.assigned.get_mut(key) {
+                part.next_offset = Some(*offset);
+                part.at_end = false;
+            }
         }
         Ok(())
     }
@@ -210,27 +231,6 @@ impl KafkaSource {
             }
         }
         any
-    }
-
-    /// Partitions that are read to the end they had at the start, and were
-    /// not told yet.
-    fn reached(&mut self) -> Vec<(Arc<str>, Position)> {
-        let several = self.spec.topics.len() > 1 || self.spec.topics[0].starts_with('^');
-        if several && self.quiet_since.elapsed() < QUIET {
-            return Vec::new();
-        }
-        let mut reached = Vec::new();
-        for (key, part) in &mut self.assigned {
-            if let Some(end) = self.ends.get(key)
-                && part.at_end
-                && part.next_offset.is_none_or(|next| next < *end)
-            {
-                // What is missing are marks of transactions.
-                part.next_offset = Some(*end);
-                reached.push((Arc::clone(&part.name), Position::Offset(*end)));
-            }
-        }
-        reached
     }
 
     fn is_done(&self) -> bool {
@@ -319,6 +319,7 @@ impl Source for KafkaSource {
     fn next(&mut self, wait: Duration) -> Result<Next, SourceError> {
         let until = Instant::now() + wait;
         let mut gathered = Gathered::default();
+        let mut at_end = false;
         if let Some((topic, partition, offset, value)) = self.held.take() {
             gathered.add(&topic, partition, offset, &value);
         }
@@ -333,12 +334,14 @@ impl Source for KafkaSource {
                         (message.topic(), message.partition(), message.offset());
                     let value = message.payload().unwrap_or_default();
                     if !rewound && gathered.fits(topic, partition) {
+                        at_end = false;
                         gathered.add(topic, partition, offset, value);
                         continue;
                     }
                     self.held = Some((topic.to_owned(), partition, offset, value.to_vec()));
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    at_end |= gathered.of.as_ref().is_some_and(|(_, of)| *of == partition);
                     for ((_, number), part) in &mut self.assigned {
                         part.at_end |= *number == partition;
                     }
@@ -363,11 +366,10 @@ impl Source for KafkaSource {
         }
         let Gathered { of, bytes, messages } = gathered;
         if let (Some(key), Some(last)) = (of, messages.last()) {
-            self.quiet_since = Instant::now();
             let next_offset = last.offset + 1;
             let Some(part) = self.assigned.get_mut(&key) else { return Ok(Next::Waiting) };
             part.next_offset = Some(next_offset);
-            part.at_end = false;
+            part.at_end = at_end;
             let progress_bytes = bytes.len() as u64;
             return Ok(Next::Batch(Batch {
                 input: Arc::clone(&self.input),
@@ -376,16 +378,8 @@ impl Source for KafkaSource {
                 progress_bytes,
             }));
         }
-        if self.spec.until == Until::End {
-            let moved = self.reached();
-            if !moved.is_empty() {
-                let content = Content::Messages { bytes: Vec::new(), messages: Vec::new() };
-                let input = Arc::clone(&self.input);
-                return Ok(Next::Batch(Batch { input, content, progress_bytes: 0, moved }));
-            }
-            if self.is_done() {
-                return Ok(Next::End);
-            }
+        if self.spec.until == Until::End && self.is_done() {
+            return Ok(Next::End);
         }
         let caught_up = !self.assigned.is_empty() && self.assigned.values().all(|p| p.at_end);
         Ok(if caught_up { Next::Idle } else { Next::Waiting })

@@ -15,7 +15,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Headers, Message};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
@@ -109,6 +109,7 @@ impl Broker {
         for authority in ["ca", "other"] {
             let mut params = CertificateParams::new(Vec::new()).expect("parameters");
             params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+            params.distinguished_name.push(DnType::CommonName, format!("authority {authority}"));
             let key = KeyPair::generate().expect("a key");
             let issuer = CertifiedIssuer::self_signed(params, key).expect("an authority");
             put(&format!("{authority}.pem"), issuer.pem());
@@ -116,7 +117,8 @@ impl Broker {
             for leaf in leaves {
                 let key = KeyPair::generate().expect("a key");
                 let names = vec!["127.0.0.1".to_owned(), "localhost".to_owned()];
-                let params = CertificateParams::new(names).expect("parameters");
+                let mut params = CertificateParams::new(names).expect("parameters");
+                params.distinguished_name.push(DnType::CommonName, *leaf);
                 let certificate = params.signed_by(&key, &issuer).expect("signed");
                 put(&format!("{leaf}.pem"), certificate.pem());
                 put(&format!("{leaf}.key"), key.serialize_pem());

@@ -301,3 +301,286 @@ fn copies_that_join_and_die_share_the_work() {
         assert_same(&service.told(), &fleet.replayed);
     }
 }
+
+/// Starts the service live, and waits until it has told something.
+fn start_live(service: &Service<'_>, config: &Path) -> Child {
+    let child = start(config, &[], &[]);
+    await_told(service, config, |told| !told.is_empty());
+    child
+}
+
+fn await_told(service: &Service<'_>, config: &Path, enough: impl Fn(&[Record]) -> bool) {
+    let start = Instant::now();
+    while !enough(&service.told()) {
+        assert!(start.elapsed() < PATIENCE, "nothing more was told\n{}", log_of(config));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn terminate(child: &mut Child) -> Option<std::process::ExitStatus> {
+    let sent = Command::new("kill").arg(child.id().to_string()).status();
+    assert!(sent.expect("kill").success());
+    wait(child, PATIENCE)
+}
+
+#[test]
+fn the_brokers_restart_and_hang_while_the_service_runs() {
+    let Some(broker) = broker::own(None) else { return };
+    let fleet = Fleet::new("winlogbeat", 11);
+    let service = Service::new(&broker, fleet.folder.path(), 3);
+    let config = service.config("a", broker.plain, "");
+    let piece = |at: usize| fleet.values.len() * at / 3;
+    broker.produce(&service.input, 3, &fleet.values[..piece(1)]);
+    let mut child = start_live(&service, &config);
+    broker.restart();
+    broker.produce(&service.input, 3, &fleet.values[piece(1)..piece(2)]);
+    broker.hang();
+    wait(&mut child, Duration::from_secs(4));
+    broker.wake();
+    broker.produce(&service.input, 3, &fleet.values[piece(2)..]);
+    wait(&mut child, Duration::from_secs(2));
+    eprintln!("{}", log_of(&config));
+    // It may have given up by itself; then a supervisor would start it again.
+    if child.try_wait().expect("a child").is_none() {
+        let status = terminate(&mut child);
+        assert!(status.is_some_and(|status| status.success()), "{}", log_of(&config));
+    }
+    run_to_end(&config);
+    assert_same(&service.told(), &fleet.replayed);
+}
+
+#[test]
+fn the_network_to_the_brokers_is_cut_for_a_while() {
+    let (proxy, listener) = broker::Proxy::listen();
+    let Some(broker) = broker::own(Some(proxy.port)) else { return };
+    proxy.forward(listener, broker.proxied);
+    let fleet = Fleet::new("winlogbeat", 12);
+    let service = Service::new(&broker, fleet.folder.path(), 3);
+    let config = service.config("a", proxy.port, "");
+    let half = fleet.values.len() / 2;
+    broker.produce(&service.input, 3, &fleet.values[..half]);
+    let mut child = start_live(&service, &config);
+    proxy.cut();
+    broker.produce(&service.input, 3, &fleet.values[half..]);
+    wait(&mut child, Duration::from_secs(4));
+    proxy.restore();
+    wait(&mut child, Duration::from_secs(3));
+    if child.try_wait().expect("a child").is_none() {
+        let status = terminate(&mut child);
+        assert!(status.is_some_and(|status| status.success()), "{}", log_of(&config));
+    }
+    run_to_end(&config);
+    assert_same(&service.told(), &fleet.replayed);
+}
+
+#[test]
+fn a_copy_that_was_given_up_for_dead_is_fenced_and_says_so() {
+    let Some(broker) = broker::shared() else { return };
+    let fleet = Fleet::new("winlogbeat", 13);
+    let service = Service::new(broker, fleet.folder.path(), 1);
+    let (old, new) =
+        (service.config("old", broker.plain, ""), service.config("new", broker.plain, ""));
+    let half = fleet.values.len() / 2;
+    broker.produce(&service.input, 1, &fleet.values[..half]);
+    let mut paused = start_live(&service, &old);
+    let signal = |signal: &str, child: &Child| {
+        let sent = Command::new("kill").arg(signal).arg(child.id().to_string()).status();
+        assert!(sent.expect("kill").success());
+    };
+    signal("-STOP", &paused);
+    // The group gives it up after its session's time.
+    broker.produce(&service.input, 1, &fleet.values[half..]);
+    run_to_end(&new);
+    let told = service.told();
+    assert_same(&told, &fleet.replayed);
+    signal("-CONT", &paused);
+    // Something more to commit, so that it tries.
+    broker.produce(&service.input, 1, &fleet.values[..1]);
+    wait(&mut paused, Duration::from_secs(5));
+    if paused.try_wait().expect("a child").is_none() {
+        terminate(&mut paused);
+    }
+    assert_eq!(service.told().len(), told.len(), "it committed nothing more\n{}", log_of(&old));
+    let log = log_of(&old);
+    assert!(log.contains("took over") || log.contains("another copy judges"), "it says so:\n{log}");
+}
+
+#[test]
+fn what_cannot_be_decoded_goes_to_dead_letters_and_stops_nothing() {
+    let Some(broker) = broker::shared() else { return };
+    let fleet = Fleet::new("winlogbeat", 14);
+    let service = Service::new(broker, fleet.folder.path(), 2);
+    let config = service.config("a", broker.plain, "");
+    let mut values = fleet.values.clone();
+    let framed = [&[0, 0, 0, 0, 9][..], &values[5]].concat();
+    values[5] = framed;
+    values.insert(10, b"{\"winlog\": {\"event_id\": \"4625\", \"torn".to_vec());
+    values.insert(11, b"no event at all \xff".to_vec());
+    values.insert(12, Vec::new());
+    broker.produce(&service.input, 2, &values);
+    run_to_end(&config);
+    assert_same(&service.told(), &fleet.replayed);
+    let letters = broker.consume(&format!("{}-dead-letters", service.output));
+    let letters: Vec<Value> =
+        letters.iter().map(|letter| serde_json::from_str(&letter.value).expect("JSON")).collect();
+    assert_eq!(letters.len(), 2, "{letters:?}");
+    let of_reason = |reason: &str| {
+        let letter = letters.iter().find(|letter| letter["reason"] == reason);
+        letter.unwrap_or_else(|| panic!("no letter for {reason}: {letters:?}"))
+    };
+    let torn = of_reason("json_malformed");
+    let origin = torn["origin"].as_str().expect("an origin");
+    assert!(origin.contains(&format!("{}/0 offset 5", service.input)), "{origin}");
+    assert!(torn["text"].as_str().expect("text").ends_with("torn"));
+    assert!(of_reason("line_not_an_event")["base64"].is_string());
+}
+
+#[test]
+fn a_second_start_goes_on_where_the_first_ended() {
+    let Some(broker) = broker::shared() else { return };
+    let fleet = Fleet::new("winlogbeat", 15);
+    let service = Service::new(broker, fleet.folder.path(), 2);
+    let config = service.config("a", broker.plain, "");
+    let half = fleet.values.len() / 2;
+    broker.produce(&service.input, 2, &fleet.values[..half]);
+    let mut child = start_live(&service, &config);
+    let status = terminate(&mut child).expect("it ends");
+    assert!(status.success(), "{}", log_of(&config));
+    broker.produce(&service.input, 2, &fleet.values[half..]);
+    run_to_end(&config);
+    assert_same(&service.told(), &fleet.replayed);
+    // Nothing has changed: nothing is told.
+    let told = service.told().len();
+    run_to_end(&config);
+    assert_eq!(service.told().len(), told);
+}
+
+/// What a failed start says.
+#[track_caller]
+fn check_refused(config: &Path, code: i32, says: &[&str]) {
+    let _ = fs::remove_file(config.with_extension("log"));
+    let mut child = start(config, &["--until-end"], &[]);
+    let status = wait(&mut child, Duration::from_secs(40));
+    if status.is_none() {
+        let _ = child.kill();
+    }
+    let log = log_of(config);
+    assert_eq!(status.and_then(|status| status.code()), Some(code), "{log}");
+    for word in says {
+        assert!(log.contains(word), "`{word}` is not said:\n{log}");
+    }
+}
+
+#[test]
+fn a_start_that_must_fail_says_what_to_do() {
+    let Some(broker) = broker::shared() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let service = Service::new(broker, folder.path(), 1);
+    let config = service.config("a", broker.plain, "");
+    let text = fs::read_to_string(&config).expect("a file");
+    let put = |name: &str, text: String| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).expect("written");
+        path
+    };
+    let missing = put("missing.toml", text.replace(&service.input, "not-there"));
+    check_refused(&missing, 1, &["topic `not-there` does not exist", "hint:"]);
+    let closed = broker::free_port();
+    let nobody = put("nobody.toml", text.replace(&broker.plain.to_string(), &closed.to_string()));
+    check_refused(&nobody, 1, &["no broker answers", &closed.to_string(), "hint:"]);
+    let refused = put(
+        "refused.toml",
+        text.replace("[sink]", "options = { \"enable.auto.commit\" = true }\n[sink]"),
+    );
+    check_refused(&refused, 2, &["would break exactly-once delivery", "refused.toml:"]);
+    let unknown =
+        put("unknown.toml", text.replace("[sink]", "options = { \"no.such.option\" = 1 }\n[sink]"));
+    check_refused(&unknown, 1, &["no.such.option", "CONFIGURATION.md"]);
+    // A changelog that another program wrote.
+    let client = broker.cluster();
+    let producer: rdkafka::producer::ThreadedProducer<twinsid::brokers::Reports> =
+        client.client(&Vec::new()).expect("a producer");
+    let changelog = format!("{}-changelog", service.output);
+    broker.create_topic(&changelog, 1);
+    let value = [&0_u64.to_le_bytes()[..], &1_u32.to_le_bytes(), &99_u32.to_le_bytes(), b"x"];
+    let value = value.concat();
+    let record = rdkafka::producer::BaseRecord::<str, [u8]>::to(&changelog).key("1/0");
+    producer.send(record.payload(&value)).ok().expect("queued");
+    rdkafka::producer::Producer::flush(&producer, Duration::from_secs(10)).expect("delivered");
+    check_refused(&config, 1, &["format 99", "changelog topic", "hint:"]);
+}
+
+#[test]
+fn tls_and_sasl_work_and_what_is_wrong_is_told_within_seconds() {
+    let Some(broker) = broker::shared() else { return };
+    let file = |name: &str| broker.file(name).display().to_string();
+    let (ca, other) = (file("ca.pem"), file("other.pem"));
+    let connect = |port: u16, options: &[(&str, &str)]| {
+        broker::cluster(port, options).connect().map(drop).map_err(|error| error.to_string())
+    };
+    let tls = [("security.protocol", "SSL"), ("ssl.ca.location", &ca)];
+    assert_eq!(connect(broker.tls, &tls), Ok(()));
+    let foreign = [("security.protocol", "SSL"), ("ssl.ca.location", &other)];
+    let error = connect(broker.tls, &foreign).expect_err("another authority");
+    assert!(error.contains("certificate") && error.contains("ssl.ca.location"), "{error}");
+    // The broker wants a certificate, of its own authority.
+    let error = connect(broker.mutual_tls, &tls).expect_err("no certificate");
+    assert!(error.contains("hint:"), "{error}");
+    for (name, is_right) in [("client", true), ("stranger", false)] {
+        let (certificate, key) = (file(&format!("{name}.pem")), file(&format!("{name}.key")));
+        let own = [("ssl.certificate.location", &*certificate), ("ssl.key.location", &*key)];
+        let options = [&tls[..], &own].concat();
+        assert_eq!(connect(broker.mutual_tls, &options).is_ok(), is_right, "{name}");
+    }
+    for mechanism in ["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"] {
+        for (password, is_right) in [("right", true), ("wrong", false)] {
+            let options = [
+                ("security.protocol", "SASL_SSL"),
+                ("ssl.ca.location", &ca),
+                ("sasl.mechanism", mechanism),
+                ("sasl.username", "anna"),
+                ("sasl.password", password),
+            ];
+            let connected = connect(broker.sasl, &options);
+            assert_eq!(connected.is_ok(), is_right, "{mechanism}: {connected:?}");
+            if let Err(error) = connected {
+                assert!(
+                    error.contains("refuse the login") && error.contains("password"),
+                    "{error}"
+                );
+            }
+        }
+    }
+    // An unsecured token, as the broker's test handler takes it.
+    let token = broker.file("token");
+    let encode = |text: &str| {
+        const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+        let mut out = String::new();
+        for chunk in text.as_bytes().chunks(3) {
+            let bits = chunk.iter().fold(0_u32, |bits, byte| bits << 8 | u32::from(*byte))
+                << (8 * (3 - chunk.len()));
+            for at in 0..=chunk.len() {
+                out.push(LETTERS[(bits >> (18 - 6 * at) & 63) as usize] as char);
+            }
+        }
+        out
+    };
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("now");
+    let claims = format!(
+        "{{\"sub\":\"anna\",\"iat\":{},\"exp\":{}}}",
+        now.as_secs() - 10,
+        now.as_secs() + 3600
+    );
+    fs::write(&token, format!("{}.{}.", encode("{\"alg\":\"none\"}"), encode(&claims)))
+        .expect("written");
+    let mut cluster = broker::cluster(
+        broker.sasl,
+        &[
+            ("security.protocol", "SASL_SSL"),
+            ("ssl.ca.location", &ca),
+            ("sasl.mechanism", "OAUTHBEARER"),
+        ],
+    );
+    cluster.oauth_token_file = Some(token);
+    assert!(cluster.connect().is_ok(), "a token is taken");
+}
