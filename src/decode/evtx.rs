@@ -172,13 +172,44 @@ impl ChunkDecoder {
         tally: &mut Tally,
         emit: &mut Emit<'_>,
     ) {
+        self.segment(segment, first_chunk, None, tally, emit);
+    }
+
+    /// As [`ChunkDecoder::decode`], without the records whose header has an id
+    /// of `after_record` or below: they are neither read nor counted.
+    pub fn decode_after(
+        &mut self,
+        segment: &[u8],
+        first_chunk: u64,
+        after_record: u64,
+        tally: &mut Tally,
+        emit: &mut Emit<'_>,
+    ) {
+        self.segment(segment, first_chunk, Some(after_record), tally, emit);
+    }
+
+    fn segment(
+        &mut self,
+        segment: &[u8],
+        first_chunk: u64,
+        after: Option<u64>,
+        tally: &mut Tally,
+        emit: &mut Emit<'_>,
+    ) {
         tally.bytes += segment.len() as u64;
         for (index, chunk) in segment.chunks(CHUNK_BYTES).enumerate() {
-            self.chunk(chunk, first_chunk + index as u64, tally, emit);
+            self.chunk(chunk, first_chunk.saturating_add(index as u64), after, tally, emit);
         }
     }
 
-    fn chunk(&mut self, chunk: &[u8], number: u64, tally: &mut Tally, emit: &mut Emit<'_>) {
+    fn chunk(
+        &mut self,
+        chunk: &[u8],
+        number: u64,
+        after: Option<u64>,
+        tally: &mut Tally,
+        emit: &mut Emit<'_>,
+    ) {
         if chunk.len() < CHUNK_HEADER_BYTES || !chunk.starts_with(CHUNK_MAGIC) {
             // Files are allocated ahead: chunks of zeros were never written.
             if chunk.iter().any(|&byte| byte != 0) {
@@ -204,14 +235,21 @@ impl ChunkDecoder {
         }
         self.plans.clear();
         self.slow.clear();
-        self.walk(chunk, number, tally, emit);
+        self.walk(chunk, number, after, tally, emit);
         tally.slow_records += self.slow.len() as u64;
         if !self.slow.is_empty() {
             oracle::decode_records(chunk, number, &self.slow, &self.fields, tally, emit);
         }
     }
 
-    fn walk(&mut self, chunk: &[u8], number: u64, tally: &mut Tally, emit: &mut Emit<'_>) {
+    fn walk(
+        &mut self,
+        chunk: &[u8],
+        number: u64,
+        after: Option<u64>,
+        tally: &mut Tally,
+        emit: &mut Emit<'_>,
+    ) {
         // One record's memory serves for all of the chunk.
         let mut record = Record::default();
         let field = |at| read_u64(chunk, at).unwrap_or_default();
@@ -226,11 +264,13 @@ impl ChunkDecoder {
         while at < header.live_end {
             match record_header(chunk, at) {
                 Ok(found) => {
-                    tally.records += 1;
-                    match self.record(chunk, at, found.size, &mut record) {
-                        Ok(Found::Wanted) => emit(&record),
-                        Ok(Found::Unwanted) => {}
-                        Err(Slow) => self.slow.push(at as u64),
+                    if after.is_none_or(|after| found.id > after) {
+                        tally.records += 1;
+                        match self.record(chunk, at, found.size, &mut record) {
+                            Ok(Found::Wanted) => emit(&record),
+                            Ok(Found::Unwanted) => {}
+                            Err(Slow) => self.slow.push(at as u64),
+                        }
                     }
                     if found.id == header.last_id {
                         return;

@@ -30,6 +30,7 @@ use crate::inventory::{self, InventoryError};
 use crate::sink::rotated::RotatedSpec;
 use crate::sink::streams::{IncidentsTo, Streams, StreamsSpec, native};
 use crate::sink::{Sink, SinkError};
+use crate::source::follow::{Follow, FollowSpec};
 use crate::source::{Next, Source, SourceError};
 
 /// Handed over by sources, and not judged yet.
@@ -334,6 +335,11 @@ fn open_source(
         SourceSpec::Kafka(input) => Ok(Box::new(kafka::source_alone(input, extent)?)),
         #[cfg(not(feature = "kafka"))]
         SourceSpec::Kafka(_) => Err(NO_KAFKA),
+        SourceSpec::Evtx { paths, poll } => Ok(Box::new(Follow::new(FollowSpec {
+            paths: paths.clone(),
+            poll: *poll,
+            until_end: extent == Extent::UntilEnd,
+        }))),
         _ => Err(ServiceError::Unsupported { what: "later", hint: "later" }),
     }
 }

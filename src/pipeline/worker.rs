@@ -81,8 +81,11 @@ impl Worker {
                     Err(error) => tally.skip(Skip::File, || error.to_string()),
                 }
             }
-            Content::Chunks { bytes, first_chunk } => {
+            Content::Chunks { bytes, first_chunk, after_record: None } => {
                 self.chunks.decode(bytes, *first_chunk, &mut tally, emit);
+            }
+            Content::Chunks { bytes, first_chunk, after_record: Some(after) } => {
+                self.chunks.decode_after(bytes, *first_chunk, *after, &mut tally, emit);
             }
             Content::Text { bytes } => {
                 tally.bytes += bytes.len() as u64;

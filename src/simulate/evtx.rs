@@ -271,13 +271,31 @@ impl<W: Write + Seek> Writer<W> {
         if self.chunk.is_empty() { Ok(()) } else { self.write_chunk() }
     }
 
-    fn write_chunk(&mut self) -> io::Result<()> {
+    /// Writes the chunk at hand to its place and goes on filling it, as Windows
+    /// does with a log that it has open. The file's header stays as it is.
+    pub fn flush_in_place(&mut self) -> io::Result<()> {
+        if self.chunk.is_empty() {
+            return Ok(());
+        }
+        let filled = self.chunk.bytes.len();
+        self.seek_to_chunk()?;
+        self.out.write_all(self.chunk.seal())?;
+        self.chunk.bytes.truncate(filled);
+        self.out.flush()
+    }
+
+    fn seek_to_chunk(&mut self) -> io::Result<()> {
         let place = match self.options.chunks_max {
             Some(max) => self.chunks_written % max,
             None => self.chunks_written,
         };
         let offset = FILE_HEADER_BYTES as u64 + place * CHUNK_BYTES as u64;
         self.out.seek(SeekFrom::Start(offset))?;
+        Ok(())
+    }
+
+    fn write_chunk(&mut self) -> io::Result<()> {
+        self.seek_to_chunk()?;
         self.out.write_all(self.chunk.seal())?;
         self.chunks_written += 1;
         self.chunk.clear();

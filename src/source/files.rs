@@ -390,7 +390,7 @@ impl Stream {
                     (0, Some(error)) => Some(Err(error)),
                     (_, error) => {
                         *failed = error;
-                        Some(Ok(Content::Chunks { bytes, first_chunk }))
+                        Some(Ok(Content::Chunks { bytes, first_chunk, after_record: None }))
                     }
                 }
             }

@@ -10,6 +10,7 @@
 //! | [`discover`] | paths to the list of inputs |
 //! | [`files`] | files, archives and standard input, one after the other |
 //! | `kafka` | Kafka topics, shared with other copies or alone |
+//! | [`follow`] | EVTX files that others append to |
 //! | [`text`] | text streams: encodings, blocks of whole events |
 //!
 //! A live source is one that goes on: it waits for what comes, tells with each
@@ -19,6 +20,7 @@ pub mod discover;
 pub mod files;
 #[cfg(feature = "kafka")]
 pub mod kafka;
+pub mod follow;
 pub mod text;
 
 use std::collections::BTreeMap;
@@ -83,6 +85,8 @@ pub type Positions = BTreeMap<Arc<str>, Position>;
 pub enum Position {
     /// The offset of the next record of a Kafka partition.
     Offset(i64),
+    /// How far an event log that is being written was handed over.
+    Log(follow::LogPosition),
 }
 
 /// Some of an input's bytes.
@@ -102,8 +106,9 @@ pub struct Batch {
 pub enum Content {
     /// EVTX chunks, to be read from the file.
     Segment { file: Arc<File>, offset: u64, len: usize, first_chunk: u64 },
-    /// EVTX chunks.
-    Chunks { bytes: Vec<u8>, first_chunk: u64 },
+    /// EVTX chunks. Of the records with an id in their header at or below
+    /// `after_record`, nothing is wanted: they were handed over before.
+    Chunks { bytes: Vec<u8>, first_chunk: u64, after_record: Option<u64> },
     /// UTF-8 text that holds whole events.
     Text { bytes: Vec<u8> },
     /// Messages, each with one or more whole events, end to end.
