@@ -23,7 +23,7 @@
 //! |---|---|---|
 //! | the last record | the log's own, or has the oldest one too | the log |
 //! | another record with that id | any | another log |
-//! | only records behind the last one | the log's own, under its name | the log; what lies between is missing |
+//! | only records behind the last one | the log's own, under a like name | the log; what lies between is missing |
 //! | only records up to the last one, and the oldest | any | the log, cut off |
 //! | else | | another log |
 //!
@@ -408,7 +408,8 @@ impl Follow {
         }
         for (log, had) in self.logs.iter_mut().zip(had) {
             if had && log.found.is_none() {
-                let reason = "is gone: removed, cleared or written anew; what it had was read as far as it was seen";
+                let reason =
+                    "is gone: removed, cleared or written anew; what was not read of it is lost";
                 self.reports
                     .push_back(skipped(log.position.path.as_str().into(), reason.to_owned()));
                 log.forget_file();
@@ -542,9 +543,10 @@ impl Follow {
     /// A batch of the log whose turn it is; of the next ones when it has none.
     fn serve(&mut self) -> Option<Next> {
         for _ in 0..self.logs.len() {
-            self.turn = (self.turn + 1) % self.logs.len();
+            self.turn %= self.logs.len();
             let log = &mut self.logs[self.turn];
             if log.due.is_empty() {
+                self.turn += 1;
                 continue;
             }
             let patience = match self.spec.until_end {
@@ -552,6 +554,11 @@ impl Follow {
                 false => Patience::AsLongAsItChanges,
             };
             let served = log.serve(self.identify, patience, self.moves.saturating_add(1));
+            // What is missing is told directly before what comes behind it.
+            if matches!(served, Some(Next::Skipped(_))) {
+                return served;
+            }
+            self.turn += 1;
             if matches!(served, Some(Next::Batch(_))) {
                 self.moves = self.moves.saturating_add(1);
             }
@@ -1244,8 +1251,10 @@ mod tests {
                     if let Some((count, _)) = skipped.reason.split_once(" records are missing") {
                         self.missing += count.parse::<u64>().expect("a number");
                     }
+                    let missing = skipped.reason.contains("records are missing");
                     self.reports.push(skipped.reason);
-                    true
+                    // Told again after a restart unless what follows was taken.
+                    if missing { self.step() } else { true }
                 }
                 Next::Idle | Next::End => false,
             }
