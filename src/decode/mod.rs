@@ -59,10 +59,12 @@ pub enum Skip {
     /// An archive member that is refused: its name leaves the folder, or it
     /// grows beyond the limits.
     ArchiveMember,
+    /// A peer whose connection was refused, or failed before it sent an event.
+    Connection,
 }
 
 impl Skip {
-    pub const ALL: [Skip; 13] = [
+    pub const ALL: [Skip; 14] = [
         Skip::ChunkHeader,
         Skip::ChunkChecksum,
         Skip::ChunkTruncated,
@@ -76,6 +78,7 @@ impl Skip {
         Skip::FieldsMissing,
         Skip::File,
         Skip::ArchiveMember,
+        Skip::Connection,
     ];
 
     pub fn name(self) -> &'static str {
@@ -93,6 +96,7 @@ impl Skip {
             Skip::FieldsMissing => "fields_missing",
             Skip::File => "file",
             Skip::ArchiveMember => "archive_member",
+            Skip::Connection => "connection",
         }
     }
 }

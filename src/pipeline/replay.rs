@@ -141,6 +141,7 @@ impl Collector<'_> {
         let reason = match what {
             SkippedWhat::File => Skip::File,
             SkippedWhat::ArchiveMember => Skip::ArchiveMember,
+            SkippedWhat::Connection => Skip::Connection,
         };
         self.files.insert(Arc::clone(input));
         let sample = format!("{input}: {why}");

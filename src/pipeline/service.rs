@@ -23,6 +23,7 @@ use super::judge::{Judge, JudgeError, JudgeSpec, Telling};
 use super::{Counters, Stop};
 use crate::config::service::{NamedSource, Service, SinkSpec, SourceSpec};
 use crate::config::{Config, ConfigError};
+use crate::decode::lines::last_boundary;
 use crate::detect::clocks::CaughtUp;
 use crate::detect::rules::Rules;
 use crate::event::ListedHost;
@@ -31,6 +32,8 @@ use crate::sink::rotated::RotatedSpec;
 use crate::sink::streams::{IncidentsTo, Streams, StreamsSpec, native};
 use crate::sink::{Sink, SinkError};
 use crate::source::follow::{Follow, FollowSpec};
+use crate::source::listen::{Listen, ListenOn, ListenSpec, TlsSpec};
+use crate::source::pipe::Pipe;
 use crate::source::{Next, Source, SourceError};
 
 /// Handed over by sources, and not judged yet.
@@ -340,8 +343,33 @@ fn open_source(
             poll: *poll,
             until_end: extent == Extent::UntilEnd,
         }))),
-        _ => Err(ServiceError::Unsupported { what: "later", hint: "later" }),
+        SourceSpec::Tcp { listen, tls } => {
+            let tls = tls.clone().map(|files| TlsSpec {
+                certificate: files.certificate,
+                key: files.key,
+                client_ca: files.client_ca,
+            });
+            open_listener(ListenOn::Tcp(*listen), tls)
+        }
+        SourceSpec::Unix { path } => open_listener(ListenOn::Unix(path.clone()), None),
+        SourceSpec::Stdin => {
+            let stdin = Box::new(std::io::stdin());
+            Ok(Box::new(Pipe::new(stdin, "standard input", last_boundary)?))
+        }
     }
+}
+
+fn open_listener(
+    listen: ListenOn,
+    tls: Option<TlsSpec>,
+) -> Result<Box<dyn Source + Send>, ServiceError> {
+    let name = listen.to_string();
+    let listener = Listen::new(&ListenSpec { listen, tls, cut: last_boundary })?;
+    match listener.local() {
+        Some(address) => info!("listening on tcp {address}"),
+        None => info!("listening on {name}"),
+    }
+    Ok(Box::new(listener))
 }
 
 fn open_sink(service: &Service) -> Result<Box<dyn Sink>, ServiceError> {

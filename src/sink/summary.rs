@@ -19,11 +19,12 @@ const SOURCES_SHOWN: usize = 5;
 const NAME_COLUMNS_MAX: usize = 60;
 
 /// Every reason for which something is skipped, and what it means.
-pub const SKIP_MEANINGS: [(&str, &str); 13] = [
+pub const SKIP_MEANINGS: [(&str, &str); 14] = [
     ("archive_member", "archive members refused: too large, or with a name outside the folder"),
     ("chunk_checksum", "chunks with a wrong checksum; their records were read all the same"),
     ("chunk_header", "64 KiB chunks of EVTX files that do not start like one"),
     ("chunk_truncated", "chunks or files that end too early"),
+    ("connection", "peers that were refused, or failed before they sent an event"),
     ("fields_missing", "events without provider, id, computer or time"),
     ("file", "files that could not be opened or read to their end"),
     ("json_malformed", "JSON that is not well formed"),

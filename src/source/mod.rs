@@ -12,6 +12,8 @@
 //! | `kafka` | Kafka topics, shared with other copies or alone |
 //! | [`follow`] | EVTX files that others append to |
 //! | [`text`] | text streams: encodings, blocks of whole events |
+//! | [`listen`] | live: what peers send over TCP, TLS and Unix sockets |
+//! | [`pipe`] | live: standard input that goes on |
 //!
 //! A live source is one that goes on: it waits for what comes, tells with each
 //! batch where it stands behind it, and goes on from there after a restart.
@@ -21,6 +23,8 @@ pub mod files;
 #[cfg(feature = "kafka")]
 pub mod kafka;
 pub mod follow;
+pub mod listen;
+pub mod pipe;
 pub mod text;
 
 use std::collections::BTreeMap;
@@ -137,6 +141,8 @@ pub struct Skipped {
 pub enum SkippedWhat {
     File,
     ArchiveMember,
+    /// A peer that could not connect, or was cut off.
+    Connection,
 }
 
 /// Why a run cannot start or go on.
@@ -154,6 +160,10 @@ pub enum SourceError {
     OutputIsInput { path: PathBuf },
     #[error("{what}")]
     Stream { what: String },
+    #[error("cannot listen on `{listen}`: {cause}\n  hint: {hint}")]
+    CannotListen { listen: Box<str>, cause: io::Error, hint: &'static str },
+    #[error("cannot use `{path}` for TLS: {cause}\n  hint: {hint}")]
+    Tls { path: PathBuf, cause: Box<str>, hint: &'static str },
     #[error("more than {max} files below `{path}`\n  hint: name the folders to read one by one")]
     TooManyFiles { path: PathBuf, max: usize },
 }

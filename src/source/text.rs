@@ -12,20 +12,27 @@ pub type Cut = fn(&[u8]) -> Option<usize>;
 /// rest of the line is dropped, as it is part of something that is too long.
 const BLOCK_BYTES_MAX: usize = 4 * 1024 * 1024;
 
+/// The same bound for each of many live streams: less, but more than the
+/// longest event that is decoded.
+pub const LIVE_TEXT_BYTES_MAX: usize = 2 * 1024 * 1024;
+
 /// Bytes read at a time.
 const READ_BYTES: usize = 256 * 1024;
+
+/// Fewer new bytes than these are searched for a place to cut only if an event
+/// can end in them: a peer that sends byte by byte must not cost a search of
+/// all it sent before with each.
+const SEARCH_BYTES: usize = 64 * 1024;
+
+/// Bytes that tell the encoding.
+const MARK_BYTES: usize = 3;
 
 /// Cuts a stream into blocks.
 pub struct Blocks<R> {
     stream: R,
-    cut: Cut,
-    decoder: Option<Decoder>,
+    pieces: Pieces,
     raw: Vec<u8>,
-    /// Text that no block has had yet.
-    rest: Vec<u8>,
     block_bytes: usize,
-    /// The end of a line that was cut anywhere is still to come, and dropped.
-    dropping: bool,
     ended: bool,
     failed: Option<io::Error>,
 }
@@ -39,20 +46,9 @@ impl<R> std::fmt::Debug for Blocks<R> {
 impl<R: Read> Blocks<R> {
     /// `head` is what was read of the stream to find out what it is.
     pub fn new(head: &[u8], stream: R, cut: Cut, block_bytes: usize) -> Blocks<R> {
-        let (encoding, mark) = encoding_of(head);
-        let mut blocks = Blocks {
-            stream,
-            cut,
-            decoder: encoding.map(Encoding::new_decoder_without_bom_handling),
-            raw: Vec::new(),
-            rest: Vec::new(),
-            block_bytes,
-            dropping: false,
-            ended: false,
-            failed: None,
-        };
-        blocks.take_raw(&head[mark..], false);
-        blocks
+        let mut pieces = Pieces::new(cut, BLOCK_BYTES_MAX);
+        pieces.push(head);
+        Blocks { stream, pieces, raw: Vec::new(), block_bytes, ended: false, failed: None }
     }
 
     /// The next block; `None` at the end. What was read before an error is
@@ -60,63 +56,137 @@ impl<R: Read> Blocks<R> {
     pub fn next_block(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
             if self.ended {
-                let last = std::mem::take(&mut self.rest);
-                return match (last.is_empty(), self.failed.take()) {
-                    (true, Some(error)) => Err(error),
-                    (true, None) => Ok(None),
-                    (false, failed) => {
+                return match (self.pieces.finish(), self.failed.take()) {
+                    (None, Some(error)) => Err(error),
+                    (None, None) => Ok(None),
+                    (last, failed) => {
                         self.failed = failed;
-                        Ok(Some(last))
+                        Ok(last)
                     }
                 };
             }
-            if self.rest.len() >= self.block_bytes {
-                let end = (self.cut)(&self.rest).filter(|&end| end > 0 && end <= self.rest.len());
-                if let Some(end) = end {
-                    let rest = self.rest.split_off(end);
-                    return Ok(Some(std::mem::replace(&mut self.rest, rest)));
-                }
-                if self.rest.len() >= BLOCK_BYTES_MAX {
-                    self.dropping = true;
-                    return Ok(Some(std::mem::take(&mut self.rest)));
-                }
+            if self.pieces.len() >= self.block_bytes
+                && let Some(block) = self.pieces.whole()
+            {
+                return Ok(Some(block));
             }
-            let mut raw = std::mem::take(&mut self.raw);
-            raw.resize(READ_BYTES, 0);
-            match self.stream.read(&mut raw) {
-                Ok(read) => {
-                    self.take_raw(&raw[..read], read == 0);
-                    self.ended = read == 0;
-                }
+            self.raw.resize(READ_BYTES, 0);
+            match self.stream.read(&mut self.raw) {
+                Ok(0) => self.ended = true,
+                Ok(read) => self.pieces.push(&self.raw[..read]),
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => {
-                    self.take_raw(&[], true);
                     self.failed = Some(error);
                     self.ended = true;
                 }
             }
-            self.raw = raw;
-            self.drop_line();
+        }
+    }
+}
+
+/// Cuts what comes of a stream, bytes by bytes, into pieces of whole events.
+pub struct Pieces {
+    cut: Cut,
+    /// What came, as long as it is too little to tell the encoding.
+    head: Option<Vec<u8>>,
+    decoder: Option<Decoder>,
+    /// Text that no piece has had yet.
+    rest: Vec<u8>,
+    /// Bytes of `rest` that were searched and hold no place to cut.
+    searched: usize,
+    bytes_max: usize,
+    /// The end of a line that was cut anywhere is still to come, and dropped.
+    dropping: bool,
+}
+
+impl std::fmt::Debug for Pieces {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Pieces").field("bytes", &self.rest.len()).finish_non_exhaustive()
+    }
+}
+
+impl Pieces {
+    /// Text without a place to cut grows to `bytes_max`, and is then cut
+    /// anywhere; the rest of the line is dropped.
+    pub fn new(cut: Cut, bytes_max: usize) -> Pieces {
+        Pieces {
+            cut,
+            head: Some(Vec::new()),
+            decoder: None,
+            rest: Vec::new(),
+            searched: 0,
+            bytes_max,
+            dropping: false,
         }
     }
 
-    /// Drops what belongs to a line that was cut, up to its end.
-    fn drop_line(&mut self) {
-        if !self.dropping {
+    /// Bytes of text that no piece has had yet.
+    pub fn len(&self) -> usize {
+        self.rest.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.rest.is_empty()
+    }
+
+    pub fn push(&mut self, bytes: &[u8]) {
+        let Some(head) = &mut self.head else {
+            self.take_raw(bytes, Last::No);
             return;
-        }
-        match memchr::memchr(b'\n', &self.rest) {
-            Some(end) => {
-                self.rest.drain(..=end);
-                self.dropping = false;
-            }
-            None => self.rest.clear(),
+        };
+        head.extend_from_slice(bytes);
+        if head.len() >= MARK_BYTES {
+            self.tell_encoding();
         }
     }
 
-    fn take_raw(&mut self, mut bytes: &[u8], last: bool) {
+    /// The whole events that came, if any; more of them may be ready.
+    pub fn whole(&mut self) -> Option<Vec<u8>> {
+        if self.rest.len() < self.bytes_max {
+            let new = &self.rest[self.searched..];
+            if new.len() < SEARCH_BYTES && memchr::memchr2(b'\n', b'>', new).is_none() {
+                return None;
+            }
+        }
+        let end = (self.cut)(&self.rest).filter(|&end| end > 0 && end <= self.rest.len());
+        if let Some(end) = end {
+            let blanks = self.rest[end..].iter().take_while(|byte| byte.is_ascii_whitespace());
+            let end = end + blanks.count();
+            let rest = self.rest.split_off(end);
+            self.searched = rest.len();
+            return Some(std::mem::replace(&mut self.rest, rest));
+        }
+        self.searched = self.rest.len();
+        let blank = self.rest.ends_with(b"\n") && self.rest.trim_ascii().is_empty();
+        if blank || self.rest.len() >= self.bytes_max {
+            self.dropping = !blank;
+            self.searched = 0;
+            return Some(std::mem::take(&mut self.rest));
+        }
+        None
+    }
+
+    /// What is left when nothing more will come, as it is.
+    pub fn finish(&mut self) -> Option<Vec<u8>> {
+        self.tell_encoding();
+        self.take_raw(&[], Last::Yes);
+        self.decoder = None;
+        self.searched = 0;
+        let last = std::mem::take(&mut self.rest);
+        (!last.is_empty()).then_some(last)
+    }
+
+    fn tell_encoding(&mut self) {
+        if let Some(head) = self.head.take() {
+            let (encoding, mark) = encoding_of(&head);
+            self.decoder = encoding.map(Encoding::new_decoder_without_bom_handling);
+            self.take_raw(&head[mark..], Last::No);
+        }
+    }
+
+    fn take_raw(&mut self, mut bytes: &[u8], last: Last) {
         let Some(decoder) = &mut self.decoder else {
-            self.rest.extend_from_slice(bytes);
+            self.take_text(bytes);
             return;
         };
         let mut text = String::new();
@@ -124,14 +194,34 @@ impl<R: Read> Blocks<R> {
             text.reserve(
                 decoder.max_utf8_buffer_length(bytes.len()).unwrap_or(bytes.len()).max(16),
             );
-            let (result, read, _) = decoder.decode_to_string(bytes, &mut text, last);
+            let (result, read, _) =
+                decoder.decode_to_string(bytes, &mut text, matches!(last, Last::Yes));
             bytes = &bytes[read..];
             if matches!(result, CoderResult::InputEmpty) {
                 break;
             }
         }
-        self.rest.extend_from_slice(text.as_bytes());
+        self.take_text(text.as_bytes());
     }
+
+    /// All but what belongs to a line that was cut, up to its end.
+    fn take_text(&mut self, mut text: &[u8]) {
+        if self.dropping {
+            let Some(end) = memchr::memchr(b'\n', text) else {
+                return;
+            };
+            text = &text[end + 1..];
+            self.dropping = false;
+        }
+        self.rest.extend_from_slice(text);
+    }
+}
+
+/// Whether anything follows these bytes.
+#[derive(Clone, Copy)]
+enum Last {
+    Yes,
+    No,
 }
 
 /// The encoding other than UTF-8, and the length of the byte order mark.
