@@ -15,7 +15,8 @@
 //!
 //! There are no positions: the protocol has no acknowledgement, so nothing can
 //! be asked for again, and what was handed over and not yet committed is lost
-//! when the process dies. Who sends is told only by a client certificate.
+//! when the process dies; so is, at a stop, what the system received and nobody
+//! read yet. Who may send is told only by a client certificate.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -118,8 +119,8 @@ pub struct StopHandle {
 }
 
 impl StopHandle {
-    /// Ends the listening and every connection; what was read is still handed
-    /// over, and then the end.
+    /// Ends the listening and every connection, as soon as each has looked;
+    /// what was read is still handed over, and then the end.
     pub fn stop(&self) {
         self.shared.stop();
     }
@@ -127,11 +128,11 @@ impl StopHandle {
 
 impl Listen {
     /// Listens at once.
-    pub fn new(spec: ListenSpec) -> Result<Listen, SourceError> {
+    pub fn new(spec: &ListenSpec) -> Result<Listen, SourceError> {
         Listen::within(LIMITS, spec)
     }
 
-    fn within(limits: Limits, spec: ListenSpec) -> Result<Listen, SourceError> {
+    fn within(limits: Limits, spec: &ListenSpec) -> Result<Listen, SourceError> {
         let tls = spec.tls.as_ref().map(tls_config).transpose()?;
         let (listener, local) = Listener::bind(&spec.listen)?;
         let shared = Arc::new(Shared::default());
@@ -182,6 +183,8 @@ struct Shared {
     came: Condvar,
     /// There is room in the queue, or a stop.
     room: Condvar,
+    /// A stop; of its own, as a wake-up for room is for a single sender.
+    stop: Condvar,
 }
 
 #[derive(Debug, Default)]
@@ -202,7 +205,7 @@ impl Shared {
     fn stop(&self) {
         self.lock().stopped = true;
         self.room.notify_all();
-        self.came.notify_all();
+        self.stop.notify_all();
     }
 
     fn is_stopped(&self) -> bool {
@@ -244,7 +247,7 @@ impl Shared {
     fn pause(&self) {
         let state = self.lock();
         let going = |state: &mut State| !state.stopped;
-        drop(self.room.wait_timeout_while(state, ACCEPT_PAUSE, going));
+        drop(self.stop.wait_timeout_while(state, ACCEPT_PAUSE, going));
     }
 }
 
@@ -372,22 +375,26 @@ impl Listener {
 
     /// A peer and what it is called.
     fn accept(&self) -> io::Result<(Box<dyn Peer>, Arc<str>)> {
+        // Some systems let nothing be set of a peer that has gone already.
+        let gone = io::ErrorKind::ConnectionAborted;
         match self {
             Listener::Tcp(listener) => {
                 let (stream, address) = listener.accept()?;
-                stream.set_nonblocking(false)?;
-                stream.set_read_timeout(Some(READ_WAIT))?;
-                stream.set_write_timeout(Some(WRITE_WAIT))?;
                 let address = SocketAddr::new(address.ip().to_canonical(), address.port());
-                Ok((Box::new(stream) as Box<dyn Peer>, format!("tcp {address}").into()))
+                let ready = (stream.set_nonblocking(false))
+                    .and_then(|()| stream.set_read_timeout(Some(READ_WAIT)))
+                    .and_then(|()| stream.set_write_timeout(Some(WRITE_WAIT)));
+                ready.map_err(|_| gone)?;
+                Ok((Box::new(stream), format!("tcp {address}").into()))
             }
             #[cfg(unix)]
-            Listener::Unix { listener, path, .. } => {
+            Listener::Unix { listener, .. } => {
                 let (stream, _) = listener.accept()?;
-                stream.set_nonblocking(false)?;
-                stream.set_read_timeout(Some(READ_WAIT))?;
-                stream.set_write_timeout(Some(WRITE_WAIT))?;
-                Ok((Box::new(stream) as Box<dyn Peer>, format!("unix {}", path.display()).into()))
+                let ready = (stream.set_nonblocking(false))
+                    .and_then(|()| stream.set_read_timeout(Some(READ_WAIT)))
+                    .and_then(|()| stream.set_write_timeout(Some(WRITE_WAIT)));
+                ready.map_err(|_| gone)?;
+                Ok((Box::new(stream), self.name()))
             }
         }
     }
@@ -493,8 +500,8 @@ fn accept(listener: &Listener, server: &Arc<Server>) {
             None => {
                 shared.lock().refused += 1;
                 let reason = format!(
-                    "refused, as it would be more than {} connections; further ones are \
-                     counted without a word",
+                    "refused, as there are {} connections at a time at the most; further \
+                     ones are counted without a word",
                     server.limits.connections
                 );
                 refused.tell(shared, &input, reason);
@@ -701,7 +708,7 @@ mod tests {
     }
 
     fn listen(listen: ListenOn, tls: Option<TlsSpec>) -> Result<Listen, SourceError> {
-        Listen::new(ListenSpec { listen, tls, cut: last_boundary })
+        Listen::new(&ListenSpec { listen, tls, cut: last_boundary })
     }
 
     fn plain() -> Listen {
@@ -737,12 +744,13 @@ mod tests {
     /// Batches up to that of the event that is sent last.
     fn batches_to(listen: &mut Listen, last: &str) -> Vec<String> {
         let mut all = Vec::new();
-        while all.last().is_none_or(|text: &String| !text.ends_with(last)) {
+        while all.last().is_none_or(|text: &String| !text.trim_end().ends_with(last.trim_end())) {
             all.push(batch(listen).1);
         }
         all
     }
 
+    /// What came besides blanks until the end.
     fn rest(listen: &mut Listen) -> Vec<String> {
         listen.stop_handle().stop();
         let mut all = Vec::new();
@@ -751,7 +759,10 @@ mod tests {
                 Next::Batch(Batch { content: Content::Text { bytes }, .. }) => {
                     all.push(String::from_utf8(bytes).expect("UTF-8"));
                 }
-                Next::End => return all,
+                Next::End => {
+                    all.retain(|text: &String| !text.trim().is_empty());
+                    return all;
+                }
                 other => panic!("expected text or the end, not {other:?}"),
             }
         }
@@ -785,7 +796,6 @@ mod tests {
         for at in 0..=text.len() {
             let mut peer = connect(&listen);
             peer.set_nodelay(true).expect("TCP");
-            // An event behind the first part tells that this part was read.
             peer.write_all(&text[..at]).expect("the server reads");
             peer.write_all(&text[at..]).expect("the server reads");
             drop(peer);
@@ -887,7 +897,7 @@ mod tests {
         let expected: Vec<u64> = (0..EVENTS_EACH as u64).collect();
         assert!(seen.values().all(|numbers| *numbers == expected));
         peers.into_iter().for_each(|peer| peer.join().expect("the peer sends all"));
-        assert_eq!(rest(&mut listen).concat().trim(), "");
+        assert!(rest(&mut listen).is_empty());
     }
 
     #[test]
@@ -903,7 +913,7 @@ mod tests {
         let batches = batches_to(&mut listen, "<Event>2</Event>\n");
         sender.join().expect("the peer sends all");
         assert!(batches[0].len() > EVENT_BYTES_MAX && batches[0].len() < LIVE_TEXT_BYTES_MAX * 2);
-        assert_eq!(batches[1..], ["<Event>2</Event>\n"]);
+        assert_eq!(batches[1..].concat().trim_end(), "<Event>2</Event>");
     }
 
     /// Sends until nothing is taken any more; gives the bytes that were taken.
@@ -930,11 +940,13 @@ mod tests {
         peer.set_write_timeout(Some(Duration::from_millis(500))).expect("TCP");
         let sent = flood(&mut peer, &bytes);
         // The rest is in the buffers of the system, whatever their size.
-        let held = listen.shared.lock().queue.iter().map(|next| match next {
+        let state = listen.shared.lock();
+        let held = state.queue.iter().map(|next| match next {
             Next::Batch(Batch { content: Content::Text { bytes }, .. }) => bytes.len(),
             other => panic!("expected text, not {other:?}"),
         });
         let held: usize = held.sum();
+        drop(state);
         assert!(held <= BATCHES_MAX * (READ_BYTES + line.len()), "{held} bytes are held");
         assert!(sent < bytes.len(), "all was taken");
         peer.set_write_timeout(None).expect("TCP");
@@ -947,7 +959,8 @@ mod tests {
             seen += text.lines().filter(|got| !got.is_empty()).count();
         }
         sender.join().expect("the peer sends all");
-        assert_eq!((seen, rest(&mut listen).concat().trim()), (events, ""));
+        assert_eq!(seen, events);
+        assert!(rest(&mut listen).is_empty());
     }
 
     #[test]
@@ -959,7 +972,7 @@ mod tests {
         flood(&mut peer, "{\"a\":1}\n".repeat(8 << 20).as_bytes());
         let shared = Arc::downgrade(&listen.shared);
         let came = rest(&mut listen).concat();
-        assert!(came.len() > READ_BYTES && came.starts_with("{\"a\":1}\n"));
+        assert!(came.starts_with("{\"a\":1}\n"));
         assert!(matches!(next(&mut listen), Next::End));
         drop(listen);
         assert!(shared.upgrade().is_none(), "a thread is left");
@@ -976,14 +989,68 @@ mod tests {
         listen(local, None).expect("the port is free again");
     }
 
+    /// A peer that sends these parts, with a pause after each, and then is gone.
+    struct Scripted {
+        parts: VecDeque<Vec<u8>>,
+        paused: bool,
+    }
+
+    impl Read for Scripted {
+        fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+            self.paused = !self.paused;
+            if self.paused {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            let part = self.parts.pop_front().ok_or(io::ErrorKind::ConnectionReset)?;
+            buffer[..part.len()].copy_from_slice(&part);
+            Ok(part.len())
+        }
+    }
+
+    impl Write for Scripted {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn serve(parts: &[&[u8]]) -> Vec<Next> {
+        let shared = Arc::new(Shared::default());
+        let server =
+            Server { shared: Arc::clone(&shared), tls: None, cut: last_boundary, limits: LIMITS };
+        let parts = parts.iter().map(|part| part.to_vec()).collect();
+        server.serve(Box::new(Scripted { parts, paused: false }), &"peer".into());
+        std::iter::from_fn(|| shared.lock().queue.pop_front()).collect()
+    }
+
     #[test]
-    fn a_peer_that_breaks_off_in_an_event_is_no_error_and_harms_nobody() {
+    fn a_peer_that_is_reset_in_an_event_is_no_error_and_what_it_sent_is_handed_over() {
+        let came = serve(&[b"{\"a\":1}\n{\"b\":", b"2}\n{\"c", b"\":"]);
+        let came: Vec<&[u8]> = came
+            .iter()
+            .map(|next| match next {
+                Next::Batch(Batch { content: Content::Text { bytes }, .. }) => bytes.as_slice(),
+                other => panic!("expected text, not {other:?}"),
+            })
+            .collect();
+        assert_eq!(came, [&b"{\"a\":1}\n"[..], b"{\"b\":2}\n", b"{\"c\":"]);
+    }
+
+    #[test]
+    fn a_peer_that_sends_nothing_is_not_worth_a_word() {
+        assert!(serve(&[]).is_empty());
+    }
+
+    #[test]
+    fn garbage_and_a_peer_that_breaks_off_in_an_event_harm_nobody() {
         let mut listen = plain();
         let mut other = connect(&listen);
         let mut broken = connect(&listen);
         broken.write_all(b"{\"a\":1}\n{\"b\":").expect("the server reads");
         assert_eq!(batch(&mut listen).1, "{\"a\":1}\n");
-        // What was not read when a socket is closed makes it a reset.
         drop(broken);
         assert_eq!(batch(&mut listen).1, "{\"b\":");
         other.write_all(b"\x00\xffgarbage\x80\n{\"c\":2}\n").expect("the server reads");
@@ -992,5 +1059,262 @@ mod tests {
         };
         assert!(bytes.ends_with(b"{\"c\":2}\n"));
         assert!(rest(&mut listen).is_empty());
+    }
+
+    #[test]
+    fn connections_beyond_the_bound_are_counted_and_told_once() {
+        let spec = ListenSpec { listen: loopback(), tls: None, cut: last_boundary };
+        let limits = Limits { connections: 1, ..LIMITS };
+        let mut listen = Listen::within(limits, &spec).expect("a port is free");
+        let mut first = connect(&listen);
+        first.write_all(b"{\"a\":1}\n").expect("the server reads");
+        assert_eq!(batch(&mut listen).1, "{\"a\":1}\n");
+        for _ in 0..3 {
+            // It is closed at once.
+            let mut refused = connect(&listen);
+            assert_eq!(refused.read(&mut [0]).expect("no byte was sent"), 0);
+        }
+        assert!(skip(&mut listen).contains("1 connections at a time"));
+        assert_eq!(listen.refused(), 3);
+        first.write_all(b"{\"a\":2}\n").expect("the server reads");
+        assert_eq!(batch(&mut listen).1, "{\"a\":2}\n");
+        assert!(rest(&mut listen).is_empty());
+    }
+
+    #[test]
+    fn an_address_that_is_taken_is_an_error_with_a_hint() {
+        let first = plain();
+        let error = listen(first.local().clone(), None).expect_err("the port is taken");
+        let ListenOn::Tcp(address) = first.local() else { panic!("not TCP") };
+        let text = error.to_string();
+        assert!(text.starts_with(&format!("cannot listen on `tcp {address}`: ")), "{text}");
+        assert!(text.contains("hint: another process listens there"), "{text}");
+    }
+
+    #[cfg(unix)]
+    mod unix {
+        use super::*;
+
+        #[test]
+        fn a_peer_on_a_unix_socket_is_read_and_the_file_goes_with_the_server() {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("events");
+            let mut server = listen(ListenOn::Unix(path.clone()), None).expect("it is free");
+            let mut peer = UnixStream::connect(&path).expect("the server listens");
+            peer.write_all(EVENTS.concat().as_bytes()).expect("the server reads");
+            let (input, text) = batch(&mut server);
+            assert_eq!(*input, *format!("unix {}", path.display()));
+            assert_events(&[text], &EVENTS);
+            let error = listen(ListenOn::Unix(path.clone()), None).expect_err("it is taken");
+            assert!(error.to_string().contains("another process listens there"), "{error}");
+            drop(server);
+            assert!(!path.exists());
+        }
+
+        #[test]
+        fn a_socket_that_nobody_answers_on_is_replaced_and_any_other_file_is_not() {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("events");
+            drop(UnixListener::bind(&path).expect("it is free"));
+            assert!(path.exists());
+            drop(listen(ListenOn::Unix(path.clone()), None).expect("the old one is replaced"));
+            std::fs::write(&path, "precious").expect("a file");
+            listen(ListenOn::Unix(path.clone()), None).expect_err("a file is no socket");
+            assert_eq!(std::fs::read(&path).expect("it is there"), b"precious");
+        }
+
+        #[test]
+        fn a_socket_that_took_the_place_of_this_one_stays() {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("events");
+            let server = listen(ListenOn::Unix(path.clone()), None).expect("it is free");
+            // The old file stays somewhere, lest the new one get its number.
+            std::fs::rename(&path, folder.path().join("old")).expect("it is there");
+            let _other = UnixListener::bind(&path).expect("it is free");
+            drop(server);
+            assert!(path.exists());
+        }
+
+        #[test]
+        fn a_folder_that_is_not_there_is_an_error_with_a_hint() {
+            let folder = tempfile::tempdir().expect("a folder");
+            let path = folder.path().join("none").join("events");
+            let error = listen(ListenOn::Unix(path), None).expect_err("no folder");
+            assert!(error.to_string().contains("hint: the folder of a Unix socket"), "{error}");
+        }
+    }
+
+    type Issuer = CertifiedIssuer<'static, KeyPair>;
+
+    fn authority() -> Issuer {
+        let mut params = CertificateParams::new([]).expect("no names");
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("signed")
+    }
+
+    /// Certificate and key in PEM.
+    fn issue(issuer: &Issuer) -> (String, String) {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(["localhost".to_owned()]).expect("a name");
+        let certificate = params.signed_by(&key, issuer).expect("signed");
+        (certificate.pem(), key.serialize_pem())
+    }
+
+    /// A server's files and the authorities behind them.
+    struct Tls {
+        folder: tempfile::TempDir,
+        spec: TlsSpec,
+        servers: Issuer,
+        clients: Issuer,
+    }
+
+    impl Tls {
+        fn new() -> Tls {
+            let folder = tempfile::tempdir().expect("a folder");
+            let (servers, clients) = (authority(), authority());
+            let (certificate, key) = issue(&servers);
+            let write = |name: &str, text: &str| {
+                let path = folder.path().join(name);
+                std::fs::write(&path, text).expect("a file");
+                path
+            };
+            let spec = TlsSpec {
+                certificate: write("server.pem", &certificate),
+                key: write("server.key", &key),
+                client_ca: Some(write("clients.pem", &clients.pem())),
+            };
+            Tls { folder, spec, servers, clients }
+        }
+
+        fn write(&self, name: &str, text: &str) -> PathBuf {
+            let path = self.folder.path().join(name);
+            std::fs::write(&path, text).expect("a file");
+            path
+        }
+
+        fn client(
+            &self,
+            stream: TcpStream,
+            own: Option<(String, String)>,
+        ) -> StreamOwned<ClientConnection, TcpStream> {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.servers.der().clone()).expect("a certificate");
+            let provider = Arc::new(ring::default_provider());
+            let config = ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .expect("versions")
+                .with_root_certificates(roots);
+            let config = match own {
+                None => config.with_no_client_auth(),
+                Some((certificate, key)) => {
+                    let chain = CertificateDer::from_pem_slice(certificate.as_bytes());
+                    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).expect("a key");
+                    config
+                        .with_client_auth_cert(vec![chain.expect("a certificate")], key)
+                        .expect("they fit")
+                }
+            };
+            let name = ServerName::try_from("localhost").expect("a name");
+            let session = ClientConnection::new(Arc::new(config), name).expect("a client");
+            StreamOwned::new(session, stream)
+        }
+
+        fn fails(&self, spec: TlsSpec, path: &Path, words: &str) {
+            let error = listen(loopback(), Some(spec)).expect_err("it is of no use");
+            let text = error.to_string();
+            let start = format!("cannot use `{}` for TLS: ", path.display());
+            assert!(text.starts_with(&start) && text.contains("\n  hint: "), "{text}");
+            assert!(text.contains(words), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_client_with_the_right_certificate_is_read_and_others_are_refused_with_a_reason() {
+        let tls = Tls::new();
+        let mut server = listen(loopback(), Some(tls.spec.clone())).expect("the files fit");
+        let mut good = tls.client(connect(&server), Some(issue(&tls.clients)));
+        good.write_all(EVENTS[0].as_bytes()).expect("the server reads");
+        assert_eq!(batch(&mut server).1, EVENTS[0]);
+
+        // Whether the client learns of it in time is not the question.
+        let mut none = tls.client(connect(&server), None);
+        let _ = none.write_all(EVENTS[1].as_bytes());
+        let reason = skip(&mut server);
+        assert!(reason.contains("the peer needs a client certificate"), "{reason}");
+        let mut other = tls.client(connect(&server), Some(issue(&tls.servers)));
+        let _ = other.write_all(EVENTS[1].as_bytes());
+        let reason = skip(&mut server);
+        assert!(reason.contains("must come from an authority"), "{reason}");
+        let mut clear = connect(&server);
+        let _ = clear.write_all(EVENTS[1].as_bytes());
+        let reason = skip(&mut server);
+        assert!(reason.contains("is the peer set to send with TLS?"), "{reason}");
+        let mut begun = connect(&server);
+        begun.write_all(&[22, 3, 1]).expect("the server reads");
+        drop(begun);
+        assert!(skip(&mut server).contains("went away during the TLS handshake"));
+        // Whoever looks whether the port is open is not worth a word.
+        drop(connect(&server));
+
+        good.write_all(EVENTS[2].as_bytes()).expect("the server reads");
+        assert_eq!(batch(&mut server).1, EVENTS[2]);
+        good.write_all(b"<Event>").expect("the server reads");
+        good.conn.send_close_notify();
+        good.flush().expect("the server reads");
+        assert_eq!(batch(&mut server).1, "<Event>");
+        assert!(rest(&mut server).is_empty());
+    }
+
+    #[test]
+    fn much_over_tls_comes_whole_though_the_peer_is_gone_without_a_farewell() {
+        let mut tls = Tls::new();
+        tls.spec.client_ca = None;
+        let mut server = listen(loopback(), Some(tls.spec.clone())).expect("the files fit");
+        let mut client = tls.client(connect(&server), None);
+        let events: Vec<String> = (0..50_000).map(|n| format!("{{\"EventID\":{n}}}\n")).collect();
+        let text = events.concat();
+        let sender = thread::spawn(move || {
+            client.write_all(text.as_bytes()).expect("the server reads");
+            client.flush().expect("the server reads");
+            // The server's tickets are read, or the end would be a reset.
+            client.sock.shutdown(Shutdown::Write).expect("the server reads");
+            let _ = client.sock.read_to_end(&mut Vec::new());
+        });
+        let batches = batches_to(&mut server, "{\"EventID\":49999}\n");
+        sender.join().expect("the peer sends all");
+        assert_events(&batches, &events.iter().map(String::as_str).collect::<Vec<_>>());
+        assert!(rest(&mut server).is_empty());
+    }
+
+    #[test]
+    fn a_handshake_that_takes_too_long_is_cut_off() {
+        let tls = Tls::new();
+        let spec = ListenSpec { listen: loopback(), tls: Some(tls.spec), cut: last_boundary };
+        let limits = Limits { handshake: Duration::from_millis(10), ..LIMITS };
+        let mut server = Listen::within(limits, &spec).expect("the files fit");
+        let mut peer = connect(&server);
+        assert!(skip(&mut server).contains("no TLS handshake within 10ms"));
+        assert_eq!(peer.read(&mut [0]).expect("no byte was sent"), 0);
+    }
+
+    #[test]
+    fn files_that_are_of_no_use_for_tls_are_errors_that_name_them() {
+        let tls = Tls::new();
+        let spec = || tls.spec.clone();
+        let none = tls.folder.path().join("none");
+        tls.fails(TlsSpec { certificate: none.clone(), ..spec() }, &none, "certificates in PEM");
+        tls.fails(TlsSpec { key: none.clone(), ..spec() }, &none, "a private key in PEM");
+        tls.fails(TlsSpec { client_ca: Some(none.clone()), ..spec() }, &none, "in PEM");
+        let (_, other) = issue(&tls.servers);
+        let other = tls.write("other.key", &other);
+        let words = format!("it is not the key of `{}`", tls.spec.certificate.display());
+        tls.fails(TlsSpec { key: other.clone(), ..spec() }, &other, &words);
+        let empty = tls.write("empty.pem", "");
+        tls.fails(TlsSpec { certificate: empty.clone(), ..spec() }, &empty, "no certificate");
+        tls.fails(TlsSpec { client_ca: Some(empty.clone()), ..spec() }, &empty, "no certificate");
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        let broken = tls.write("broken.pem", broken);
+        tls.fails(TlsSpec { certificate: broken.clone(), ..spec() }, &broken, "X.509");
+        tls.fails(TlsSpec { client_ca: Some(broken.clone()), ..spec() }, &broken, "authorities");
     }
 }
