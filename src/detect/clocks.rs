@@ -44,6 +44,8 @@ pub struct Clocks {
     lateness_ticks: u64,
     idle_ticks: u64,
     watermark: EventTime,
+    /// When listening began: before that nothing could be heard.
+    since: EventTime,
 }
 
 #[derive(Debug)]
@@ -55,9 +57,16 @@ struct Part {
 }
 
 impl Clocks {
-    /// Goes on from `watermark`. A part is idle after `idle_ticks`.
-    pub fn new(lateness_ticks: u64, idle_ticks: u64, watermark: EventTime) -> Clocks {
-        Clocks { parts: FxHashMap::default(), lateness_ticks, idle_ticks, watermark }
+    /// Goes on from `watermark`, listening from `now`. A part is idle after
+    /// `idle_ticks`.
+    pub fn new(
+        lateness_ticks: u64,
+        idle_ticks: u64,
+        watermark: EventTime,
+        now: EventTime,
+    ) -> Clocks {
+        let parts = FxHashMap::default();
+        Clocks { parts, lateness_ticks, idle_ticks, watermark, since: now }
     }
 
     /// A part is there, though nothing may have come from it yet.
@@ -89,8 +98,8 @@ impl Clocks {
             active.map(Part::clock).min().flatten()
         } else {
             match caught_up {
-                CaughtUp::Yes => Some(now),
-                CaughtUp::No => None,
+                CaughtUp::Yes if self.since <= idle_before => Some(now),
+                CaughtUp::Yes | CaughtUp::No => None,
             }
         };
         let watermark = reached.map(|time| time.minus_ticks(self.lateness_ticks));
@@ -157,7 +166,7 @@ mod tests {
     }
 
     fn clocks() -> Clocks {
-        Clocks::new(LATENESS * MINUTE_TICKS, MINUTE_TICKS, EventTime::MIN)
+        Clocks::new(LATENESS * MINUTE_TICKS, MINUTE_TICKS, EventTime::MIN, at(900))
     }
 
     #[test]
@@ -185,6 +194,14 @@ mod tests {
         assert_eq!(clocks.advance(at(1000), CaughtUp::No), at(100 - LATENESS));
         clocks.observe(0, 1, at(501), at(1002));
         assert_eq!(clocks.advance(at(1002), CaughtUp::No), at(501 - LATENESS));
+    }
+
+    #[test]
+    fn right_after_a_start_silence_says_nothing() {
+        let before = at(300);
+        let mut clocks = Clocks::new(LATENESS * MINUTE_TICKS, MINUTE_TICKS, before, at(1000));
+        assert_eq!(clocks.advance(at(1000), CaughtUp::Yes), before);
+        assert_eq!(clocks.advance(at(1001), CaughtUp::Yes), at(1001 - LATENESS));
     }
 
     #[test]

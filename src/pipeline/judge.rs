@@ -124,7 +124,7 @@ impl Judge {
             positions.absorb(frame.moved);
         }
         Ok(Judge {
-            clocks: Clocks::new(spec.lateness_ticks, spec.idle_ticks, watermark),
+            clocks: Clocks::new(spec.lateness_ticks, spec.idle_ticks, watermark, wall_clock()),
             detector,
             positions,
             watermark,

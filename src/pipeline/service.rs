@@ -363,12 +363,8 @@ fn open_listener(
     listen: ListenOn,
     tls: Option<TlsSpec>,
 ) -> Result<Box<dyn Source + Send>, ServiceError> {
-    let name = listen.to_string();
     let listener = Listen::new(&ListenSpec { listen, tls, cut: last_boundary })?;
-    match listener.local() {
-        Some(address) => info!("listening on tcp {address}"),
-        None => info!("listening on {name}"),
-    }
+    info!("listening on {}", listener.local());
     Ok(Box::new(listener))
 }
 

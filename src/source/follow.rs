@@ -1256,7 +1256,7 @@ mod tests {
                     // Told again after a restart unless what follows was taken.
                     if missing { self.step() } else { true }
                 }
-                Next::Idle | Next::End => false,
+                Next::Idle | Next::Waiting | Next::Rewound | Next::End => false,
             }
         }
 
@@ -1659,7 +1659,7 @@ mod tests {
                 let mut idle = 0;
                 for _ in 0..1000 {
                     idle = match scene.follow.next(Duration::ZERO).expect("goes on") {
-                        Next::Idle => idle + 1,
+                        Next::Idle | Next::Waiting | Next::Rewound => idle + 1,
                         Next::Batch(_) | Next::Skipped(_) | Next::End => 0,
                     };
                     if idle == IDLE_POLLS {

@@ -20,9 +20,9 @@
 
 pub mod discover;
 pub mod files;
+pub mod follow;
 #[cfg(feature = "kafka")]
 pub mod kafka;
-pub mod follow;
 pub mod listen;
 pub mod pipe;
 pub mod text;
