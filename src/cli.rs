@@ -376,7 +376,7 @@ fn run_service(flags: &RunFlags) -> Result<(), CliError> {
     let extent = if flags.until_end { Extent::UntilEnd } else { Extent::Endless };
     let requests = Arc::new(Requests::default());
     listen_to_signals(&requests);
-    service::run(config, &flags.config, service, extent, &requests)?;
+    service::run(config, &flags.config, &service, extent, &requests)?;
     Ok(())
 }
 

@@ -64,6 +64,8 @@ impl Rulebook {
 #[derive(Debug)]
 pub struct Gather<'r> {
     rules: &'r Rulebook,
+    /// The part of what has no position: senders come and go.
+    source: u64,
     edition: u64,
     worker: Worker,
     gathered: Gathered,
@@ -76,8 +78,9 @@ pub struct Gather<'r> {
 
 impl<'r> Gather<'r> {
     /// Hands over after `interval` at the latest.
-    pub fn new(rules: &'r Rulebook, interval: Duration) -> Gather<'r> {
+    pub fn new(rules: &'r Rulebook, interval: Duration, source: &str) -> Gather<'r> {
         Gather {
+            source: part_number(source),
             rules,
             edition: rules.edition.load(Ordering::Acquire),
             worker: rules.worker(),
@@ -93,8 +96,7 @@ impl<'r> Gather<'r> {
     pub fn add(&mut self, batch: Batch, counters: &Counters) {
         let now = Instant::now();
         let moved = batch.moved.clone();
-        let part = moved.first().map_or(&batch.input, |(part, _)| part);
-        let part = part_number(part);
+        let part = moved.first().map_or(self.source, |(part, _)| part_number(part));
         let Decoded { observations, tally, dead_letters, .. } = self.worker.decode(batch);
         counters.decoded(&tally, &dead_letters);
         for (part, position) in moved {

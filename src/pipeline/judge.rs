@@ -205,8 +205,11 @@ impl Judge {
         let looks = self.telling == Telling::Live
             && (self.unseen || closes)
             && Instant::now() >= self.look_at;
-        let waited = self.waiting_since.is_some_and(|since| since.elapsed() >= COMMIT_AFTER);
-        if !waited && !(looks && self.waiting_since.is_none()) {
+        let due = match self.waiting_since {
+            Some(since) => since.elapsed() >= COMMIT_AFTER,
+            None => looks,
+        };
+        if !due {
             return Ok(Tended::Nothing);
         }
         let advance = if looks { Advance::To(watermark) } else { Advance::NotYet };

@@ -126,7 +126,7 @@ impl ServiceError {
 pub fn run(
     config: Config,
     path: &Path,
-    service: Service,
+    service: &Service,
     extent: Extent,
     requests: &Requests,
 ) -> Result<(), ServiceError> {
@@ -142,11 +142,11 @@ pub fn run(
             Extent::UntilEnd => Telling::AtTheEnd,
         },
     };
-    let reloaded = Reloaded { path, service: &service, requests, rules: &rules };
+    let reloaded = Reloaded { path, service, requests, rules: &rules };
     let done = Stop::default();
     std::thread::scope(|scope| {
         scope.spawn(|| watch(&counters, &done, service.status_interval));
-        let outcome = run_kind(&service, &judge_spec, &rules, extent, &reloaded, &counters);
+        let outcome = run_kind(service, &judge_spec, &rules, extent, &reloaded, &counters);
         requests.stop.ask();
         done.ask();
         outcome
@@ -238,7 +238,7 @@ fn run_alone(
         let (deliver, delivered) = sync_channel::<(usize, Delivery)>(DELIVERIES_MAX);
         let names: Vec<&str> = sources.iter().map(|(name, _)| *name).collect();
         for (number, (_, source)) in sources.into_iter().enumerate() {
-            let gather = Gather::new(rules, service.gather_interval);
+            let gather = Gather::new(rules, service.gather_interval, names[number]);
             let deliver = deliver.clone();
             scope.spawn(move || read(source, gather, number, &deliver, stop, counters));
         }
@@ -557,7 +557,7 @@ mod kafka {
         let stop = &reloaded.requests.stop;
         let inputs_done = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let gather = Gather::new(rules, spec.interval);
+            let gather = Gather::new(rules, spec.interval, &spec.input.group);
             let collector = scope.spawn(|| {
                 let outcome = shared::collect(spec, source, gather, stop, &inputs_done, counters);
                 if outcome.is_err() {

@@ -41,7 +41,7 @@ use crate::detect::clocks::CaughtUp;
 use crate::faults::point;
 use crate::sink::kafka::{KafkaSink, KafkaSinkSpec, patiently, send, transactional};
 use crate::sink::wire::WireDeadLetter;
-use crate::source::kafka::{KafkaSource, KafkaSpec, Sharing, Until};
+use crate::source::kafka::{KafkaSource, KafkaSpec, PartKey, Sharing, Until};
 use crate::source::{Content, Next, Position, Source, SourceError};
 
 /// A message of observations is not larger, so that it fits the broker's
@@ -110,7 +110,7 @@ struct Consignment {
 enum Outcome {
     Committed {
         epoch: u64,
-        offsets: Vec<((String, i32), i64)>,
+        offsets: Vec<(PartKey, i64)>,
     },
     /// Nothing of it was: what came since has to be read again.
     Aborted {
@@ -160,7 +160,7 @@ struct Collector<'c, 'r> {
     revocations: u64,
     under_way: usize,
     /// Where to go back to.
-    safe: BTreeMap<(String, i32), i64>,
+    safe: BTreeMap<PartKey, i64>,
     heard: Instant,
     done_look: Instant,
 }
@@ -282,7 +282,7 @@ impl Collector<'_, '_> {
         }
         self.done_look = Instant::now();
         let ends = self.source.ends().clone();
-        let parts: Vec<(String, i32)> = ends.keys().cloned().collect();
+        let parts: Vec<PartKey> = ends.keys().cloned().collect();
         if parts.is_empty() {
             return Ok(true);
         }
@@ -293,7 +293,7 @@ impl Collector<'_, '_> {
 }
 
 /// `topic/partition` as it stands in positions.
-fn part_key(part: &str) -> Option<(String, i32)> {
+fn part_key(part: &str) -> Option<PartKey> {
     let (topic, partition) = part.rsplit_once('/')?;
     Some((topic.to_owned(), partition.parse().ok()?))
 }
@@ -341,7 +341,7 @@ impl Committer {
             let epoch = consignment.epoch;
             let outcome = match self.transaction(consignment) {
                 Ok(offsets) => Outcome::Committed { epoch, offsets },
-                Err(error) => self.abort(epoch, error),
+                Err(error) => self.abort(epoch, &error),
             };
             if tell.send(outcome).is_err() {
                 return;
@@ -349,11 +349,11 @@ impl Committer {
         }
     }
 
-    fn abort(&self, epoch: u64, error: KafkaError) -> Outcome {
-        if is_fenced(&error) {
+    fn abort(&self, epoch: u64, error: &KafkaError) -> Outcome {
+        if is_fenced(error) {
             return Outcome::Failed(BrokerError::Fenced { id: self.id.clone() });
         }
-        if let KafkaError::Transaction(error) = &error
+        if let KafkaError::Transaction(error) = error
             && error.is_fatal()
         {
             let cause = KafkaError::Transaction(error.clone());
@@ -372,7 +372,7 @@ impl Committer {
     fn transaction(
         &self,
         Consignment { epoch, revocations, gathered }: Consignment,
-    ) -> Result<Vec<((String, i32), i64)>, KafkaError> {
+    ) -> Result<Vec<(PartKey, i64)>, KafkaError> {
         let mut list = TopicPartitionList::new();
         let mut offsets = Vec::new();
         for (part, position) in &gathered.moved {

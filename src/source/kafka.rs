@@ -36,6 +36,9 @@ const REWIND_TRY: Duration = Duration::from_secs(5);
 /// Topics of one source.
 const TOPICS_MAX: usize = 1000;
 
+/// Topic and partition.
+pub type PartKey = (String, i32);
+
 /// What to read.
 #[derive(Clone, Debug)]
 pub struct KafkaSpec {
@@ -66,9 +69,9 @@ pub struct KafkaSource {
     spec: KafkaSpec,
     consumer: SharedConsumer,
     input: Arc<str>,
-    assigned: BTreeMap<(String, i32), Part>,
+    assigned: BTreeMap<PartKey, Part>,
     /// Behind the last records at the start, of partitions that hold any.
-    ends: BTreeMap<(String, i32), i64>,
+    ends: BTreeMap<PartKey, i64>,
     /// A message that belongs to the next batch.
     held: Option<(String, i32, i64, Vec<u8>)>,
 }
@@ -154,7 +157,7 @@ impl KafkaSource {
     }
 
     /// The partitions that held anything at the start, and their ends.
-    pub fn ends(&self) -> &BTreeMap<(String, i32), i64> {
+    pub fn ends(&self) -> &BTreeMap<PartKey, i64> {
         &self.ends
     }
 
@@ -164,9 +167,9 @@ impl KafkaSource {
     }
 
     /// Goes back to these offsets: what came behind them was not committed.
-    pub fn rewind(&mut self, to: &[((String, i32), i64)]) -> Result<(), BrokerError> {
+    pub fn rewind(&mut self, to: &[(PartKey, i64)]) -> Result<(), BrokerError> {
         let own = to.iter().filter(|(key, _)| self.assigned.contains_key(key));
-        let mut left: Vec<((String, i32), i64)> = own.cloned().collect();
+        let mut left: Vec<(PartKey, i64)> = own.cloned().collect();
         let until = Instant::now() + REWIND_TIMEOUT;
         while !left.is_empty() {
             let mut list = TopicPartitionList::new();
@@ -204,7 +207,7 @@ impl KafkaSource {
         Ok(())
     }
 
-    fn set_assigned(&mut self, parts: &[(String, i32)]) {
+    fn set_assigned(&mut self, parts: &[PartKey]) {
         self.held = None;
         self.assigned = parts
             .iter()
@@ -216,7 +219,7 @@ impl KafkaSource {
             .collect();
     }
 
-    fn error(cause: BrokerError) -> SourceError {
+    fn error(cause: &BrokerError) -> SourceError {
         SourceError::Stream { what: cause.to_string() }
     }
 
@@ -244,7 +247,7 @@ impl KafkaSource {
 /// Messages of one partition.
 #[derive(Debug, Default)]
 struct Gathered {
-    of: Option<(String, i32)>,
+    of: Option<PartKey>,
     bytes: Vec<u8>,
     messages: Vec<Message>,
 }
@@ -352,7 +355,7 @@ impl Source for KafkaSource {
                 }
                 Some(Err(KafkaError::MessageConsumption(code))) if is_passing(code) => {}
                 Some(Err(cause)) => {
-                    return Err(Self::error(BrokerError::Kafka {
+                    return Err(Self::error(&BrokerError::Kafka {
                         doing: "read from Kafka",
                         cause,
                     }));
@@ -399,11 +402,11 @@ impl Source for KafkaSource {
             };
             list.add_partition_offset(topic, *partition, offset)
                 .map_err(BrokerError::of("set the offset of a partition"))
-                .map_err(Self::error)?;
+                .map_err(|error| Self::error(&error))?;
         }
         self.consumer
             .assign(&list)
             .map_err(BrokerError::of("take the partitions"))
-            .map_err(Self::error)
+            .map_err(|error| Self::error(&error))
     }
 }

@@ -287,8 +287,7 @@ fn copies_that_join_and_die_share_the_work() {
             wait(&mut children[0], Duration::from_millis(1_500));
             let _ = children[0].kill();
             children[0].wait().expect("ends");
-            children.push(start(&configs[0], &["--until-end"], &[]));
-            children.remove(0);
+            children[0] = start(&configs[0], &["--until-end"], &[]);
         }
         for child in &mut children {
             let status = wait(child, PATIENCE);
@@ -339,7 +338,6 @@ fn the_brokers_restart_and_hang_while_the_service_runs() {
     broker.wake();
     broker.produce(&service.input, 3, &fleet.values[piece(2)..]);
     wait(&mut child, Duration::from_secs(2));
-    eprintln!("{}", log_of(&config));
     // It may have given up by itself; then a supervisor would start it again.
     if child.try_wait().expect("a child").is_none() {
         let status = terminate(&mut child);
@@ -505,7 +503,7 @@ fn a_start_that_must_fail_says_what_to_do() {
     let value = [&0_u64.to_le_bytes()[..], &1_u32.to_le_bytes(), &99_u32.to_le_bytes(), b"x"];
     let value = value.concat();
     let record = rdkafka::producer::BaseRecord::<str, [u8]>::to(&changelog).key("1/0");
-    producer.send(record.payload(&value)).ok().expect("queued");
+    assert!(producer.send(record.payload(&value)).is_ok(), "queued");
     rdkafka::producer::Producer::flush(&producer, Duration::from_secs(10)).expect("delivered");
     check_refused(&config, 1, &["format 99", "changelog topic", "hint:"]);
 }
@@ -583,4 +581,266 @@ fn tls_and_sasl_work_and_what_is_wrong_is_told_within_seconds() {
     );
     cluster.oauth_token_file = Some(token);
     assert!(cluster.connect().is_ok(), "a token is taken");
+}
+
+/// The same with files in between: logs that grow, a file that is written.
+struct Local {
+    folder: tempfile::TempDir,
+    logs: PathBuf,
+    replayed: Vec<Value>,
+}
+
+impl Local {
+    /// The EVTX logs of a small fleet stand aside in `made` until they are let in.
+    fn new(seed: u64) -> Local {
+        let folder = tempfile::tempdir().expect("a folder");
+        let made = folder.path().join("made");
+        let done = twinsid()
+            .args(["simulate", "--hosts", "12", "--groups", "2", "--hours", "3", "--form", "evtx"])
+            .args(["--seed", &seed.to_string(), "-o"])
+            .arg(&made)
+            .output();
+        assert!(done.expect("runs").status.success());
+        let replayed = folder.path().join("replayed.jsonl");
+        let done = twinsid().args(["replay", "-q", "-o"]).arg(&replayed).arg(&made).output();
+        assert!(done.expect("runs").status.success());
+        let text = fs::read_to_string(&replayed).expect("incidents");
+        let replayed = text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
+        let logs = folder.path().join("logs");
+        fs::create_dir(&logs).expect("made");
+        Local { logs, replayed, folder }
+    }
+
+    /// Lets in the first `part` of `parts` of every log, as a writer would that
+    /// appends chunk by chunk.
+    fn grow(&self, part: usize, parts: usize) {
+        for path in evtx_below(&self.folder.path().join("made")) {
+            let bytes = fs::read(&path).expect("a log");
+            let chunks = (bytes.len() - 4096).div_ceil(65_536);
+            let end = 4096 + (chunks * part).div_ceil(parts) * 65_536;
+            let name: Vec<String> = path
+                .strip_prefix(self.folder.path())
+                .expect("below")
+                .components()
+                .map(|part| part.as_os_str().to_string_lossy().into_owned())
+                .collect();
+            let to = self.logs.join(name.join("-"));
+            let known = fs::metadata(&to).map_or(0, |known| known.len() as usize);
+            let mut file = fs::File::options().create(true).append(true).open(&to).expect("a log");
+            let end = end.min(bytes.len());
+            std::io::Write::write_all(&mut file, &bytes[known.min(end)..end]).expect("written");
+        }
+    }
+
+    fn config(&self, sink: &str) -> PathBuf {
+        let path = self.folder.path().join("local.toml");
+        let text = format!(
+            "[[source]]\nkind = \"evtx\"\npaths = [\"{logs}\"]\npoll_ms = 50\n{sink}\n\
+             [state]\ndir = \"state\"\n[service]\ngather_ms = 30\n",
+            logs = self.logs.display(),
+        );
+        fs::write(&path, text).expect("written");
+        path
+    }
+}
+
+fn evtx_below(folder: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(evtx_below(&path));
+        } else if path.extension().is_some_and(|extension| extension == "evtx") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    found
+}
+
+/// Lines of a file as records, in the order in which they were written.
+fn lines_of(path: &Path) -> Vec<Record> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let record = |line: &str| {
+        let incident: Value = serde_json::from_str(line).expect("whole lines");
+        Record {
+            key: incident["id"].as_str().expect("an id").to_owned(),
+            value: line.to_owned(),
+            headers: BTreeMap::new(),
+            time_ms: 0,
+        }
+    };
+    text.lines().map(record).collect()
+}
+
+/// Kills a service again and again while its logs grow; then lets it end.
+fn kill_while_logs_grow(local: &Local, config: &Path, rounds: usize, seed: u64) {
+    let mut chance = Chance(seed);
+    for round in 0..rounds {
+        local.grow((round + 1).min(rounds / 2), rounds / 2);
+        let arguments: &[&str] =
+            if round > rounds / 2 && chance.below(2) == 0 { &["--until-end"] } else { &[] };
+        let mut child = start(config, arguments, &[]);
+        wait(&mut child, Duration::from_millis(50 + chance.below(900)));
+        let _ = child.kill();
+        child.wait().expect("ends");
+    }
+    run_to_end(config);
+}
+
+#[test]
+fn logs_that_grow_end_in_a_file_exactly_once_whatever_is_killed() {
+    let local = Local::new(21);
+    let config = local.config("[sink]\nkind = \"file\"\npath = \"incidents.jsonl\"");
+    kill_while_logs_grow(&local, &config, 20, 5);
+    assert_same(&lines_of(&local.folder.path().join("incidents.jsonl")), &local.replayed);
+}
+
+#[test]
+fn logs_that_grow_end_in_a_topic_exactly_once_whatever_is_killed() {
+    let Some(broker) = broker::shared() else { return };
+    let local = Local::new(22);
+    let output = unique("incidents");
+    let sink = format!(
+        "[sink]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{}\"\ntopic = \"{output}\"",
+        broker.plain
+    );
+    let config = local.config(&sink);
+    kill_while_logs_grow(&local, &config, 12, 6);
+    assert_same(&broker.consume(&output), &local.replayed);
+}
+
+#[test]
+fn topics_end_in_a_file_exactly_once_whatever_is_killed() {
+    let Some(broker) = broker::shared() else { return };
+    let fleet = Fleet::new("winlogbeat", 23);
+    let service = Service::new(broker, fleet.folder.path(), 3);
+    broker.produce(&service.input, 3, &fleet.values);
+    let config = fleet.folder.path().join("file.toml");
+    let text = format!(
+        "[[source]]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{}\"\ntopics = [\"{}\"]\ngroup = \"g\"\n\
+         [sink]\nkind = \"file\"\npath = \"out.jsonl\"\n[state]\ndir = \"state\"\n\
+         [service]\ngather_ms = 10\n",
+        broker.plain, service.input
+    );
+    fs::write(&config, text).expect("written");
+    let mut chance = Chance(9);
+    for _ in 0..6 {
+        let mut child = start(&config, &[], &[]);
+        wait(&mut child, Duration::from_millis(300 + chance.below(1_500)));
+        let _ = child.kill();
+        child.wait().expect("ends");
+    }
+    run_to_end(&config);
+    assert_same(&lines_of(&fleet.folder.path().join("out.jsonl")), &fleet.replayed);
+}
+
+#[test]
+fn what_comes_over_sockets_and_standard_input_is_told() {
+    let fleet = Fleet::new("nxlog", 24);
+    let folder = fleet.folder.path();
+    let port = broker::free_port();
+    let config = folder.join("sockets.toml");
+    let text = format!(
+        "[[source]]\nkind = \"tcp\"\nlisten = \"127.0.0.1:{port}\"\n\
+         [[source]]\nkind = \"unix\"\npath = \"events.sock\"\n[[source]]\nkind = \"stdin\"\n\
+         [sink]\nkind = \"file\"\npath = \"out.jsonl\"\ndead_letters = \"dead.jsonl\"\n\
+         [state]\ndir = \"state\"\n[service]\ngather_ms = 30\n"
+    );
+    fs::write(&config, text).expect("written");
+    let log = fs::File::create(config.with_extension("log")).expect("a log");
+    let mut child = twinsid()
+        .args(["run", "-c"])
+        .arg(&config)
+        .stderr(log)
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("runs");
+    let third = fleet.values.len() / 3;
+    let text = |values: &[Vec<u8>]| [values.join(&b'\n'), b"\n".to_vec()].concat();
+    let began = Instant::now();
+    let mut tcp = loop {
+        match std::net::TcpStream::connect(("127.0.0.1", port)) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(began.elapsed() < PATIENCE, "{error}\n{}", log_of(&config)),
+        }
+    };
+    let mut unix = loop {
+        match std::os::unix::net::UnixStream::connect(folder.join("events.sock")) {
+            Ok(stream) => break stream,
+            Err(error) => assert!(began.elapsed() < PATIENCE, "{error}\n{}", log_of(&config)),
+        }
+    };
+    let mut stdin = child.stdin.take().expect("piped");
+    use std::io::Write;
+    tcp.write_all(&text(&fleet.values[..third])).expect("sent");
+    tcp.write_all(b"what is this\n").expect("sent");
+    unix.write_all(&text(&fleet.values[third..2 * third])).expect("sent");
+    stdin.write_all(&text(&fleet.values[2 * third..])).expect("sent");
+    drop((tcp, unix, stdin));
+    let records = |told: &[Record]| last_revisions(told).len();
+    let out = folder.join("out.jsonl");
+    let began = Instant::now();
+    while records(&lines_of_whole(&out)) < fleet.replayed.len() {
+        assert!(
+            began.elapsed() < PATIENCE,
+            "{} told\n{}",
+            records(&lines_of_whole(&out)),
+            log_of(&config)
+        );
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    assert!(terminate(&mut child).expect("it ends").success(), "{}", log_of(&config));
+    let told = last_revisions(&lines_of(&out));
+    let ids: BTreeSet<&str> =
+        fleet.replayed.iter().map(|i| i["id"].as_str().expect("an id")).collect();
+    assert_eq!(told.keys().map(String::as_str).collect::<BTreeSet<_>>(), ids);
+    let dead = fs::read_to_string(folder.join("dead.jsonl")).expect("dead letters");
+    assert!(dead.lines().count() == 1 && dead.contains("what is this"), "{dead}");
+}
+
+/// The last line may be half written.
+fn lines_of_whole(path: &Path) -> Vec<Record> {
+    let text = fs::read_to_string(path).unwrap_or_default();
+    let end = text.rfind('\n').map_or(0, |at| at + 1);
+    let whole = path.with_extension("whole");
+    fs::write(&whole, &text[..end]).expect("written");
+    lines_of(&whole)
+}
+
+#[test]
+fn an_inventory_is_read_anew_on_a_signal_and_a_wrong_one_is_not_taken() {
+    let local = Local::new(25);
+    local.grow(1, 1);
+    let inventory = local.folder.path().join("hosts.csv");
+    fs::write(&inventory, "host,owner\nPC-1,anna\n").expect("written");
+    let config = local.config("[sink]\nkind = \"file\"\npath = \"incidents.jsonl\"");
+    let text = fs::read_to_string(&config).expect("a file");
+    fs::write(&config, text + "inventory = \"hosts.csv\"\n").expect("written");
+    let mut child = start(&config, &[], &[]);
+    let out = local.folder.path().join("incidents.jsonl");
+    let until = |what: &str| {
+        let began = Instant::now();
+        while !log_of(&config).contains(what) {
+            assert!(began.elapsed() < PATIENCE, "`{what}` is not said:\n{}", log_of(&config));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    };
+    let began = Instant::now();
+    while lines_of_whole(&out).is_empty() {
+        assert!(began.elapsed() < PATIENCE, "{}", log_of(&config));
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let hang_up = |child: &Child| {
+        let sent = Command::new("kill").arg("-HUP").arg(child.id().to_string()).status();
+        assert!(sent.expect("kill").success());
+    };
+    hang_up(&child);
+    until("read anew");
+    fs::write(&inventory, "nothing of use\n1\n").expect("written");
+    hang_up(&child);
+    until("stay as they were");
+    assert!(terminate(&mut child).expect("it ends").success(), "{}", log_of(&config));
+    fs::write(&inventory, "host,owner\nPC-1,anna\n").expect("written");
+    run_to_end(&config);
 }
