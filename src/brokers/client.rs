@@ -92,6 +92,7 @@ pub struct Reports {
     last_error: Mutex<Option<(Option<RDKafkaErrorCode>, String)>>,
     changes: Mutex<Vec<AssignmentChange>>,
     revocations: AtomicU64,
+    lag: AtomicU64,
 }
 
 /// A rebalance, in the order of events.
@@ -117,6 +118,11 @@ impl Reports {
         self.revocations.load(Ordering::SeqCst)
     }
 
+    /// Records that are there and were not fetched, as of some seconds ago.
+    pub fn lag(&self) -> u64 {
+        self.lag.load(Ordering::Relaxed)
+    }
+
     fn change(&self, change: AssignmentChange) {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
     }
@@ -132,6 +138,12 @@ impl ClientContext for Reports {
             }
             _ => debug!(facility, "{message}"),
         }
+    }
+
+    fn stats(&self, statistics: rdkafka::Statistics) {
+        let parts = statistics.topics.values().flat_map(|topic| topic.partitions.values());
+        let lag = parts.map(|part| u64::try_from(part.consumer_lag).unwrap_or(0)).sum();
+        self.lag.store(lag, Ordering::Relaxed);
     }
 
     fn error(&self, error: KafkaError, reason: &str) {

@@ -176,7 +176,7 @@ pub(super) struct RawTime {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawService {
     gather_ms: Option<Spanned<u64>>,
-    status_secs: Option<Spanned<u64>>,
+    status_ms: Option<Spanned<u64>>,
     inventory: Option<PathBuf>,
 }
 
@@ -224,10 +224,10 @@ pub(super) fn check(
     );
     let status = number(
         user,
-        "service.status_secs",
-        base.service.status_secs.as_ref(),
-        service.status_secs.as_ref(),
-        1..=86_400,
+        "service.status_ms",
+        base.service.status_ms.as_ref(),
+        service.status_ms.as_ref(),
+        100..=86_400_000,
     );
     let sink = match sink {
         Some(sink) => Some(sink),
@@ -279,7 +279,7 @@ pub(super) fn check(
         lateness_ticks: seconds(lateness),
         idle_ticks: seconds(idle),
         gather_interval: Duration::from_millis(gather),
-        status_interval: Duration::from_secs(status),
+        status_interval: Duration::from_millis(status),
         inventory: service.inventory.map(|path| folder.join(path)),
     })
 }

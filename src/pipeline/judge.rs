@@ -265,7 +265,7 @@ impl Judge {
             frame: &bytes,
             snapshot: snapshot.as_deref(),
         })?;
-        counters.committed(incidents.len(), start.elapsed());
+        counters.committed(incidents.len(), start.elapsed(), self.watermark);
         self.dead_letters.clear();
         self.waiting_since = None;
         let Some(snapshot) = snapshot else { return Ok(Tended::Committed) };

@@ -43,6 +43,10 @@ pub struct Counters {
     pub incidents: AtomicU64,
     pub commits: AtomicU64,
     pub slowest_commit_ms: AtomicU64,
+    /// Records of Kafka that wait to be read.
+    pub lag: AtomicU64,
+    /// As ticks.
+    pub watermark: AtomicU64,
     start: Instant,
     /// Milliseconds since the start at which the stage that commits was last
     /// seen alive.
@@ -59,6 +63,8 @@ impl Counters {
             incidents: AtomicU64::new(0),
             commits: AtomicU64::new(0),
             slowest_commit_ms: AtomicU64::new(0),
+            lag: AtomicU64::new(0),
+            watermark: AtomicU64::new(0),
             start: Instant::now(),
             alive_ms: AtomicU64::new(0),
         }
@@ -71,7 +77,8 @@ impl Counters {
         self.dead_letters.fetch_add(dead_letters.len() as u64, Ordering::Relaxed);
     }
 
-    pub fn committed(&self, incidents: usize, took: Duration) {
+    pub fn committed(&self, incidents: usize, took: Duration, watermark: EventTime) {
+        self.watermark.store(watermark.0, Ordering::Relaxed);
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.incidents.fetch_add(incidents as u64, Ordering::Relaxed);
         self.slowest_commit_ms.fetch_max(took.as_millis() as u64, Ordering::Relaxed);

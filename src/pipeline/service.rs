@@ -26,7 +26,7 @@ use crate::config::{Config, ConfigError};
 use crate::decode::lines::last_boundary;
 use crate::detect::clocks::CaughtUp;
 use crate::detect::rules::Rules;
-use crate::event::ListedHost;
+use crate::event::{EventTime, ListedHost};
 use crate::inventory::{self, InventoryError};
 use crate::sink::rotated::RotatedSpec;
 use crate::sink::streams::{IncidentsTo, Streams, StreamsSpec, native};
@@ -149,6 +149,15 @@ pub fn run(
         let outcome = run_kind(service, &judge_spec, &rules, extent, &reloaded, &counters);
         requests.stop.ask();
         done.ask();
+        if outcome.is_ok() {
+            let load = |counter: &std::sync::atomic::AtomicU64| counter.load(Ordering::Relaxed);
+            info!(
+                records = load(&counters.records),
+                incidents = load(&counters.incidents),
+                skipped = load(&counters.skipped),
+                "ended, everything is committed"
+            );
+        }
         outcome
     })
 }
@@ -432,6 +441,8 @@ fn watch(counters: &Counters, done: &Stop, every: Duration) {
             records_per_s = ((now.0 - before.0) as f64 / seconds) as u64,
             mb_per_s = ((now.1 - before.1) as f64 / seconds / 1e6) as u64,
             records = now.0,
+            lag = load(&counters.lag),
+            watermark = %EventTime(load(&counters.watermark)),
             incidents = load(&counters.incidents),
             skipped = load(&counters.skipped),
             dead_letters = load(&counters.dead_letters),

@@ -188,6 +188,7 @@ impl Collector<'_, '_> {
                 self.heard = Instant::now();
                 self.gather.hear(self.source.parts());
             }
+            counters.lag.store(self.source.consumer().context().lag(), Ordering::Relaxed);
             self.settle(None)?;
             if self.gather.is_due() && self.under_way == 0 {
                 self.hand_over()?;

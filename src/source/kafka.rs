@@ -310,6 +310,7 @@ fn settings(spec: &KafkaSpec) -> Settings {
         ("queued.max.messages.kbytes", PREFETCH_KBYTES.to_string()),
         ("fetch.message.max.bytes", PREFETCH_PARTITION_BYTES.to_string()),
         ("fetch.wait.max.ms", "50".to_owned()),
+        ("statistics.interval.ms", "5000".to_owned()),
         ("partition.assignment.strategy", "range,roundrobin".to_owned()),
     ];
     if let Some(instance) = &spec.instance {

@@ -1,0 +1,365 @@
+//! Kafka to Kafka, exactly once, against a bare consumer of the same topic; and
+//! how long a wanted event takes to be told.
+//!
+//! Starts Apache Kafka by `scripts/kafka` (Java 17, Maven), fills a topic with a
+//! simulated fleet's events, and takes turns: a consumer that does nothing but
+//! count, and `twinsid run --until-end`, each in a process of its own. The rate of
+//! the service is that between its first and its last record, as that of the
+//! consumer is; the whole process is given beside it.
+
+#![allow(clippy::print_stdout)]
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::Message;
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::{Offset, TopicPartitionList};
+use twinsid::brokers::{Cluster, Reports, TopicSpec, create_missing};
+
+const PARTITIONS: i32 = 6;
+const TOPIC: &str = "windows-events";
+const ROUNDS: usize = 3;
+const WAIT: Duration = Duration::from_secs(60);
+
+fn main() {
+    let arguments: Vec<String> = std::env::args().collect();
+    if let [_, role, port, count] = &arguments[..]
+        && role == "consume"
+    {
+        consume(port.parse().expect("a port"), count.parse().expect("a count"));
+        return;
+    }
+    // As a test it only shows that it builds: a broker is too much for that.
+    if arguments.iter().any(|argument| argument == "--test") {
+        return;
+    }
+    bench();
+}
+
+fn bench() {
+    let count: usize = std::env::var("TWINSID_BENCH_EVENTS")
+        .map_or(2_000_000, |text| text.parse().expect("a number of events"));
+    let folder = tempfile::tempdir().expect("a folder");
+    let kafka = Kafka::start(folder.path());
+    let events = events(folder.path());
+    let bytes: usize = events.iter().map(Vec::len).sum();
+    println!("events of {} bytes on average, {count} of them", bytes / events.len());
+    kafka.create(TOPIC, PARTITIONS);
+    kafka.produce(&events, count);
+    let mut ratios = Vec::new();
+    for round in 0..ROUNDS {
+        let bare = kafka.bare(count);
+        let (service, whole, memory) = kafka.service(folder.path(), round, count);
+        ratios.push(bare / service);
+        println!(
+            "bare {:.0} k/s, service {:.0} k/s ({:.0} k/s with start and end), ratio {:.2}, {} MB",
+            count as f64 / bare / 1e3,
+            count as f64 / service / 1e3,
+            count as f64 / whole / 1e3,
+            bare / service,
+            memory / 1024
+        );
+    }
+    ratios.sort_by(f64::total_cmp);
+    println!("ratio, median of {ROUNDS}: {:.2} (target 0.7)", ratios[ROUNDS / 2]);
+    latency(&kafka, folder.path(), &events);
+}
+
+/// The events of a simulated fleet as winlogbeat writes them.
+fn events(folder: &Path) -> Vec<Vec<u8>> {
+    let logs = folder.join("fleet");
+    let made = Command::new(env!("CARGO_BIN_EXE_twinsid"))
+        .args(["simulate", "--hosts", "200", "--hours", "6", "--form", "winlogbeat", "-o"])
+        .arg(&logs)
+        .stderr(Stdio::null())
+        .status();
+    assert!(made.expect("runs").success());
+    let text = fs::read_to_string(logs.join("events.jsonl")).expect("events");
+    text.lines().map(|line| line.as_bytes().to_vec()).collect()
+}
+
+struct Kafka {
+    child: Child,
+    port: u16,
+}
+
+impl Kafka {
+    fn start(folder: &Path) -> Kafka {
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/kafka");
+        assert!(Command::new(&script).arg("install").status().expect("bash").success());
+        let (port, controller) = (free_port(), free_port());
+        let properties = folder.join("server.properties");
+        let text = format!(
+            "process.roles=broker,controller\nnode.id=1\n\
+             controller.quorum.bootstrap.servers=127.0.0.1:{controller}\n\
+             controller.listener.names=CONTROLLER\n\
+             listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+             advertised.listeners=PLAINTEXT://127.0.0.1:{port}\n\
+             log.dirs={}\noffsets.topic.replication.factor=1\n\
+             transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n\
+             share.coordinator.state.topic.replication.factor=1\n\
+             share.coordinator.state.topic.min.isr=1\ngroup.initial.rebalance.delay.ms=0\n",
+            folder.join("data").display()
+        );
+        fs::write(&properties, text).expect("written");
+        let mut child = Command::new(script)
+            .arg("run")
+            .arg(&properties)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("bash");
+        let mut out = child.stdout.take().expect("piped");
+        std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
+        let kafka = Kafka { child, port };
+        let start = Instant::now();
+        while kafka.cluster().connect().is_err() {
+            assert!(start.elapsed() < WAIT, "Kafka answers");
+        }
+        kafka
+    }
+
+    fn cluster(&self) -> Cluster {
+        Cluster {
+            brokers: format!("127.0.0.1:{}", self.port),
+            options: Default::default(),
+            oauth_token_file: None,
+        }
+    }
+
+    fn create(&self, name: &str, partitions: i32) {
+        let client = self.cluster().connect().expect("a broker");
+        let spec =
+            TopicSpec { name: name.to_owned(), partitions, settings: Vec::new(), purpose: "" };
+        create_missing(&self.cluster(), &client, &[spec]).expect("created");
+    }
+
+    fn produce(&self, events: &[Vec<u8>], count: usize) {
+        let settings = vec![
+            ("linger.ms", "50".to_owned()),
+            ("compression.type", "zstd".to_owned()),
+            ("batch.size", "1000000".to_owned()),
+        ];
+        let producer: ThreadedProducer<Reports> = self.cluster().client(&settings).expect("made");
+        for number in 0..count {
+            send(&producer, number as i32 % PARTITIONS, &events[number % events.len()]);
+        }
+        producer.flush(WAIT * 5).expect("delivered");
+    }
+
+    /// Seconds between the first and the last record.
+    fn bare(&self, count: usize) -> f64 {
+        let out = Command::new(std::env::current_exe().expect("this program"))
+            .args(["consume", &self.port.to_string(), &count.to_string()])
+            .output()
+            .expect("runs");
+        assert!(out.status.success(), "{out:?}");
+        String::from_utf8_lossy(&out.stdout).trim().parse().expect("seconds")
+    }
+
+    /// Seconds between the first and the last record, of the whole process, and
+    /// its memory in KiB.
+    fn service(&self, folder: &Path, round: usize, count: usize) -> (f64, f64, u64) {
+        let config = self.config(folder, &format!("round-{round}"));
+        let start = Instant::now();
+        let mut child = Command::new(env!("CARGO_BIN_EXE_twinsid"))
+            .args(["run", "--until-end", "-c"])
+            .arg(&config)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("runs");
+        let mut lines = BufReader::new(child.stderr.take().expect("piped"));
+        let (mut text, mut memory) = (String::new(), 0);
+        let (mut first, mut last, mut records) = (None, start, 0);
+        let mut line = String::new();
+        while lines.read_line(&mut line).is_ok_and(|read| read > 0) {
+            if let Some(now) = field(&line, "records=") {
+                if now > 0 {
+                    first.get_or_insert((Instant::now(), now));
+                }
+                if now > records {
+                    (last, records) = (Instant::now(), now);
+                }
+            }
+            let status = fs::read_to_string(format!("/proc/{}/status", child.id()));
+            memory = memory.max(status.ok().and_then(|text| field(&text, "VmHWM:")).unwrap_or(0));
+            text.push_str(&line);
+            line.clear();
+        }
+        assert!(child.wait().expect("ends").success(), "{text}");
+        let whole = start.elapsed().as_secs_f64();
+        let (at, before) = first.expect("it says how it goes");
+        assert_eq!(records as usize, count, "all were read: {text}");
+        // Of the records that came after the first look.
+        let seconds = (last - at).as_secs_f64() * count as f64 / (count as f64 - before as f64);
+        (seconds, whole, memory)
+    }
+
+    fn config(&self, folder: &Path, name: &str) -> std::path::PathBuf {
+        let path = folder.join(format!("{name}.toml"));
+        let port = self.port;
+        let text = format!(
+            "[[source]]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{port}\"\ntopics = [\"{TOPIC}\"]\n\
+             group = \"{name}\"\n[sink]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{port}\"\n\
+             topic = \"{name}\"\n[service]\nstatus_ms = 100\n"
+        );
+        fs::write(&path, text).expect("written");
+        path
+    }
+}
+
+impl Drop for Kafka {
+    fn drop(&mut self) {
+        drop(self.child.stdin.take());
+        let _ = self.child.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    listener.local_addr().expect("bound").port()
+}
+
+fn field(text: &str, name: &str) -> Option<u64> {
+    let rest = text[text.find(&format!(" {name}")).or_else(|| text.find(name))?..].trim_start();
+    let rest = rest[name.len()..].trim_start();
+    let end = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
+    rest[..end].parse().ok()
+}
+
+fn send(producer: &ThreadedProducer<Reports>, partition: i32, value: &[u8]) {
+    let mut record = BaseRecord::<[u8], [u8]>::to(TOPIC).payload(value).partition(partition);
+    while let Err((_, back)) = producer.send(record) {
+        record = back;
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Counts, and prints the seconds between the first and the last record.
+fn consume(port: u16, count: usize) {
+    let cluster = Cluster {
+        brokers: format!("127.0.0.1:{port}"),
+        options: Default::default(),
+        oauth_token_file: None,
+    };
+    let settings = vec![
+        ("group.id", "bare".to_owned()),
+        ("enable.auto.commit", "false".to_owned()),
+        ("auto.offset.reset", "earliest".to_owned()),
+    ];
+    let consumer: BaseConsumer<Reports> = cluster.client(&settings).expect("a consumer");
+    let mut list = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        list.add_partition_offset(TOPIC, partition, Offset::Beginning).expect("listed");
+    }
+    consumer.assign(&list).expect("assigned");
+    let (mut first, mut records, mut bytes) = (None, 0, 0);
+    while records < count {
+        if let Some(Ok(message)) = consumer.poll(WAIT) {
+            first.get_or_insert_with(Instant::now);
+            bytes += message.payload().map_or(0, <[u8]>::len);
+            records += 1;
+        }
+    }
+    assert!(bytes > records);
+    println!("{}", first.expect("records").elapsed().as_secs_f64());
+}
+
+/// Failures at a steady pace among other events, and when each account's
+/// incident is on the output topic.
+fn latency(kafka: &Kafka, folder: &Path, events: &[Vec<u8>]) {
+    const INCIDENTS: usize = 200;
+    const EVENTS_PER_INCIDENT: usize = 2_000;
+    let name = "latency";
+    let config = kafka.config(folder, name);
+    let mut child = Command::new(env!("CARGO_BIN_EXE_twinsid"))
+        .args(["run", "-q", "-c"])
+        .arg(&config)
+        .spawn()
+        .expect("runs");
+    let settings = vec![("linger.ms", "1".to_owned())];
+    let producer: ThreadedProducer<Reports> = kafka.cluster().client(&settings).expect("made");
+    // Behind everything that the topic holds already.
+    let client = kafka.cluster().connect().expect("a broker");
+    let began = Instant::now();
+    while twinsid::brokers::partitions(&client, name).expect("metadata").is_none() {
+        assert!(began.elapsed() < WAIT, "the topic is made");
+    }
+    let settings = vec![
+        ("group.id", "latency-reader".to_owned()),
+        ("enable.auto.commit", "false".to_owned()),
+        ("isolation.level", "read_committed".to_owned()),
+        ("auto.offset.reset", "earliest".to_owned()),
+        ("fetch.wait.max.ms", "5".to_owned()),
+    ];
+    let reader: BaseConsumer<Reports> = kafka.cluster().client(&settings).expect("a consumer");
+    reader.subscribe(&[name]).expect("subscribed");
+    let lock = |number: usize| {
+        let time = 1_790_000_000 + number;
+        format!(
+            "{{\"@timestamp\":\"2026-09-21T1{}:{:02}:{:02}.000Z\",\"winlog\":{{\"channel\":\"Security\",\
+             \"computer_name\":\"PC-{number}\",\"event_id\":\"4625\",\"record_id\":{time},\
+             \"provider_name\":\"Microsoft-Windows-Security-Auditing\",\"event_data\":{{\
+             \"TargetUserName\":\"late{number}\",\"TargetDomainName\":\"CORP\",\"Status\":\"0xc0000234\",\
+             \"SubStatus\":\"0x0\",\"LogonType\":\"3\"}}}}}}",
+            number / 3600 % 10,
+            number / 60 % 60,
+            number % 60
+        )
+        .into_bytes()
+    };
+    let account = |value: &[u8]| -> Option<usize> {
+        let text = String::from_utf8_lossy(value);
+        let rest = &text[text.find("\"name\":\"late")? + 12..];
+        rest[..rest.find('"')?].parse().ok()
+    };
+    // Warm up: the first is told once the service has read what there is.
+    send(&producer, 0, &lock(999_999));
+    let began = Instant::now();
+    loop {
+        assert!(began.elapsed() < WAIT * 3, "the service catches up");
+        if let Some(Ok(message)) = reader.poll(Duration::from_millis(50))
+            && message.payload().and_then(account) == Some(999_999)
+        {
+            break;
+        }
+    }
+    let mut sent: Vec<Instant> = Vec::new();
+    let mut took: Vec<f64> = Vec::new();
+    let mut next = 0;
+    while took.len() < INCIDENTS {
+        assert!(began.elapsed() < WAIT * 10, "{} of {INCIDENTS} were told", took.len());
+        if sent.len() < INCIDENTS && sent.last().is_none_or(|at| at.elapsed().as_millis() >= 20) {
+            for _ in 0..EVENTS_PER_INCIDENT {
+                send(&producer, next as i32 % PARTITIONS, &events[next % events.len()]);
+                next += 1;
+            }
+            let number = sent.len();
+            sent.push(Instant::now());
+            send(&producer, number as i32 % PARTITIONS, &lock(number));
+        }
+        while let Some(Ok(message)) = reader.poll(Duration::from_millis(1)) {
+            if let Some(number) = message.payload().and_then(account)
+                && let Some(at) = sent.get(number)
+            {
+                took.push(at.elapsed().as_secs_f64() * 1e3);
+            }
+        }
+    }
+    let rate = (next as f64) / sent[0].elapsed().as_secs_f64();
+    took.sort_by(f64::total_cmp);
+    println!(
+        "from sending to told, at {:.0} k events/s: median {:.0} ms, 99 % {:.0} ms (targets 200, 1000)",
+        rate / 1e3,
+        took[took.len() / 2],
+        took[took.len() * 99 / 100]
+    );
+    let _ = child.kill();
+    let _ = child.wait();
+}
