@@ -39,7 +39,7 @@ use crate::brokers::{
 use crate::checkpoint::{self, Parcel, StoredError};
 use crate::detect::clocks::CaughtUp;
 use crate::faults::point;
-use crate::sink::kafka::{KafkaSink, KafkaSinkSpec, patiently, send, transactional};
+use crate::sink::kafka::{KafkaSink, KafkaSinkSpec, drain, patiently, send, transactional};
 use crate::sink::wire::WireDeadLetter;
 use crate::source::kafka::{KafkaSource, KafkaSpec, PartKey, Sharing, Until};
 use crate::source::{Content, Next, Position, Source, SourceError};
@@ -411,6 +411,7 @@ impl Committer {
             })?;
         }
         point("collector sent offsets");
+        drain(&self.producer);
         patiently(|| self.producer.commit_transaction(STEP_TIMEOUT))?;
         point("collector committed");
         Ok(offsets)

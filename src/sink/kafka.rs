@@ -118,6 +118,7 @@ impl KafkaSink {
         }
         self.entry += 1;
         point("detector sent");
+        drain(&self.producer);
         let committed = patiently(|| self.producer.commit_transaction(STEP_TIMEOUT));
         point("detector committed");
         committed.map_err(failed("commit a transaction"))
@@ -176,6 +177,15 @@ pub fn patiently(mut step: impl FnMut() -> Result<(), KafkaError>) -> Result<(),
                 if error.is_retriable() && Instant::now() < until => {}
             done => return done,
         }
+    }
+}
+
+/// Waits until everything sent was delivered or has failed. Committing waits for
+/// it too, but looks only every tenth of a second.
+pub fn drain(producer: &ThreadedProducer<Reports>) {
+    let until = Instant::now() + STEP_TIMEOUT;
+    while producer.in_flight_count() > 0 && Instant::now() < until {
+        std::thread::sleep(Duration::from_micros(500));
     }
 }
 

@@ -26,7 +26,7 @@ use crate::brokers::{
 const BATCH_MESSAGES_MAX: usize = 4096;
 
 /// What librdkafka fetches ahead, of all partitions together and of each.
-const PREFETCH_KBYTES: u32 = 32 * 1024;
+const PREFETCH_KBYTES: u32 = 48 * 1024;
 const PREFETCH_PARTITION_BYTES: u32 = 1024 * 1024;
 
 /// Going back to an offset, and one try of it.
@@ -310,6 +310,9 @@ fn settings(spec: &KafkaSpec) -> Settings {
         ("queued.max.messages.kbytes", PREFETCH_KBYTES.to_string()),
         ("fetch.message.max.bytes", PREFETCH_PARTITION_BYTES.to_string()),
         ("fetch.wait.max.ms", "50".to_owned()),
+        // When as much is fetched as may be, it is looked again so soon; by
+        // default a second later, in which nothing is read.
+        ("fetch.queue.backoff.ms", "5".to_owned()),
         ("statistics.interval.ms", "5000".to_owned()),
         ("partition.assignment.strategy", "range,roundrobin".to_owned()),
     ];
