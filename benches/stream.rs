@@ -275,7 +275,9 @@ fn consume(port: u16, count: usize) {
 /// incident is on the output topic.
 fn latency(kafka: &Kafka, folder: &Path, events: &[Vec<u8>]) {
     const INCIDENTS: usize = 200;
-    const EVENTS_PER_INCIDENT: usize = 2_000;
+    // With a pause of 20 ms: more would leave no room for broker and service
+    // on two cores.
+    const EVENTS_PER_INCIDENT: usize = 600;
     let name = "latency";
     let config = kafka.config(folder, name);
     let mut child = Command::new(env!("CARGO_BIN_EXE_twinsid"))
@@ -283,7 +285,7 @@ fn latency(kafka: &Kafka, folder: &Path, events: &[Vec<u8>]) {
         .arg(&config)
         .spawn()
         .expect("runs");
-    let settings = vec![("linger.ms", "1".to_owned())];
+    let settings = vec![("linger.ms", "5".to_owned()), ("compression.type", "zstd".to_owned())];
     let producer: ThreadedProducer<Reports> = kafka.cluster().client(&settings).expect("made");
     // Behind everything that the topic holds already.
     let client = kafka.cluster().connect().expect("a broker");

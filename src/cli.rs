@@ -112,6 +112,8 @@ enum SchemaName {
     Incident,
     Stats,
     Hosts,
+    /// What the service could not decode
+    DeadLetter,
 }
 
 #[derive(Debug, clap::Args)]
@@ -294,6 +296,7 @@ impl Cli {
                 SchemaName::Incident => wire::INCIDENT_SCHEMA,
                 SchemaName::Stats => wire::STATS_SCHEMA,
                 SchemaName::Hosts => wire::HOSTS_SCHEMA,
+                SchemaName::DeadLetter => wire::DEAD_LETTER_SCHEMA,
             }),
             Command::Completions { shell } => {
                 let mut script = Vec::new();

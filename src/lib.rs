@@ -4,8 +4,11 @@
 //! ```text
 //!              bytes              Observation                    Incident
 //! source ────────────▶ decode ─────────────▶ detect ────────────────────▶ sink
-//! files, archives,     evtx, xml, json       rules → directory →          jsonl, cards
-//! standard input       pure, parallel        sessions → verdict
+//! files, archives,     evtx, xml, json       rules → directory →          jsonl, cards,
+//! logs that grow,      pure, parallel        sessions → verdict           files, kafka
+//! sockets, kafka
+//!    ▲                                            │
+//!    └──── checkpoint: positions and steps of the detector, committed with the output
 //! ```
 //!
 //! In reading order:
@@ -17,17 +20,21 @@
 //! | [`decode`] | bytes to records: EVTX, XML, JSON |
 //! | [`detect`] | records to observations to incidents |
 //! | [`incident`] | what is emitted |
-//! | [`source`] | files, folders, archives, standard input |
-//! | [`sink`] | incidents as JSON lines, cards for people, files that appear whole |
+//! | [`source`] | files, archives, standard input; live: growing logs, sockets, Kafka |
+//! | [`sink`] | incidents as JSON lines, cards for people, files that appear whole; with their resume point: rotated files, Kafka |
+//! | [`checkpoint`] | what outlives the process: frames, snapshots, positions |
+//! | [`brokers`] | Kafka clients: settings, reports, topics |
 //! | [`config`] | settings and rule files, checked |
-//! | [`pipeline`] | the only place that knows every stage |
+//! | [`pipeline`] | the only place that knows every stage: replay, and the service |
+//! | [`faults`] | points at which tests let the process die |
 //! | [`cli`] | flags |
 //! | [`simulate`] | writes event logs, for tests, benches and samples |
 //!
 //! Invariants: `decode` and `detect` are pure (no input or output, clock or
 //! thread); every map and queue has a bound (of what one hour of one source
 //! holds, all but its different codes); a malformed record never stops a run
-//! and never panics; standard output carries data only.
+//! and never panics; a position is committed only with every incident that
+//! depends on it; standard output carries data only.
 
 pub mod brokers;
 pub mod checkpoint;

@@ -148,7 +148,9 @@ pub fn collect(
             done_look: Instant::now(),
         };
         collector.run(stop, inputs_done, counters)
-    })
+    })?;
+    source.leave();
+    Ok(())
 }
 
 struct Collector<'c, 'r> {
@@ -541,7 +543,7 @@ pub fn detect(
             show_offset(source.consumer(), topic, judge, &note);
         }
     }
-    source.consumer().unsubscribe();
+    source.leave();
     Ok(())
 }
 

@@ -29,6 +29,9 @@ const BATCH_MESSAGES_MAX: usize = 4096;
 const PREFETCH_KBYTES: u32 = 48 * 1024;
 const PREFETCH_PARTITION_BYTES: u32 = 1024 * 1024;
 
+/// Leaving a group whose brokers do not answer is given up after that.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
+
 /// Going back to an offset, and one try of it.
 const REWIND_TIMEOUT: Duration = Duration::from_secs(60);
 const REWIND_TRY: Duration = Duration::from_secs(5);
@@ -125,6 +128,10 @@ impl KafkaSource {
             }
         }
         let consumer: SharedConsumer = Arc::new(spec.cluster.client(&settings(&spec))?);
+        // Never dropped: a rebalance that comes while a client is dropped makes
+        // it wait for itself. A source lives as long as the process, and leaves
+        // its group by `leave`.
+        std::mem::forget(Arc::clone(&consumer));
         let mut source = KafkaSource {
             input: format!("kafka {}", spec.topics.join(",")).into(),
             consumer,
@@ -146,6 +153,20 @@ impl KafkaSource {
             }
         }
         Ok(source)
+    }
+
+    /// Leaves the group, so that others need not wait until it is given up for
+    /// dead.
+    pub fn leave(&mut self) {
+        let mut is_member = !self.assigned.is_empty();
+        self.consumer.unsubscribe();
+        let until = Instant::now() + LEAVE_TIMEOUT;
+        while is_member && Instant::now() < until {
+            let _ = self.consumer.poll(Duration::from_millis(50));
+            is_member = !self.follow_assignment();
+        }
+        // The farewell is sent in the background.
+        let _ = self.consumer.poll(Duration::from_millis(200));
     }
 
     pub fn consumer(&self) -> &SharedConsumer {
