@@ -81,15 +81,6 @@ impl<K: Copy + Ord> Tellings<K> {
         Tellings { marks: BTreeMap::new(), told: BTreeMap::new() }
     }
 
-    /// Incidents of sessions that are still known.
-    pub fn len(&self) -> usize {
-        self.told.len()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.told.is_empty()
-    }
-
     /// The ids under which any of these runs was told: key, first and last
     /// time of each.
     pub fn ids(&self, runs: &[(K, EventTime, EventTime)]) -> Vec<IncidentId> {

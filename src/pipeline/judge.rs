@@ -152,14 +152,6 @@ impl Judge {
         taken.or_else(|| self.positions.get(source, part)).cloned()
     }
 
-    pub fn watermark(&self) -> EventTime {
-        self.watermark
-    }
-
-    pub fn detector(&self) -> &Detector {
-        &self.detector
-    }
-
     pub fn learn_inventory(&mut self, inventory: Vec<ListedHost>) {
         self.detector.learn_inventory(inventory);
         self.unseen = true;

@@ -7,6 +7,7 @@
 //! | [`streams`] | the service's sink: files or standard output, with a journal |
 //! | [`rotated`] | a file that grows, and is put aside by size and time |
 //! | [`journal`] | frames and snapshots in a state folder |
+//! | `kafka` | incidents, dead letters and state as one transaction |
 //! | `disk` | each step that any of these does to the disk |
 //! | [`cards`] | an incident as a person reads it on a terminal |
 //! | [`summary`] | what a whole run came to, for a person |

@@ -72,13 +72,6 @@ pub trait Source {
         let _ = positions;
         Ok(())
     }
-
-    /// Whatever was handed over up to these positions is durable: nobody will
-    /// ask for it again.
-    fn committed(&mut self, positions: &Positions) -> Result<(), SourceError> {
-        let _ = positions;
-        Ok(())
-    }
 }
 
 /// Where a source goes on, by its parts: files, partitions.
