@@ -181,18 +181,23 @@ impl Sid {
     /// From text, `S-1-5-21-…` in either case; the authority may be hex.
     pub fn parse(text: &str) -> Option<Sid> {
         let rest = text.strip_prefix("S-1-").or_else(|| text.strip_prefix("s-1-"))?;
-        let mut parts = rest.split('-');
-        let authority = parts.next()?;
-        let authority = match authority.strip_prefix("0x").or_else(|| authority.strip_prefix("0X"))
-        {
-            Some(hex) => u64::from_str_radix(hex, 16).ok()?,
-            None => parse_digits(authority)?,
+        let (authority, mut rest) = match rest.strip_prefix("0x").or(rest.strip_prefix("0X")) {
+            Some(hex) => {
+                let (digits, rest) = hex.split_at(hex.find('-').unwrap_or(hex.len()));
+                (u64::from_str_radix(digits, 16).ok()?, rest.as_bytes())
+            }
+            None => leading_number(rest.as_bytes())?,
         };
         let mut subs = [0; SID_SUB_AUTHORITIES_MAX];
         let mut len = 0;
-        for part in parts {
-            *subs.get_mut(len)? = u32::try_from(parse_digits(part)?).ok()?;
+        while let [b'-', more @ ..] = rest {
+            let sub;
+            (sub, rest) = leading_number(more)?;
+            *subs.get_mut(len)? = u32::try_from(sub).ok()?;
             len += 1;
+        }
+        if !rest.is_empty() {
+            return None;
         }
         Sid::new(authority, &subs[..len])
     }
@@ -246,12 +251,14 @@ impl Sid {
     }
 }
 
-fn parse_digits(text: &str) -> Option<u64> {
-    // `parse` alone would take a leading `+`.
-    if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
+/// The number that digits at the start of a text make, and what follows them.
+fn leading_number(text: &[u8]) -> Option<(u64, &[u8])> {
+    let (mut number, mut len) = (0_u64, 0);
+    while let Some(digit @ b'0'..=b'9') = text.get(len) {
+        number = number.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
+        len += 1;
     }
-    text.parse().ok()
+    (len > 0).then(|| (number, &text[len..]))
 }
 
 impl PartialEq for Sid {

@@ -180,7 +180,10 @@ impl Decoder<'_, '_> {
             }
             tapes.push(tape);
         }
-        let mut data = Gather::new(self.plan);
+        let mut data = match system.is_ruled(self.plan) {
+            true => Gather::new(self.plan),
+            false => Gather::unruled(self.plan),
+        };
         for (text, tape) in texts.iter().zip(&tapes) {
             if tape.nodes.is_empty() {
                 xml::read_data(text, &mut data)?;
@@ -263,11 +266,12 @@ fn winlogbeat<'a>(doc: Doc<'a>, keys: &Keys, top: &Keys, plan: &FieldPlan) -> Re
     let user = doc.child_of(keys.get(Key::User), "identifier");
     let created = doc.child_of(top.get(Key::Envelope), "created");
     let level = keys.get(Key::LevelValue).or_else(|| doc.child_of(top.get(Key::Log), "level"));
+    let event_id = keys.get(Key::EventIdSnake).and_then(|node| doc.event_id(node));
     let system = System {
         provider: doc.first(keys, &[Key::ProviderNameSnake, Key::SourceNameSnake]),
         source: None,
-        event_id: keys.get(Key::EventIdSnake).and_then(|node| doc.event_id(node)),
-        level: level.or(keys.get(Key::LevelLower)).and_then(|node| doc.level(node, plan)),
+        event_id,
+        level: level.or(keys.get(Key::LevelLower)).and_then(|node| doc.level(node, plan, event_id)),
         version: keys.get(Key::VersionLower).and_then(|node| doc.scalar(node)),
         channel: doc.first(keys, &[Key::ChannelLower, Key::LogName]),
         computer: doc.first(keys, &[Key::ComputerName, Key::ComputerLower]),
@@ -285,7 +289,7 @@ fn winlogbeat<'a>(doc: Doc<'a>, keys: &Keys, top: &Keys, plan: &FieldPlan) -> Re
         message: [top.get(Key::MessageLower), keys.get(Key::MessageLower)]
             .into_iter()
             .flatten()
-            .find_map(|node| doc.message(node, plan)),
+            .find_map(|node| doc.message(node, plan, event_id)),
         culture: None,
     };
     let mut sections = Sections { data: Data::Sections, ..Sections::default() };
@@ -310,6 +314,7 @@ fn rendered<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> Read<'a> {
     let time =
         attribute(created, Key::TimeCreatedAttributes, "SystemTime").or_else(|| text(created));
     let provider = attribute(Key::Provider, Key::ProviderAttributes, "Name");
+    let event_id = inner.get(Key::EventId).and_then(|node| doc.event_id(node));
     let rendering = keys.get(Key::RenderingInfo);
     let culture = doc.child_of(rendering, "Culture");
     let culture =
@@ -319,7 +324,7 @@ fn rendered<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> Read<'a> {
     let system = System {
         provider: provider.or_else(|| text(Key::Provider)),
         source: attribute(Key::Provider, Key::ProviderAttributes, "EventSourceName"),
-        event_id: inner.get(Key::EventId).and_then(|node| doc.event_id(node)),
+        event_id,
         level: text(Key::Level),
         version: text(Key::Version),
         channel: text(Key::Channel),
@@ -328,7 +333,9 @@ fn rendered<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> Read<'a> {
         time: time.and_then(|time| parse_time(&time)),
         user: attribute(Key::Security, Key::SecurityAttributes, "UserID")
             .or_else(|| text(Key::UserId)),
-        message: doc.child_of(rendering, "Message").and_then(|node| doc.message(node, plan)),
+        message: doc
+            .child_of(rendering, "Message")
+            .and_then(|node| doc.message(node, plan, event_id)),
         culture: culture.and_then(|node| doc.scalar(node)),
     };
     let mut sections = Sections { data: Data::Sections, ..Sections::default() };
@@ -345,13 +352,14 @@ fn rendered<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> Read<'a> {
 fn flat<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> Read<'a> {
     let times = [Key::EventTime, Key::TimeCreated, Key::TimeGenerated, Key::AtTimestamp];
     let level = keys.get(Key::Level).or_else(|| keys.get(Key::EventLevel));
-    let level = level.and_then(|node| doc.level(node, plan));
+    let event_id = keys.get(Key::EventId).and_then(|node| doc.event_id(node));
+    let level = level.and_then(|node| doc.level(node, plan, event_id));
     let providers = [Key::SourceName, Key::ProviderName, Key::Provider, Key::EventSourceName];
     let records = [Key::RecordNumber, Key::EventRecordId, Key::EventRecordIdLower];
     let system = System {
         provider: doc.first(keys, &providers),
         source: None,
-        event_id: keys.get(Key::EventId).and_then(|node| doc.event_id(node)),
+        event_id,
         level: level.or_else(|| keys.get(Key::SeverityValue).and_then(|node| doc.severity(node))),
         version: keys.get(Key::Version).and_then(|node| doc.scalar(node)),
         channel: doc.first(keys, &[Key::Channel]),
@@ -359,7 +367,7 @@ fn flat<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> Read<'a> {
         record_id: doc.record_id(keys, &records),
         time: times.iter().filter_map(|key| keys.get(*key)).find_map(|node| doc.time(node)),
         user: doc.first(keys, &[Key::UserId, Key::SystemUserId]),
-        message: keys.get(Key::MessageCapital).and_then(|node| doc.message(node, plan)),
+        message: keys.get(Key::MessageCapital).and_then(|node| doc.message(node, plan, event_id)),
         culture: None,
     };
     let mut sections = Sections { texts: doc.data_texts(keys), ..Sections::default() };
@@ -383,7 +391,8 @@ fn dotted<'a>(doc: Doc<'a>, node: u32, keys: &Keys, top: &Keys, plan: &FieldPlan
     let mut read = winlogbeat(doc, keys, top, plan);
     let find = |name: &str| doc.child(node, name);
     read.system.user = find("winlog.user.identifier").and_then(|node| doc.scalar(node));
-    read.system.level = find("log.level").and_then(|node| doc.level(node, plan));
+    read.system.level =
+        find("log.level").and_then(|node| doc.level(node, plan, read.system.event_id));
     let nested = keys.get(Key::EventDataSnake).is_some() || keys.get(Key::UserDataSnake).is_some();
     if !nested {
         read.sections.data = Data::Dotted;
@@ -1322,13 +1331,13 @@ impl<'t> Doc<'t> {
         }
     }
 
-    fn message(self, node: u32, plan: &FieldPlan) -> Option<Cow<'t, str>> {
-        if plan.wants_message() { self.scalar(node) } else { None }
+    fn message(self, node: u32, plan: &FieldPlan, event_id: Option<u32>) -> Option<Cow<'t, str>> {
+        if plan.wants_message(event_id) { self.scalar(node) } else { None }
     }
 
     /// `System/Level`, from its number or from the name that collectors give.
-    fn level(self, node: u32, plan: &FieldPlan) -> Option<Cow<'t, str>> {
-        let text = if plan.wants_level() { self.scalar(node)? } else { return None };
+    fn level(self, node: u32, plan: &FieldPlan, event_id: Option<u32>) -> Option<Cow<'t, str>> {
+        let text = if plan.wants_level(event_id) { self.scalar(node)? } else { return None };
         Some(match text.to_ascii_lowercase().as_str() {
             "critical" => Cow::Borrowed("1"),
             "error" => Cow::Borrowed("2"),
@@ -1362,9 +1371,10 @@ impl<'t> Doc<'t> {
 /// Resolves the escapes of a JSON string. A surrogate without its partner is
 /// U+FFFD; a backslash before anything else stays.
 fn unescape(raw: &str) -> Cow<'_, str> {
-    let Some((first, mut rest)) = raw.split_once('\\') else { return Cow::Borrowed(raw) };
+    let Some(first) = memchr(b'\\', raw.as_bytes()) else { return Cow::Borrowed(raw) };
     let mut text = String::with_capacity(raw.len());
-    text.push_str(first);
+    text.push_str(&raw[..first]);
+    let mut rest = &raw[first + 1..];
     loop {
         let (character, len) = match rest.as_bytes().first() {
             Some(b'n') => ('\n', 1),

@@ -30,43 +30,69 @@ pub const EVENT_BYTES_MAX: usize = 1 << 20;
 /// Decodes blocks of UTF-8 text. Bytes that are not UTF-8 become U+FFFD.
 #[derive(Debug)]
 pub struct LineDecoder {
-    plan: FieldPlan,
-    prefilter: Prefilter,
-    tape: Tape,
+    events: EventDecoder,
+    needles: Needles,
 }
 
 impl LineDecoder {
     pub fn new(wanted: Arc<Wanted>) -> LineDecoder {
         let prefilter = Prefilter::new(Arc::clone(&wanted));
-        LineDecoder { plan: FieldPlan::new(wanted), prefilter, tape: Tape::default() }
+        let plan = FieldPlan::new(wanted);
+        let events = EventDecoder { plan, prefilter, tape: Tape::default() };
+        LineDecoder { events, needles: Needles::new() }
     }
 
     /// Decodes a block of whole events, as [`last_boundary`] cuts it. Each is
     /// counted in `tally`, as a record or with the reason why it was skipped;
     /// bytes are the caller's to count.
     pub fn decode(&mut self, text: &[u8], tally: &mut Tally, emit: &mut Emit<'_>) {
-        for frame in Frames::new(text) {
-            let bytes = &text[frame.start..frame.end];
-            match frame.kind {
-                FrameKind::Xml if !self.prefilter.may_want_xml(bytes) => tally.records += 1,
-                FrameKind::Json if !self.prefilter.may_want_json(bytes) => tally.records += 1,
-                FrameKind::Xml => match xml::decode_event(&utf8(bytes), &self.plan, emit) {
-                    Ok(_) => tally.records += 1,
-                    Err((reason, sample)) => tally.skip(reason, || sample),
-                },
-                FrameKind::Json => {
-                    json::decode_object(&utf8(bytes), &self.plan, &mut self.tape, tally, emit);
-                }
-                FrameKind::Junk => tally.skip(Skip::LineNotAnEvent, || {
-                    format!("expected `<Event` or a JSON object: {}", excerpt(&utf8(head(bytes))))
-                }),
-                FrameKind::TooLong => tally.skip(Skip::LineTooLong, || {
-                    let excerpt = excerpt(&utf8(head(bytes)));
-                    format!("expected an event of at most {EVENT_BYTES_MAX} bytes: {excerpt}")
-                }),
-            }
-            tally.keep_letter(|| bytes.to_vec());
+        if is_one_object(text) {
+            // A message: nothing to search for.
+            self.events.decode(text, FrameKind::Json, tally, emit);
+            return;
         }
+        for frame in Frames::new(text, &self.needles) {
+            self.events.decode(&text[frame.start..frame.end], frame.kind, tally, emit);
+        }
+    }
+}
+
+/// Whether a text is one JSON event and nothing else.
+fn is_one_object(text: &[u8]) -> bool {
+    text.len() <= EVENT_BYTES_MAX
+        && text.starts_with(b"{")
+        && text.ends_with(b"}")
+        && memchr(b'\n', text).is_none()
+}
+
+#[derive(Debug)]
+struct EventDecoder {
+    plan: FieldPlan,
+    prefilter: Prefilter,
+    tape: Tape,
+}
+
+impl EventDecoder {
+    fn decode(&mut self, bytes: &[u8], kind: FrameKind, tally: &mut Tally, emit: &mut Emit<'_>) {
+        match kind {
+            FrameKind::Xml if !self.prefilter.may_want_xml(bytes) => tally.records += 1,
+            FrameKind::Json if !self.prefilter.may_want_json(bytes) => tally.records += 1,
+            FrameKind::Xml => match xml::decode_event(&utf8(bytes), &self.plan, emit) {
+                Ok(_) => tally.records += 1,
+                Err((reason, sample)) => tally.skip(reason, || sample),
+            },
+            FrameKind::Json => {
+                json::decode_object(&utf8(bytes), &self.plan, &mut self.tape, tally, emit);
+            }
+            FrameKind::Junk => tally.skip(Skip::LineNotAnEvent, || {
+                format!("expected `<Event` or a JSON object: {}", excerpt(&utf8(head(bytes))))
+            }),
+            FrameKind::TooLong => tally.skip(Skip::LineTooLong, || {
+                let excerpt = excerpt(&utf8(head(bytes)));
+                format!("expected an event of at most {EVENT_BYTES_MAX} bytes: {excerpt}")
+            }),
+        }
+        tally.keep_letter(|| bytes.to_vec());
     }
 }
 
@@ -87,7 +113,7 @@ fn head(bytes: &[u8]) -> &[u8] {
 /// event that is too long: whoever cuts it anywhere must drop that rest, or
 /// what stands within the event would pass for events.
 pub fn last_boundary(text: &[u8]) -> Option<usize> {
-    Frames::new(text).filter(|frame| frame.whole).map(|frame| frame.end).last()
+    Frames::new(text, &Needles::new()).filter(|frame| frame.whole).map(|frame| frame.end).last()
 }
 
 /// Says by byte search what nobody can want.
@@ -350,19 +376,54 @@ enum FrameKind {
     TooLong,
 }
 
-/// The next place of something, looked for once: asked for ascending
-/// positions, it reads the text once in all.
+/// Something to search for.
 #[derive(Debug)]
-struct Next {
+struct Needle {
     finder: Finder<'static>,
     /// Whether what was found is the thing.
     accept: fn(&[u8], usize) -> bool,
+}
+
+/// What [`Frames`] searches for, made once.
+#[derive(Debug)]
+struct Needles {
+    newline: Needle,
+    start: Needle,
+    end: Needle,
+    /// The colon of `</prefix:Event>`.
+    prefixed_end: Needle,
+    /// The `!` of a comment or `CDATA`: one byte is found fastest.
+    markup: Needle,
+    cdata_end: Needle,
+    comment_end: Needle,
+}
+
+impl Needles {
+    fn new() -> Needles {
+        let needle = |text: &'static str, accept| Needle { finder: Finder::new(text), accept };
+        Needles {
+            newline: needle("\n", |_, _| true),
+            start: needle("<Event", is_start),
+            end: needle("</Event>", |_, _| true),
+            prefixed_end: needle(":Event>", is_prefixed_end),
+            markup: needle("!", |text, at| text[..at].ends_with(b"<")),
+            cdata_end: needle("]]>", |_, _| true),
+            comment_end: needle("-->", |_, _| true),
+        }
+    }
+}
+
+/// The next place of something, looked for once: asked for ascending
+/// positions, it reads the text once in all.
+#[derive(Debug)]
+struct Next<'n> {
+    needle: &'n Needle,
     place: Option<usize>,
 }
 
-impl Next {
-    fn new(needle: &'static str, accept: fn(&[u8], usize) -> bool) -> Next {
-        Next { finder: Finder::new(needle), accept, place: None }
+impl<'n> Next<'n> {
+    fn new(needle: &'n Needle) -> Next<'n> {
+        Next { needle, place: None }
     }
 
     /// The first place at or after `at`; the text's length if there is none.
@@ -372,10 +433,11 @@ impl Next {
         }
         let mut from = at;
         let place = loop {
-            let Some(found) = text.get(from..).and_then(|rest| self.finder.find(rest)) else {
+            let Some(found) = text.get(from..).and_then(|rest| self.needle.finder.find(rest))
+            else {
                 break text.len();
             };
-            if (self.accept)(text, from + found) {
+            if (self.needle.accept)(text, from + found) {
                 break from + found;
             }
             from += found + 1;
@@ -385,35 +447,33 @@ impl Next {
     }
 }
 
-struct Frames<'t> {
+struct Frames<'t, 'n> {
     text: &'t [u8],
     at: usize,
     /// An event ended on this line; what follows it there is of no interest.
     after_event: bool,
-    next_newline: Next,
-    next_start: Next,
-    next_end: Next,
-    /// The colon of `</prefix:Event>`.
-    next_prefixed_end: Next,
-    /// The `!` of a comment or `CDATA`: one byte is found fastest.
-    next_markup: Next,
-    next_cdata_end: Next,
-    next_comment_end: Next,
+    next_newline: Next<'n>,
+    next_start: Next<'n>,
+    next_end: Next<'n>,
+    next_prefixed_end: Next<'n>,
+    next_markup: Next<'n>,
+    next_cdata_end: Next<'n>,
+    next_comment_end: Next<'n>,
 }
 
-impl<'t> Frames<'t> {
-    fn new(text: &'t [u8]) -> Frames<'t> {
+impl<'t, 'n> Frames<'t, 'n> {
+    fn new(text: &'t [u8], needles: &'n Needles) -> Frames<'t, 'n> {
         Frames {
             text,
             at: 0,
             after_event: false,
-            next_newline: Next::new("\n", |_, _| true),
-            next_start: Next::new("<Event", is_start),
-            next_end: Next::new("</Event>", |_, _| true),
-            next_prefixed_end: Next::new(":Event>", is_prefixed_end),
-            next_markup: Next::new("!", |text, at| text[..at].ends_with(b"<")),
-            next_cdata_end: Next::new("]]>", |_, _| true),
-            next_comment_end: Next::new("-->", |_, _| true),
+            next_newline: Next::new(&needles.newline),
+            next_start: Next::new(&needles.start),
+            next_end: Next::new(&needles.end),
+            next_prefixed_end: Next::new(&needles.prefixed_end),
+            next_markup: Next::new(&needles.markup),
+            next_cdata_end: Next::new(&needles.cdata_end),
+            next_comment_end: Next::new(&needles.comment_end),
         }
     }
 
@@ -507,7 +567,7 @@ impl<'t> Frames<'t> {
     }
 }
 
-impl Iterator for Frames<'_> {
+impl Iterator for Frames<'_, '_> {
     type Item = Frame;
 
     fn next(&mut self) -> Option<Frame> {
@@ -545,7 +605,7 @@ impl Iterator for Frames<'_> {
     }
 }
 
-impl Frames<'_> {
+impl Frames<'_, '_> {
     /// To the end of the line, or to an event that begins on it; then what
     /// stands before the event is of no interest.
     fn junk(&mut self) -> Option<Frame> {

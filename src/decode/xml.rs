@@ -83,14 +83,22 @@ pub(super) fn excerpt(text: &str) -> String {
     format!("`{}{}`", &text[..end], if end < text.len() { "…" } else { "" })
 }
 
+/// A field by its name, and what it is read for.
+#[derive(Clone, Copy, Debug)]
+struct PlannedField {
+    field: FieldId,
+    teaches: bool,
+    /// Also of records that no rule wants.
+    read_unruled: bool,
+}
+
 /// [`Wanted`], laid out for looking names up while scanning text.
 #[derive(Debug)]
 pub struct FieldPlan {
     wanted: Arc<Wanted>,
-    /// Open addressing, a power of two at least four times the names; the
-    /// index of the field and whether it teaches. Only our own names are in
-    /// it, so no input can make its chains long.
-    slots: Box<[Option<(FieldId, bool)>]>,
+    /// Open addressing, a power of two at least four times the names. Only our
+    /// own names are in it, so no input can make its chains long.
+    slots: Box<[Option<PlannedField>]>,
     /// Whether some field makes a record wanted whatever its id.
     teaching: bool,
     binary: Option<FieldId>,
@@ -112,7 +120,11 @@ impl FieldPlan {
             while slots[slot].is_some() {
                 slot = (slot + 1) & (len - 1);
             }
-            slots[slot] = Some((field, wanted.teaches(field)));
+            slots[slot] = Some(PlannedField {
+                field,
+                teaches: wanted.teaches(field),
+                read_unruled: wanted.reads_unruled(field),
+            });
         }
         let teaching = wanted.teaching_names().next().is_some();
         FieldPlan {
@@ -133,19 +145,21 @@ impl FieldPlan {
         &self.wanted
     }
 
-    pub(super) fn wants_level(&self) -> bool {
-        self.level.is_some()
+    /// Whether a rule may read the level of an event with this id.
+    pub(super) fn wants_level(&self, event_id: Option<u32>) -> bool {
+        self.level.is_some() && event_id.is_some_and(|id| self.wanted.wants_id(id))
     }
 
-    pub(super) fn wants_message(&self) -> bool {
-        self.message.is_some()
+    /// Whether a rule may read the message of an event with this id.
+    pub(super) fn wants_message(&self, event_id: Option<u32>) -> bool {
+        self.message.is_some() && event_id.is_some_and(|id| self.wanted.wants_id(id))
     }
 
-    fn field(&self, name: &str) -> Option<(FieldId, bool)> {
+    fn field(&self, name: &str) -> Option<PlannedField> {
         let mask = self.slots.len() - 1;
         let mut slot = name_hash(name) & mask;
         while let Some(entry) = self.slots[slot] {
-            if self.wanted.field_name(entry.0) == name {
+            if self.wanted.field_name(entry.field) == name {
                 return Some(entry);
             }
             slot = (slot + 1) & mask;
@@ -192,12 +206,17 @@ impl System<'_> {
     /// Whether the event's data need not be looked at: no rule wants its
     /// provider and id, and no field could make it wanted.
     pub(super) fn is_unwanted(&self, plan: &FieldPlan) -> bool {
-        let (false, Some(id)) = (plan.teaching, self.event_id) else { return false };
-        let ruled = |name: &Option<Cow<'_, str>>| {
+        !plan.teaching && self.event_id.is_some() && !self.is_ruled(plan) && self.provider.is_some()
+    }
+
+    /// Whether a rule wants this provider and id.
+    pub(super) fn is_ruled(&self, plan: &FieldPlan) -> bool {
+        let ruled = |name: &Option<Cow<'_, str>>, id: u32| {
             name.as_ref().is_some_and(|name| plan.wanted.wants(name, id))
         };
-        let ruled = plan.wanted.wants_id(id) && (ruled(&self.provider) || ruled(&self.source));
-        !ruled && self.provider.is_some()
+        self.event_id.is_some_and(|id| {
+            plan.wanted.wants_id(id) && (ruled(&self.provider, id) || ruled(&self.source, id))
+        })
     }
 }
 
@@ -209,11 +228,18 @@ pub(super) struct Gather<'p, 'a> {
     items: u64,
     unnamed: usize,
     teaches: bool,
+    taught_only: bool,
 }
 
 impl<'p, 'a> Gather<'p, 'a> {
     pub(super) fn new(plan: &'p FieldPlan) -> Gather<'p, 'a> {
-        Gather { plan, fields: Vec::new(), items: 0, unnamed: 0, teaches: false }
+        let fields = Vec::new();
+        Gather { plan, fields, items: 0, unnamed: 0, teaches: false, taught_only: false }
+    }
+
+    /// Of an event that no rule wants: reads only what it may teach.
+    pub(super) fn unruled(plan: &'p FieldPlan) -> Gather<'p, 'a> {
+        Gather { taught_only: true, ..Gather::new(plan) }
     }
 
     fn push(&mut self, field: FieldId, value: Value<'a>) {
@@ -231,10 +257,12 @@ impl<'p, 'a> Gather<'p, 'a> {
     /// one that is spelt with escapes is nobody's.
     pub(super) fn named(&mut self, name: &str, value: impl FnOnce() -> Value<'a>) {
         self.items += 1;
-        if let Some((field, teaches)) = self.plan.field(name) {
+        if let Some(planned) = self.plan.field(name)
+            && (planned.read_unruled || !self.taught_only)
+        {
             let value = value();
-            self.teaches |= teaches && value.as_sid().is_some_and(|sid| sid.is_account());
-            self.push(field, value);
+            self.teaches |= planned.teaches && value.as_sid().is_some_and(|sid| sid.is_account());
+            self.push(planned.field, value);
         }
     }
 

@@ -12,10 +12,14 @@ use crate::checkpoint::Parcel;
 use crate::detect::rules::Rules;
 use crate::event::{Observation, What};
 use crate::sink::DeadLetter;
-use crate::source::{Batch, Position};
+use crate::source::{Batch, Content, Position};
 
-/// Failures and mismatches wait so long for company.
-const URGENT: Duration = Duration::from_millis(20);
+/// Failures and mismatches wait so long for company: a share of the time that
+/// they are old already, so that a backlog is worked off in large steps, each of
+/// which costs the same.
+const URGENT_MIN: Duration = Duration::from_millis(20);
+const URGENT_MAX: Duration = Duration::from_millis(250);
+const URGENT_SHARE: u32 = 10;
 
 /// Observations that are handed over whatever the time.
 const OBSERVATIONS_MAX: usize = 50_000;
@@ -72,7 +76,8 @@ pub struct Gather<'r> {
     observations: usize,
     letter_bytes: usize,
     since: Option<Instant>,
-    urgent_since: Option<Instant>,
+    /// Until when failures and mismatches wait.
+    urgent_at: Option<Instant>,
     interval: Duration,
 }
 
@@ -88,7 +93,7 @@ impl<'r> Gather<'r> {
             observations: 0,
             letter_bytes: 0,
             since: None,
-            urgent_since: None,
+            urgent_at: None,
             interval,
         }
     }
@@ -97,6 +102,10 @@ impl<'r> Gather<'r> {
         let now = Instant::now();
         let moved = batch.moved.clone();
         let part = moved.first().map_or(self.source, |(part, _)| part_number(part));
+        let age = match batch.content {
+            Content::Messages { age, .. } => age,
+            _ => Duration::ZERO,
+        };
         let Decoded { observations, tally, dead_letters, .. } = self.worker.decode(batch);
         counters.decoded(&tally, &dead_letters);
         for (part, position) in moved {
@@ -108,7 +117,9 @@ impl<'r> Gather<'r> {
         self.since.get_or_insert(now);
         let is_fact = |observation: &Observation| matches!(observation.what, What::Fact(_));
         if !observations.iter().all(is_fact) {
-            self.urgent_since.get_or_insert(now);
+            let patience = (age / URGENT_SHARE).clamp(URGENT_MIN, URGENT_MAX);
+            let at = self.urgent_at.get_or_insert(now + patience);
+            *at = (*at).min(now + patience);
         }
         self.observations += observations.len();
         self.letter_bytes += dead_letters.iter().map(|letter| letter.bytes.len()).sum::<usize>();
@@ -134,21 +145,23 @@ impl<'r> Gather<'r> {
         }
     }
 
+    /// When it should be handed over.
+    fn due_at(&self) -> Option<Instant> {
+        let since = self.since.map(|since| since + self.interval);
+        since.into_iter().chain(self.urgent_at).min()
+    }
+
     /// Whether it should be handed over now.
     pub fn is_due(&self) -> bool {
-        let passed = |since: Option<Instant>, limit| since.is_some_and(|at| at.elapsed() >= limit);
         self.observations >= OBSERVATIONS_MAX
             || self.letter_bytes >= LETTER_BYTES_MAX
-            || passed(self.urgent_since, URGENT)
-            || passed(self.since, self.interval)
+            || self.due_at().is_some_and(|at| at <= Instant::now())
     }
 
     /// How long the source may wait for more.
     pub fn patience(&self) -> Duration {
-        let left = |since: Option<Instant>, limit: Duration| {
-            since.map_or(self.interval, |at| limit.saturating_sub(at.elapsed()))
-        };
-        left(self.urgent_since, URGENT).min(left(self.since, self.interval))
+        let now = Instant::now();
+        self.due_at().map_or(self.interval, |at| at.saturating_duration_since(now))
     }
 
     pub fn take(&mut self) -> Gathered {
@@ -159,7 +172,7 @@ impl<'r> Gather<'r> {
             self.put(NO_PART, facts);
         }
         (self.observations, self.letter_bytes) = (0, 0);
-        (self.since, self.urgent_since) = (None, None);
+        (self.since, self.urgent_at) = (None, None);
         let edition = self.rules.edition.load(Ordering::Acquire);
         if edition != self.edition {
             (self.edition, self.worker) = (edition, self.rules.worker());

@@ -485,7 +485,7 @@ pub fn detect(
             Next::Batch(batch) => {
                 let Some(judge) = &mut judge else { continue };
                 let mut gathered = Gathered { moved: batch.moved, ..Gathered::default() };
-                if let Content::Messages { bytes, messages } = &batch.content {
+                if let Content::Messages { bytes, messages, .. } = &batch.content {
                     for message in messages {
                         let parcel = checkpoint::decode(&bytes[message.start..message.end])?;
                         gathered.parcels.push(parcel);

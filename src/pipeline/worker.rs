@@ -91,7 +91,7 @@ impl Worker {
                 tally.bytes += bytes.len() as u64;
                 self.lines.decode(bytes, &mut tally, emit);
             }
-            Content::Messages { bytes, messages } => {
+            Content::Messages { bytes, messages, age: _ } => {
                 tally.bytes += bytes.len() as u64;
                 for message in messages {
                     let text = &bytes[message.start..message.end];

@@ -9,21 +9,24 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use rdkafka::Timestamp;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::Message as _;
+use rdkafka::message::{BorrowedMessage, Message as _, OwnedMessage};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{BATCH_BYTES, Batch, Content, Message, Next, Position, Positions, Source, SourceError};
+use super::{Batch, Content, Message, Next, Position, Positions, Source, SourceError};
 use crate::brokers::{
     AssignmentChange, BrokerError, Cluster, Settings, SharedConsumer, end_of_records, ends,
     partitions,
 };
 
-/// Messages of one batch.
+/// Messages of one batch, and their bytes: few enough to be decoded while they
+/// are in the cache.
 const BATCH_MESSAGES_MAX: usize = 4096;
+const BATCH_BYTES: usize = 256 * 1024;
 
 /// What librdkafka fetches ahead, of all partitions together and of each.
 const PREFETCH_KBYTES: u32 = 48 * 1024;
@@ -76,7 +79,7 @@ pub struct KafkaSource {
     /// Behind the last records at the start, of partitions that hold any.
     ends: BTreeMap<PartKey, i64>,
     /// A message that belongs to the next batch.
-    held: Option<(String, i32, i64, Vec<u8>)>,
+    held: Option<OwnedMessage>,
 }
 
 impl std::fmt::Debug for KafkaSource {
@@ -271,26 +274,40 @@ struct Gathered {
     of: Option<PartKey>,
     bytes: Vec<u8>,
     messages: Vec<Message>,
+    age: Duration,
 }
 
 impl Gathered {
     /// Whether the message belongs to the same partition.
-    fn fits(&self, topic: &str, partition: i32) -> bool {
-        self.of.as_ref().is_none_or(|(known, number)| *number == partition && known == topic)
+    fn fits(&self, message: &BorrowedMessage<'_>) -> bool {
+        self.of.as_ref().is_none_or(|(topic, partition)| {
+            *partition == message.partition() && topic == message.topic()
+        })
     }
 
-    fn add(&mut self, topic: &str, partition: i32, offset: i64, value: &[u8]) {
+    fn add(&mut self, message: &impl rdkafka::Message) {
         if self.of.is_none() {
-            self.of = Some((topic.to_owned(), partition));
+            self.of = Some((message.topic().to_owned(), message.partition()));
+            self.age = age(message.timestamp());
+            self.bytes.reserve(BATCH_BYTES + BATCH_BYTES / 4);
         }
         let start = self.bytes.len();
-        self.bytes.extend_from_slice(value);
-        self.messages.push(Message { part: 0, offset, start, end: self.bytes.len() });
+        self.bytes.extend_from_slice(message.payload().unwrap_or_default());
+        let (offset, end) = (message.offset(), self.bytes.len());
+        self.messages.push(Message { part: 0, offset, start, end });
     }
 
     fn is_full(&self) -> bool {
-        self.bytes.len() as u64 >= BATCH_BYTES || self.messages.len() >= BATCH_MESSAGES_MAX
+        self.bytes.len() >= BATCH_BYTES || self.messages.len() >= BATCH_MESSAGES_MAX
     }
+}
+
+/// How long ago something was sent; nothing when it does not say, or when the
+/// sender's clock is ahead.
+fn age(sent: Timestamp) -> Duration {
+    let sent = sent.to_millis().and_then(|millis| u64::try_from(millis).ok());
+    let sent = sent.map(|millis| UNIX_EPOCH + Duration::from_millis(millis));
+    sent.and_then(|sent| SystemTime::now().duration_since(sent).ok()).unwrap_or_default()
 }
 
 /// Errors that end by themselves: librdkafka goes on trying.
@@ -348,8 +365,8 @@ impl Source for KafkaSource {
         let until = Instant::now() + wait;
         let mut gathered = Gathered::default();
         let mut at_end = false;
-        if let Some((topic, partition, offset, value)) = self.held.take() {
-            gathered.add(&topic, partition, offset, &value);
+        if let Some(message) = self.held.take() {
+            gathered.add(&message);
         }
         let consumer = Arc::clone(&self.consumer);
         while !gathered.is_full() {
@@ -358,15 +375,12 @@ impl Source for KafkaSource {
             let rewound = self.follow_assignment();
             match polled {
                 Some(Ok(message)) => {
-                    let (topic, partition, offset) =
-                        (message.topic(), message.partition(), message.offset());
-                    let value = message.payload().unwrap_or_default();
-                    if !rewound && gathered.fits(topic, partition) {
+                    if !rewound && gathered.fits(&message) {
                         at_end = false;
-                        gathered.add(topic, partition, offset, value);
+                        gathered.add(&message);
                         continue;
                     }
-                    self.held = Some((topic.to_owned(), partition, offset, value.to_vec()));
+                    self.held = Some(message.detach());
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     at_end |= gathered.of.as_ref().is_some_and(|(_, of)| *of == partition);
@@ -392,7 +406,7 @@ impl Source for KafkaSource {
             }
             break;
         }
-        let Gathered { of, bytes, messages } = gathered;
+        let Gathered { of, bytes, messages, age } = gathered;
         if let (Some(key), Some(last)) = (of, messages.last()) {
             let next_offset = last.offset + 1;
             let Some(part) = self.assigned.get_mut(&key) else { return Ok(Next::Waiting) };
@@ -402,7 +416,7 @@ impl Source for KafkaSource {
             return Ok(Next::Batch(Batch {
                 input: Arc::clone(&self.input),
                 moved: vec![(Arc::clone(&part.name), Position::Offset(next_offset))],
-                content: Content::Messages { bytes, messages },
+                content: Content::Messages { bytes, messages, age },
                 progress_bytes,
             }));
         }

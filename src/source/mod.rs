@@ -108,8 +108,9 @@ pub enum Content {
     Chunks { bytes: Vec<u8>, first_chunk: u64, after_record: Option<u64> },
     /// UTF-8 text that holds whole events.
     Text { bytes: Vec<u8> },
-    /// Messages, each with one or more whole events, end to end.
-    Messages { bytes: Vec<u8>, messages: Vec<Message> },
+    /// Messages, each with one or more whole events, end to end; the first was
+    /// sent so long ago.
+    Messages { bytes: Vec<u8>, messages: Vec<Message>, age: Duration },
 }
 
 /// Where a message stands in the bytes, and where it came from.
