@@ -17,6 +17,8 @@
 //! values are read, and escapes resolved, only for what is wanted. Keys are
 //! compared as they are written: one that is spelt with escapes is nobody's.
 
+mod layout;
+
 use std::borrow::Cow;
 
 use memchr::{memchr, memchr2};
@@ -26,6 +28,8 @@ use super::xml::{self, Fault, FieldPlan, Gather, Parsed, System, digits, excerpt
 use super::{Emit, Skip, Tally};
 use crate::event::EventTime;
 use crate::record::Value;
+use layout::Origins;
+pub use layout::{Layout, Layouts};
 
 /// Deepest nesting of objects and arrays that is read.
 pub const DEPTH_MAX: usize = 64;
@@ -39,24 +43,34 @@ const SHAPES: &str = "winlogbeat (`winlog`), Vector (`event_id`), evtx_dump (`Ev
 
 /// Decodes one JSON text: an object with an event, a text with its XML, or an
 /// envelope of several. Each event is counted in `tally`, as a record or with
-/// the reason why it was skipped. Returns how many were handed over.
+/// the reason why it was skipped. Returns the layout of the text, if it has one
+/// and `learning` is asked for.
 pub fn decode_object(
     json: &str,
     plan: &FieldPlan,
     tape: &mut Tape,
     tally: &mut Tally,
+    learning: Learning,
     emit: &mut Emit<'_>,
-) -> usize {
-    let mut decoder = Decoder { plan, tally, emit, emitted: 0 };
+) -> Option<Layout> {
+    let mut decoder = Decoder { plan, tally, emit, learning, layout: None };
     decoder.text(json, tape, 0);
-    decoder.emitted
+    decoder.layout
+}
+
+/// Whether a layout is wanted, which takes time to make.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Learning {
+    Yes,
+    No,
 }
 
 struct Decoder<'d, 'e> {
     plan: &'d FieldPlan,
     tally: &'d mut Tally,
     emit: &'d mut Emit<'e>,
-    emitted: usize,
+    learning: Learning,
+    layout: Option<Layout>,
 }
 
 impl Decoder<'_, '_> {
@@ -86,10 +100,7 @@ impl Decoder<'_, '_> {
 
     fn count(&mut self, outcome: Result<bool, Fault>) {
         match outcome {
-            Ok(emitted) => {
-                self.tally.records += 1;
-                self.emitted += usize::from(emitted);
-            }
+            Ok(_) => self.tally.records += 1,
             Err((reason, sample)) => self.tally.skip(reason, || sample),
         }
     }
@@ -160,7 +171,7 @@ impl Decoder<'_, '_> {
         keys: &Keys,
         read: impl FnOnce(&FieldPlan) -> Read<'a>,
     ) -> Result<bool, Fault> {
-        let Read { system, sections } = read(self.plan);
+        let Read { system, origins, sections } = read(self.plan);
         if system.is_unwanted(self.plan) {
             return Ok(false);
         }
@@ -180,7 +191,8 @@ impl Decoder<'_, '_> {
             }
             tapes.push(tape);
         }
-        let mut data = match system.is_ruled(self.plan) {
+        let is_ruled = system.is_ruled(self.plan);
+        let mut data = match is_ruled {
             true => Gather::new(self.plan),
             false => Gather::unruled(self.plan),
         };
@@ -191,6 +203,7 @@ impl Decoder<'_, '_> {
                 event_data(Doc { text, nodes: &tape.nodes }, 0, &mut data);
             }
         }
+        let mut has_layout = node == 0 && !is_ruled;
         match sections.data {
             Data::Flat(_) | Data::Dotted if !texts.is_empty() => {}
             Data::Sections if data.items() > 0 => {}
@@ -206,10 +219,17 @@ impl Decoder<'_, '_> {
                     && let Some(inserts) = sections.inserts
                 {
                     string_inserts(doc, inserts, &system, &mut data);
+                    has_layout = false;
                 }
             }
             Data::Flat(account) => flat_data(doc, node, &keys.others, account, &mut data),
-            Data::Dotted => dotted_data(doc, node, &mut data),
+            Data::Dotted => {
+                dotted_data(doc, node, &mut data);
+                has_layout = false;
+            }
+        }
+        if has_layout && self.learning == Learning::Yes {
+            self.layout = Layout::of(doc, origins, &system, &data);
         }
         let record = Parsed { system, data }
             .conclude(self.plan)
@@ -228,6 +248,7 @@ fn unknown(doc: Doc<'_>, node: u32) -> String {
 /// What an object says of its event: the system fields, and where its data is.
 struct Read<'a> {
     system: System<'a>,
+    origins: Origins,
     sections: Sections,
 }
 
@@ -267,6 +288,14 @@ fn winlogbeat<'a>(doc: Doc<'a>, keys: &Keys, top: &Keys, plan: &FieldPlan) -> Re
     let created = doc.child_of(top.get(Key::Envelope), "created");
     let level = keys.get(Key::LevelValue).or_else(|| doc.child_of(top.get(Key::Log), "level"));
     let event_id = keys.get(Key::EventIdSnake).and_then(|node| doc.event_id(node));
+    let times = [Key::TimeCreatedSnake, Key::Timestamp].map(|key| keys.get(key));
+    let times = times.into_iter().chain([top.get(Key::AtTimestamp), created]).flatten();
+    let records = [Key::RecordIdSnake, Key::RecordNumberSnake];
+    let origins = Origins {
+        event_id: keys.get(Key::EventIdSnake).map(|node| doc.text_of(node)),
+        record_id: doc.first_node(keys, &records),
+        time: times.clone().next(),
+    };
     let system = System {
         provider: doc.first(keys, &[Key::ProviderNameSnake, Key::SourceNameSnake]),
         source: None,
@@ -275,16 +304,8 @@ fn winlogbeat<'a>(doc: Doc<'a>, keys: &Keys, top: &Keys, plan: &FieldPlan) -> Re
         version: keys.get(Key::VersionLower).and_then(|node| doc.scalar(node)),
         channel: doc.first(keys, &[Key::ChannelLower, Key::LogName]),
         computer: doc.first(keys, &[Key::ComputerName, Key::ComputerLower]),
-        record_id: doc.record_id(keys, &[Key::RecordIdSnake, Key::RecordNumberSnake]),
-        time: [
-            keys.get(Key::TimeCreatedSnake),
-            keys.get(Key::Timestamp),
-            top.get(Key::AtTimestamp),
-            created,
-        ]
-        .into_iter()
-        .flatten()
-        .find_map(|node| doc.time(node)),
+        record_id: doc.record_id(keys, &records),
+        time: times.clone().find_map(|node| doc.time(node)),
         user: user.or(keys.get(Key::UserIdSnake)).and_then(|node| doc.scalar(node)),
         message: [top.get(Key::MessageLower), keys.get(Key::MessageLower)]
             .into_iter()
@@ -296,23 +317,32 @@ fn winlogbeat<'a>(doc: Doc<'a>, keys: &Keys, top: &Keys, plan: &FieldPlan) -> Re
     sections.event_data = keys.get(Key::EventDataSnake);
     sections.user_data = keys.get(Key::UserDataSnake);
     sections.inserts = keys.get(Key::StringInsertsSnake);
-    Read { system, sections }
+    Read { system, origins, sections }
 }
 
 /// The shape of the XML: `evtx_dump` and OpenWEC Json.
 fn rendered<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> Read<'a> {
     let inner = keys.get(Key::System).map(|node| doc.keys(node)).unwrap_or_default();
-    let attribute = |element: Key, separate: Key, name: &str| {
+    let attribute_node = |element: Key, separate: Key, name: &str| {
         let element = inner.get(element);
         doc.child_of(element, name)
             .or_else(|| doc.child_of(doc.child_of(element, "#attributes"), name))
             .or_else(|| doc.child_of(inner.get(separate), name))
-            .and_then(|node| doc.scalar(node))
+            .filter(|node| doc.is_scalar(*node))
     };
-    let text = |key: Key| inner.get(key).and_then(|node| doc.scalar(doc.text_of(node)));
-    let created = Key::TimeCreated;
-    let time =
-        attribute(created, Key::TimeCreatedAttributes, "SystemTime").or_else(|| text(created));
+    let attribute = |element: Key, separate: Key, name: &str| {
+        attribute_node(element, separate, name).and_then(|node| doc.scalar(node))
+    };
+    let text_node =
+        |key: Key| inner.get(key).map(|node| doc.text_of(node)).filter(|node| doc.is_scalar(*node));
+    let text = |key: Key| text_node(key).and_then(|node| doc.scalar(node));
+    let time = attribute_node(Key::TimeCreated, Key::TimeCreatedAttributes, "SystemTime")
+        .or_else(|| text_node(Key::TimeCreated));
+    let origins = Origins {
+        event_id: inner.get(Key::EventId).map(|node| doc.text_of(node)),
+        record_id: text_node(Key::EventRecordId),
+        time,
+    };
     let provider = attribute(Key::Provider, Key::ProviderAttributes, "Name");
     let event_id = inner.get(Key::EventId).and_then(|node| doc.event_id(node));
     let rendering = keys.get(Key::RenderingInfo);
@@ -330,7 +360,7 @@ fn rendered<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> Read<'a> {
         channel: text(Key::Channel),
         computer: text(Key::Computer),
         record_id: text(Key::EventRecordId).and_then(|text| digits(&text)),
-        time: time.and_then(|time| parse_time(&time)),
+        time: time.and_then(|node| doc.scalar(node)).and_then(|time| parse_time(&time)),
         user: attribute(Key::Security, Key::SecurityAttributes, "UserID")
             .or_else(|| text(Key::UserId)),
         message: doc
@@ -345,7 +375,7 @@ fn rendered<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> Read<'a> {
         .or_else(|| section(Key::ProcessingErrorData))
         .or_else(|| section(Key::DebugData));
     sections.texts = doc.data_texts(keys);
-    Read { system, sections }
+    Read { system, origins, sections }
 }
 
 /// NXLog, Fluent Bit, Sentinel and their like: everything at the top.
@@ -356,6 +386,12 @@ fn flat<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> Read<'a> {
     let level = level.and_then(|node| doc.level(node, plan, event_id));
     let providers = [Key::SourceName, Key::ProviderName, Key::Provider, Key::EventSourceName];
     let records = [Key::RecordNumber, Key::EventRecordId, Key::EventRecordIdLower];
+    let times = times.iter().filter_map(|key| keys.get(*key));
+    let origins = Origins {
+        event_id: keys.get(Key::EventId).map(|node| doc.text_of(node)),
+        record_id: doc.first_node(keys, &records),
+        time: times.clone().next(),
+    };
     let system = System {
         provider: doc.first(keys, &providers),
         source: None,
@@ -365,7 +401,7 @@ fn flat<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> Read<'a> {
         channel: doc.first(keys, &[Key::Channel]),
         computer: doc.first(keys, &[Key::Hostname, Key::Computer]),
         record_id: doc.record_id(keys, &records),
-        time: times.iter().filter_map(|key| keys.get(*key)).find_map(|node| doc.time(node)),
+        time: times.clone().find_map(|node| doc.time(node)),
         user: doc.first(keys, &[Key::UserId, Key::SystemUserId]),
         message: keys.get(Key::MessageCapital).and_then(|node| doc.message(node, plan, event_id)),
         culture: None,
@@ -383,7 +419,7 @@ fn flat<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> Read<'a> {
     } else {
         Data::Flat(Account::Data)
     };
-    Read { system, sections }
+    Read { system, origins, sections }
 }
 
 /// winlogbeat with its keys joined by dots; `keys`: those behind `winlog.`.
@@ -1025,10 +1061,7 @@ impl Tape {
                     }
                 }
                 b'-' | b'0'..=b'9' => {
-                    let more = bytes[at..].iter().take_while(|byte| {
-                        matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E')
-                    });
-                    let end = at + more.count();
+                    let end = number_end(bytes, at).ok_or(at)?;
                     self.push(Kind::Number, at, end);
                     at = end;
                 }
@@ -1093,24 +1126,41 @@ impl Tape {
     #[inline(always)]
     fn string(&mut self, bytes: &[u8], at: usize) -> Result<usize, usize> {
         let start = at + 1;
-        let mut end = quote_or_backslash(bytes, start).ok_or(at)?;
-        if bytes[end] == b'"' {
-            self.push(Kind::Text, start, end);
-            return Ok(end + 1);
-        }
-        // Messages are full of `\n`: it is quicker to look for quotes alone,
-        // and at what stands before them.
-        loop {
-            end += memchr(b'"', bytes.get(end..).ok_or(at)?).ok_or(at)?;
-            let before = bytes[start..end].iter().rev();
-            if before.take_while(|byte| **byte == b'\\').count().is_multiple_of(2) {
-                break;
-            }
-            end += 1;
-        }
-        self.push(Kind::Escaped, start, end);
+        let (end, is_plain) = string_end(bytes, start).ok_or(at)?;
+        self.push(if is_plain { Kind::Text } else { Kind::Escaped }, start, end);
         Ok(end + 1)
     }
+}
+
+/// Where the string ends that starts here, at its closing quote; and whether
+/// there are no escapes in it.
+#[inline(always)]
+fn string_end(bytes: &[u8], start: usize) -> Option<(usize, bool)> {
+    let mut end = quote_or_backslash(bytes, start)?;
+    if bytes[end] == b'"' {
+        return Some((end, true));
+    }
+    // Messages are full of `\n`: it is quicker to look for quotes alone, and at
+    // what stands before them.
+    loop {
+        end += memchr(b'"', bytes.get(end..)?)?;
+        let before = bytes[start..end].iter().rev();
+        if before.take_while(|byte| **byte == b'\\').count().is_multiple_of(2) {
+            return Some((end, false));
+        }
+        end += 1;
+    }
+}
+
+/// Where the number ends that starts here, if one does.
+#[inline(always)]
+fn number_end(bytes: &[u8], start: usize) -> Option<usize> {
+    let rest = bytes.get(start..)?;
+    matches!(rest.first()?, b'-' | b'0'..=b'9').then_some(())?;
+    let more = rest
+        .iter()
+        .take_while(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'-' | b'+' | b'e' | b'E'));
+    Some(start + more.count())
 }
 
 #[inline(always)]
@@ -1306,7 +1356,23 @@ impl<'t> Doc<'t> {
     }
 
     fn first(self, keys: &Keys, among: &[Key]) -> Option<Cow<'t, str>> {
-        among.iter().filter_map(|key| keys.get(*key)).find_map(|node| self.scalar(node))
+        self.first_node(keys, among).and_then(|node| self.scalar(node))
+    }
+
+    /// The first that has a scalar.
+    fn first_node(self, keys: &Keys, among: &[Key]) -> Option<u32> {
+        among.iter().filter_map(|key| keys.get(*key)).find(|node| self.is_scalar(*node))
+    }
+
+    fn is_scalar(self, node: u32) -> bool {
+        !matches!(self.at(node).kind, Kind::Object | Kind::Array | Kind::Null)
+    }
+
+    /// Where in the text a part of it starts; `None` for what is no part of it.
+    fn place(self, part: &Cow<'_, str>) -> Option<usize> {
+        let Cow::Borrowed(part) = part else { return None };
+        let place = part.as_ptr().addr().checked_sub(self.text.as_ptr().addr())?;
+        (place <= self.text.len()).then_some(place)
     }
 
     fn record_id(self, keys: &Keys, among: &[Key]) -> Option<u64> {
@@ -1316,7 +1382,7 @@ impl<'t> Doc<'t> {
     /// A number, as text too, or an object with `#text`.
     fn event_id(self, node: u32) -> Option<u32> {
         let text = self.scalar(self.text_of(node))?;
-        digits(text.strip_suffix(".0").unwrap_or(&text))
+        layout::event_id(&text)
     }
 
     /// A timestamp as text; seconds, or milliseconds, since 1970 as a number.

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use memchr::memmem::Finder;
 use memchr::{memchr, memmem};
 
-use super::json::{self, Tape};
+use super::json::{self, Layouts, Learning, Tape};
 use super::xml::{self, FieldPlan, excerpt};
 use super::{Emit, Skip, Tally};
 use crate::record::Wanted;
@@ -38,7 +38,8 @@ impl LineDecoder {
     pub fn new(wanted: Arc<Wanted>) -> LineDecoder {
         let prefilter = Prefilter::new(Arc::clone(&wanted));
         let plan = FieldPlan::new(wanted);
-        let events = EventDecoder { plan, prefilter, tape: Tape::default() };
+        let (layouts, tape) = (Layouts::default(), Tape::default());
+        let events = EventDecoder { plan, prefilter, layouts, tape };
         LineDecoder { events, needles: Needles::new() }
     }
 
@@ -69,6 +70,7 @@ fn is_one_object(text: &[u8]) -> bool {
 struct EventDecoder {
     plan: FieldPlan,
     prefilter: Prefilter,
+    layouts: Layouts,
     tape: Tape,
 }
 
@@ -81,9 +83,7 @@ impl EventDecoder {
                 Ok(_) => tally.records += 1,
                 Err((reason, sample)) => tally.skip(reason, || sample),
             },
-            FrameKind::Json => {
-                json::decode_object(&utf8(bytes), &self.plan, &mut self.tape, tally, emit);
-            }
+            FrameKind::Json => self.json(bytes, tally, emit),
             FrameKind::Junk => tally.skip(Skip::LineNotAnEvent, || {
                 format!("expected `<Event` or a JSON object: {}", excerpt(&utf8(head(bytes))))
             }),
@@ -93,6 +93,28 @@ impl EventDecoder {
             }),
         }
         tally.keep_letter(|| bytes.to_vec());
+    }
+
+    fn json(&mut self, bytes: &[u8], tally: &mut Tally, emit: &mut Emit<'_>) {
+        let id = self.prefilter.first_json_id(bytes);
+        if let Some(parsed) = id.and_then(|id| self.layouts.read(id, bytes, &self.plan))
+            && let Ok(record) = parsed.conclude(&self.plan)
+        {
+            tally.records += 1;
+            if let Some(record) = &record {
+                emit(record);
+            }
+            return;
+        }
+        let learning = match id {
+            Some(id) if self.layouts.is_open(id) => Learning::Yes,
+            Some(_) | None => Learning::No,
+        };
+        let (plan, tape) = (&self.plan, &mut self.tape);
+        let layout = json::decode_object(&utf8(bytes), plan, tape, tally, learning, emit);
+        if let (Some(id), Some(layout)) = (id, layout) {
+            self.layouts.learn(id, layout);
+        }
     }
 }
 
@@ -192,6 +214,17 @@ impl Prefilter {
         }
         // With two ids there may be two events, and each must be counted.
         ids != 1 || self.escapes_letters(json)
+    }
+
+    /// The first event id that stands in a JSON text as far as a search can
+    /// tell.
+    fn first_json_id(&self, json: &[u8]) -> Option<u32> {
+        let snake = self.event_id_snake.find(json).map(|at| at + "event_id\"".len());
+        let capital = || self.event_id.find(json).map(|at| at + "EventID\"".len());
+        match key_id(json, snake.or_else(capital)?) {
+            IdHint::Number(id) => Some(id),
+            IdHint::Unclear | IdHint::None => None,
+        }
     }
 
     fn wants_json_id(&self, id: u32) -> bool {
@@ -1195,6 +1228,7 @@ mod tests {
                                     &plan,
                                     &mut Tape::default(),
                                     &mut tally,
+                                    Learning::No,
                                     &mut |_| emitted += 1,
                                 );
                                 prefilter.may_want_json(text.as_bytes())
@@ -1212,6 +1246,70 @@ mod tests {
             }
         }
         assert!(rejected > 1000, "{rejected} were rejected");
+    }
+
+    /// What a decoder says of one event, in full.
+    fn said(decoder: &mut LineDecoder, text: &str) -> (Vec<String>, Tally) {
+        let (mut records, mut tally) = (Vec::new(), Tally::default());
+        decoder.decode(text.as_bytes(), &mut tally, &mut |record| {
+            let fields: Vec<_> =
+                record.fields.iter().map(|(id, value)| (*id, value.text().into_owned())).collect();
+            let system = (&record.provider, record.event_id, record.record_id, record.time);
+            let names = (record.channel.text(), record.computer.text());
+            records.push(format!("{system:?} {names:?} {fields:?}"));
+        });
+        (records, tally)
+    }
+
+    #[test]
+    fn a_line_that_fits_a_layout_says_what_it_says_without() {
+        let names = ["#count", "#binary", "#1", "IpAddress", "ProcessName"];
+        let teaching = ["SubjectUserSid", "TargetUserSid"];
+        let taught = ["SubjectUserName", "SubjectDomainName", "TargetDomainName"];
+        let wanted =
+            Wanted::new([("Other", 4625), ("Other", 1)], names, teaching).with_taught(taught);
+        let wanted = Arc::new(wanted);
+        let sid = "S-1-5-21-1-2-3-1104";
+        let mut fitted: BTreeMap<&str, usize> = BTreeMap::new();
+        for sample in [&samples()[0], &samples()[3]] {
+            for (shape, _, text) in shapes(sample) {
+                let text = text.replace("S-1-0-0", sid).replace("S-1-5-21-1-2-3-500", sid);
+                if !text.starts_with('{') {
+                    continue;
+                }
+                let mut kept = LineDecoder::new(Arc::clone(&wanted));
+                let mut anew = LineDecoder::new(Arc::clone(&wanted));
+                for (at, character) in text.char_indices() {
+                    let (before, rest) = text.split_at(at);
+                    let after = &rest[character.len_utf8()..];
+                    let changed = match at % 12 {
+                        0 => format!("{before}7{after}"),
+                        1 => format!("{before}\"{after}"),
+                        2 => format!("{before}\\\\{rest}"),
+                        3 => format!("{before}\\\"{rest}"),
+                        4 => format!("{before}<{rest}"),
+                        5 => format!("{before}{{{rest}"),
+                        6 => format!("{before}{after}"),
+                        7 => format!("{before} {rest}"),
+                        8 => format!("{before}\u{f6}{rest}"),
+                        9 => format!("{before},\"EventID\":1,{rest}"),
+                        10 => format!("{before}0{rest}"),
+                        _ => format!("{before}\\u0041{rest}"),
+                    };
+                    for text in [&text, &changed] {
+                        anew.events.layouts = Layouts::default();
+                        let EventDecoder { plan, prefilter, layouts, .. } = &mut kept.events;
+                        let id = prefilter.first_json_id(text.as_bytes());
+                        let fits = id.and_then(|id| layouts.read(id, text.as_bytes(), plan));
+                        *fitted.entry(shape).or_default() += usize::from(fits.is_some());
+                        assert_eq!(said(&mut kept, text), said(&mut anew, text), "{shape}\n{text}");
+                    }
+                }
+            }
+        }
+        for shape in ["winlogbeat", "Vector", "evtx_dump", "OpenWEC Json", "NXLog"] {
+            assert!(fitted.get(shape) > Some(&1000), "{shape}: {fitted:?}");
+        }
     }
 
     #[test]

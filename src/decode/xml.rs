@@ -87,7 +87,6 @@ pub(super) fn excerpt(text: &str) -> String {
 #[derive(Clone, Copy, Debug)]
 struct PlannedField {
     field: FieldId,
-    teaches: bool,
     /// Also of records that no rule wants.
     read_unruled: bool,
 }
@@ -120,11 +119,7 @@ impl FieldPlan {
             while slots[slot].is_some() {
                 slot = (slot + 1) & (len - 1);
             }
-            slots[slot] = Some(PlannedField {
-                field,
-                teaches: wanted.teaches(field),
-                read_unruled: wanted.reads_unruled(field),
-            });
+            slots[slot] = Some(PlannedField { field, read_unruled: wanted.reads_unruled(field) });
         }
         let teaching = wanted.teaching_names().next().is_some();
         FieldPlan {
@@ -253,6 +248,22 @@ impl<'p, 'a> Gather<'p, 'a> {
         self.items
     }
 
+    pub(super) fn fields(&self) -> &[(FieldId, Value<'a>)] {
+        &self.fields
+    }
+
+    /// Whether there were values without a name.
+    pub(super) fn has_unnamed(&self) -> bool {
+        self.unnamed > 0
+    }
+
+    /// A value whose field is known.
+    pub(super) fn read(&mut self, field: FieldId, value: Value<'a>) {
+        self.teaches |=
+            self.plan.wanted.teaches(field) && value.as_sid().is_some_and(|sid| sid.is_account());
+        self.push(field, value);
+    }
+
     /// One data item that has a name. Names are compared as they are written:
     /// one that is spelt with escapes is nobody's.
     pub(super) fn named(&mut self, name: &str, value: impl FnOnce() -> Value<'a>) {
@@ -260,9 +271,7 @@ impl<'p, 'a> Gather<'p, 'a> {
         if let Some(planned) = self.plan.field(name)
             && (planned.read_unruled || !self.taught_only)
         {
-            let value = value();
-            self.teaches |= planned.teaches && value.as_sid().is_some_and(|sid| sid.is_account());
-            self.push(planned.field, value);
+            self.read(planned.field, value());
         }
     }
 

@@ -1,0 +1,281 @@
+//! Lines of one collector with one event id differ in their values, rarely in
+//! their keys. So what stands between the values of one line is learnt, and
+//! where in it is what facts are made of; the next lines are held against it:
+//!
+//! ```text
+//! line     {"winlog":{"event_id":4634,"computer_name":"PC1","event_data":{"TargetUserSid":"S-1-5-…"}}}
+//! layout   {"winlog":{"event_id":    ,"computer_name":"   ","event_data":{"TargetUserSid":"       "}}}
+//!                                id                    computer                               field
+//! ```
+//!
+//! A line that fits has the same nodes as the one that was learnt, so what it
+//! says is read from the same places; one that does not fit goes the long way.
+//! What depends on more than keys and kinds of values has no layout: events
+//! that a rule wants, texts within texts, values by position.
+
+use std::borrow::Cow;
+
+use rustc_hash::FxHashMap;
+
+use super::super::clock::parse_time;
+use super::super::xml::{FieldPlan, Gather, Parsed, System, digits};
+use super::{Doc, Kind, number_end, string_end};
+use crate::record::{FieldId, Value};
+
+/// Different layouts of one event id: fields that some events lack.
+const LAYOUTS_PER_ID_MAX: usize = 4;
+
+/// Event ids with layouts.
+const IDS_MAX: usize = 256;
+
+/// Longest line that is learnt.
+const LINE_BYTES_MAX: usize = 32 * 1024;
+
+/// Of the lines that fit no layout of an id that has enough of them, one in so
+/// many takes the place of one: collectors change.
+const RELEARN_EVERY: u32 = 64;
+
+/// What was learnt, by event id.
+#[derive(Debug, Default)]
+pub struct Layouts {
+    by_id: FxHashMap<u32, OfId>,
+}
+
+#[derive(Debug, Default)]
+struct OfId {
+    layouts: Vec<Layout>,
+    misses: u32,
+}
+
+impl Layouts {
+    /// What a line says that fits a layout. `id` is a guess: it says where to
+    /// look.
+    pub(in crate::decode) fn read<'p, 't>(
+        &mut self,
+        id: u32,
+        line: &'t [u8],
+        plan: &'p FieldPlan,
+    ) -> Option<Parsed<'p, 't>> {
+        let of_id = self.by_id.get_mut(&id)?;
+        let found = of_id.layouts.iter().enumerate();
+        let found = found.filter_map(|(at, layout)| Some((at, layout.read(line, plan)?))).next();
+        match &found {
+            Some((0, _)) => {}
+            // Those that fit often are looked at first.
+            Some((at, _)) => of_id.layouts.swap(*at, *at - 1),
+            None => of_id.misses = of_id.misses.wrapping_add(1),
+        }
+        found.map(|(_, parsed)| parsed)
+    }
+
+    /// Whether a line that fitted none should be learnt.
+    pub fn is_open(&self, id: u32) -> bool {
+        match self.by_id.get(&id) {
+            None => self.by_id.len() < IDS_MAX,
+            Some(of_id) => {
+                of_id.layouts.len() < LAYOUTS_PER_ID_MAX
+                    || of_id.misses.is_multiple_of(RELEARN_EVERY)
+            }
+        }
+    }
+
+    pub fn learn(&mut self, id: u32, layout: Layout) {
+        let of_id = self.by_id.entry(id).or_default();
+        of_id.layouts.truncate(LAYOUTS_PER_ID_MAX - 1);
+        of_id.layouts.push(layout);
+    }
+}
+
+/// The places that a shape reads, whatever stands there.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Origins {
+    pub event_id: Option<u32>,
+    pub record_id: Option<u32>,
+    /// The first of the places where a time may stand.
+    pub time: Option<u32>,
+}
+
+/// What stands between the values of a line.
+#[derive(Debug)]
+pub struct Layout {
+    /// Before each value and behind the last, end to end.
+    literals: Box<[u8]>,
+    holes: Box<[Hole]>,
+}
+
+#[derive(Debug)]
+struct Hole {
+    /// Where in `literals` ends what stands before it.
+    literal_end: u32,
+    is_string: bool,
+    part: Part,
+}
+
+/// What a value is to the event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    Nothing,
+    Provider,
+    Source,
+    EventId,
+    Channel,
+    Computer,
+    RecordId,
+    Time,
+    Field(FieldId),
+}
+
+impl Layout {
+    /// The layout of a line that is one event, which no rule wants. `None` when
+    /// other lines with the same keys might have to be read in another way.
+    pub(super) fn of(
+        doc: Doc<'_>,
+        origins: Origins,
+        system: &System<'_>,
+        data: &Gather<'_, '_>,
+    ) -> Option<Layout> {
+        if doc.text.len() > LINE_BYTES_MAX || data.has_unnamed() {
+            return None;
+        }
+        let mut parts = parts(doc, origins, system, data)?.into_iter().peekable();
+        let (mut literals, mut holes) = (Vec::new(), Vec::new());
+        let mut behind = 0;
+        let mut is_key = KeyTurns::default();
+        for (index, node) in (0..).zip(doc.nodes) {
+            let is_key = is_key.next(index, doc);
+            let is_string = match node.kind {
+                Kind::Text | Kind::Escaped if is_key => {
+                    if READ_BY_CONTENT.contains(&doc.raw(index)) && doc.is_string(index + 1) {
+                        return None;
+                    }
+                    continue;
+                }
+                Kind::Text | Kind::Escaped => true,
+                Kind::Number => false,
+                // Words are part of the layout.
+                Kind::Object | Kind::Array | Kind::True | Kind::False | Kind::Null => continue,
+            };
+            let (start, end) = (node.start as usize, node.end as usize);
+            literals.extend_from_slice(&doc.text.as_bytes()[behind..start]);
+            behind = end;
+            let part = parts.next_if(|(place, _)| *place == start).map(|(_, part)| part);
+            if part.is_some() && node.kind == Kind::Escaped {
+                return None;
+            }
+            let part = part.unwrap_or(Part::Nothing);
+            holes.push(Hole { literal_end: literals.len() as u32, is_string, part });
+        }
+        literals.extend_from_slice(&doc.text.as_bytes()[behind..]);
+        // A part that stands in no value of its own is left over.
+        parts.peek().is_none().then(|| Layout { literals: literals.into(), holes: holes.into() })
+    }
+
+    fn read<'p, 't>(&self, line: &'t [u8], plan: &'p FieldPlan) -> Option<Parsed<'p, 't>> {
+        let (mut system, mut data) = (System::default(), Gather::unruled(plan));
+        let (mut rest, mut literal_start) = (line, 0);
+        for hole in &self.holes {
+            rest = rest.strip_prefix(&self.literals[literal_start..hole.literal_end as usize])?;
+            literal_start = hole.literal_end as usize;
+            let (end, is_plain) = match hole.is_string {
+                true => string_end(rest, 0)?,
+                false => (number_end(rest, 0)?, true),
+            };
+            let value = &rest[..end];
+            rest = &rest[end..];
+            if hole.part == Part::Nothing {
+                continue;
+            }
+            let text = str::from_utf8(value).ok().filter(|_| is_plain)?;
+            match hole.part {
+                Part::Nothing => {}
+                Part::Provider => system.provider = Some(Cow::Borrowed(text)),
+                Part::Source => system.source = Some(Cow::Borrowed(text)),
+                Part::EventId => system.event_id = Some(event_id(text)?),
+                Part::Channel => system.channel = Some(Cow::Borrowed(text)),
+                Part::Computer => system.computer = Some(Cow::Borrowed(text)),
+                Part::RecordId => system.record_id = digits(text),
+                Part::Time => system.time = Some(parse_time(text)?),
+                Part::Field(field) => data.read(field, Value::Text(Cow::Borrowed(text))),
+            }
+        }
+        let fits = *rest == self.literals[literal_start..] && !system.is_ruled(plan);
+        fits.then_some(Parsed { system, data })
+    }
+}
+
+pub(super) fn event_id(text: &str) -> Option<u32> {
+    digits(text.strip_suffix(".0").unwrap_or(text))
+}
+
+/// Keys whose texts may hold an event or its data, so that it is what stands in
+/// them that says how the line is read.
+const READ_BY_CONTENT: [&str; 4] = ["System", "EventData", "UserData", "RawEventData"];
+
+/// The parts of an event by the places in the line where they start.
+fn parts(
+    doc: Doc<'_>,
+    origins: Origins,
+    system: &System<'_>,
+    data: &Gather<'_, '_>,
+) -> Option<Vec<(usize, Part)>> {
+    let mut parts = Vec::new();
+    for (text, part) in [
+        (&system.provider, Part::Provider),
+        (&system.source, Part::Source),
+        (&system.channel, Part::Channel),
+        (&system.computer, Part::Computer),
+    ] {
+        if let Some(text) = text {
+            parts.push((doc.place(text)?, part));
+        }
+    }
+    for (field, value) in data.fields() {
+        let Value::Text(text) = value else { return None };
+        parts.push((doc.place(text)?, Part::Field(*field)));
+    }
+    // Fields stand in the order in which they are read.
+    let fields = || parts.iter().filter(|(_, part)| matches!(part, Part::Field(_)));
+    if !fields().is_sorted_by_key(|(place, _)| *place) {
+        return None;
+    }
+    let start = |node: u32| (doc.at(node).start as usize, doc.raw(node));
+    let (place, text) = start(origins.event_id?);
+    parts.push((place, (event_id(text) == system.event_id).then_some(Part::EventId)?));
+    let (place, text) = start(origins.time.filter(|node| doc.is_string(*node))?);
+    parts.push((place, (parse_time(text) == system.time).then_some(Part::Time)?));
+    if let Some(node) = origins.record_id {
+        let (place, text) = start(node);
+        parts.push((place, (digits(text) == system.record_id).then_some(Part::RecordId)?));
+    }
+    parts.sort_unstable_by_key(|(place, _)| *place);
+    // One value that is two parts is read only once.
+    let twice = parts.windows(2).any(|two| two[0].0 == two[1].0);
+    (!twice).then_some(parts)
+}
+
+/// Tells keys from values, node by node.
+#[derive(Debug, Default)]
+struct KeyTurns {
+    /// The objects and arrays that the node is in: their ends, and whether an
+    /// object's key comes next.
+    open: Vec<(u32, Option<bool>)>,
+}
+
+impl KeyTurns {
+    fn next(&mut self, index: u32, doc: Doc<'_>) -> bool {
+        while self.open.last().is_some_and(|(end, _)| *end <= index) {
+            self.open.pop();
+        }
+        let mut is_key = false;
+        if let Some((_, Some(key_comes))) = self.open.last_mut() {
+            is_key = std::mem::replace(key_comes, !*key_comes);
+        }
+        let node = doc.at(index);
+        match node.kind {
+            Kind::Object => self.open.push((node.next, Some(true))),
+            Kind::Array => self.open.push((node.next, None)),
+            _ => {}
+        }
+        is_key
+    }
+}
