@@ -289,7 +289,7 @@ fn winlogbeat<'a>(doc: Doc<'a>, keys: &Keys, top: &Keys, plan: &FieldPlan) -> Re
     let level = keys.get(Key::LevelValue).or_else(|| doc.child_of(top.get(Key::Log), "level"));
     let event_id = keys.get(Key::EventIdSnake).and_then(|node| doc.event_id(node));
     let times = [Key::TimeCreatedSnake, Key::Timestamp].map(|key| keys.get(key));
-    let times = times.into_iter().chain([top.get(Key::AtTimestamp), created]).flatten();
+    let mut times = times.into_iter().chain([top.get(Key::AtTimestamp), created]).flatten();
     let records = [Key::RecordIdSnake, Key::RecordNumberSnake];
     let origins = Origins {
         event_id: keys.get(Key::EventIdSnake).map(|node| doc.text_of(node)),
@@ -305,7 +305,7 @@ fn winlogbeat<'a>(doc: Doc<'a>, keys: &Keys, top: &Keys, plan: &FieldPlan) -> Re
         channel: doc.first(keys, &[Key::ChannelLower, Key::LogName]),
         computer: doc.first(keys, &[Key::ComputerName, Key::ComputerLower]),
         record_id: doc.record_id(keys, &records),
-        time: times.clone().find_map(|node| doc.time(node)),
+        time: times.find_map(|node| doc.time(node)),
         user: user.or(keys.get(Key::UserIdSnake)).and_then(|node| doc.scalar(node)),
         message: [top.get(Key::MessageLower), keys.get(Key::MessageLower)]
             .into_iter()
@@ -386,7 +386,7 @@ fn flat<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> Read<'a> {
     let level = level.and_then(|node| doc.level(node, plan, event_id));
     let providers = [Key::SourceName, Key::ProviderName, Key::Provider, Key::EventSourceName];
     let records = [Key::RecordNumber, Key::EventRecordId, Key::EventRecordIdLower];
-    let times = times.iter().filter_map(|key| keys.get(*key));
+    let mut times = times.iter().filter_map(|key| keys.get(*key));
     let origins = Origins {
         event_id: keys.get(Key::EventId).map(|node| doc.text_of(node)),
         record_id: doc.first_node(keys, &records),
@@ -401,7 +401,7 @@ fn flat<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> Read<'a> {
         channel: doc.first(keys, &[Key::Channel]),
         computer: doc.first(keys, &[Key::Hostname, Key::Computer]),
         record_id: doc.record_id(keys, &records),
-        time: times.clone().find_map(|node| doc.time(node)),
+        time: times.find_map(|node| doc.time(node)),
         user: doc.first(keys, &[Key::UserId, Key::SystemUserId]),
         message: keys.get(Key::MessageCapital).and_then(|node| doc.message(node, plan, event_id)),
         culture: None,
@@ -1369,10 +1369,9 @@ impl<'t> Doc<'t> {
     }
 
     /// Where in the text a part of it starts; `None` for what is no part of it.
-    fn place(self, part: &Cow<'_, str>) -> Option<usize> {
-        let Cow::Borrowed(part) = part else { return None };
+    fn place(self, part: &str) -> Option<usize> {
         let place = part.as_ptr().addr().checked_sub(self.text.as_ptr().addr())?;
-        (place <= self.text.len()).then_some(place)
+        (place + part.len() <= self.text.len()).then_some(place)
     }
 
     fn record_id(self, keys: &Keys, among: &[Key]) -> Option<u64> {

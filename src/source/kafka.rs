@@ -28,9 +28,10 @@ use crate::brokers::{
 const BATCH_MESSAGES_MAX: usize = 4096;
 const BATCH_BYTES: usize = 256 * 1024;
 
-/// What librdkafka fetches ahead, of all partitions together and of each.
-const PREFETCH_KBYTES: u32 = 48 * 1024;
-const PREFETCH_PARTITION_BYTES: u32 = 1024 * 1024;
+/// What librdkafka fetches ahead, of all partitions together; and of each at
+/// once, as it was packed: unpacked it is some six times that.
+const PREFETCH_KBYTES: u32 = 32 * 1024;
+const PREFETCH_PARTITION_BYTES: u32 = 256 * 1024;
 
 /// Leaving a group whose brokers do not answer is given up after that.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
