@@ -1,5 +1,6 @@
-//! Kafka to Kafka, exactly once, against a bare consumer of the same topic; and
-//! how long a wanted event takes to be told.
+//! Kafka to Kafka, exactly once, against a bare consumer of the same topic; how
+//! long a wanted event takes to be told at half that rate; memory with many
+//! hosts; how long a restart takes with many open sessions.
 //!
 //! Starts Apache Kafka by `scripts/kafka` (Java 17, Maven), fills a topic with a
 //! simulated fleet's events, and takes turns: a consumer that does nothing but
@@ -23,7 +24,14 @@ use twinsid::brokers::{Cluster, Reports, TopicSpec, create_missing};
 
 const PARTITIONS: i32 = 6;
 const TOPIC: &str = "windows-events";
-const ROUNDS: usize = 3;
+const ROUNDS: usize = 5;
+
+/// Rounds that do not count: the broker is compiled while it runs.
+const WARM_UP: usize = 2;
+
+const HOSTS: usize = 100_000;
+const KEYS: usize = 1_000_000;
+
 const WAIT: Duration = Duration::from_secs(60);
 
 fn main() {
@@ -50,12 +58,16 @@ fn bench() {
     let bytes: usize = events.iter().map(Vec::len).sum();
     println!("events of {} bytes on average, {count} of them", bytes / events.len());
     kafka.create(TOPIC, PARTITIONS);
-    kafka.produce(&events, count);
-    let mut ratios = Vec::new();
-    for round in 0..ROUNDS {
+    kafka.produce(TOPIC, (0..count).map(|number| events[number % events.len()].as_slice()));
+    let (mut ratios, mut rates) = (Vec::new(), Vec::new());
+    for round in 0..WARM_UP + ROUNDS {
         let bare = kafka.bare(count);
         let (service, whole, memory) = kafka.service(folder.path(), round, count);
+        if round < WARM_UP {
+            continue;
+        }
         ratios.push(bare / service);
+        rates.push(count as f64 / service);
         println!(
             "bare {:.0} k/s, service {:.0} k/s ({:.0} k/s with start and end), ratio {:.2}, {} MB",
             count as f64 / bare / 1e3,
@@ -67,7 +79,185 @@ fn bench() {
     }
     ratios.sort_by(f64::total_cmp);
     println!("ratio, median of {ROUNDS}: {:.2} (target 0.7)", ratios[ROUNDS / 2]);
-    latency(&kafka, folder.path(), &events);
+    rates.sort_by(f64::total_cmp);
+    latency(&kafka, folder.path(), &events, rates[ROUNDS / 2] / 2.0);
+    hosts(&kafka, folder.path());
+    keys(&kafka, folder.path());
+}
+
+/// Memory with what events say of very many hosts, three accounts each.
+fn hosts(kafka: &Kafka, folder: &Path) {
+    let topic = "hosts";
+    kafka.create(topic, PARTITIONS);
+    kafka.produce(topic, (0..HOSTS).flat_map(host_events));
+    let config = kafka.config_of(folder, topic, topic, "");
+    let mut service = Service::start(&config);
+    service.wait_for(&format!(" records={} ", HOSTS * HOST_EVENTS));
+    // What was taken in is looked at and committed.
+    std::thread::sleep(Duration::from_secs(10));
+    let learnt = service.memory();
+    service.stop();
+    let service = Service::start_and_wait(&config, "judges from here on");
+    std::thread::sleep(Duration::from_secs(5));
+    let restored = service.memory();
+    service.stop();
+    println!(
+        "{HOSTS} hosts: {} MiB after a backlog with all of them ({} at most), {} MiB after a restart \
+         ({} at most); target 300",
+        learnt.0, learnt.1, restored.0, restored.1
+    );
+}
+
+const HOST_EVENTS: usize = 8;
+
+fn host_events(number: usize) -> [Vec<u8>; HOST_EVENTS] {
+    let short = format!("PC-{number:06}");
+    let host = format!("{short}.corp.example.com");
+    let part = |factor: u32| (number as u32).wrapping_mul(factor);
+    let machine =
+        format!("S-1-5-21-{}-{}-{}", part(2_654_435_761), part(40_503), part(2_246_822_519));
+    let (computer, user) = (
+        format!("S-1-5-21-1-2-3-{}", number + 1000),
+        format!("S-1-5-21-1-2-3-{}", number + 500_000),
+    );
+    let time = |event: usize| {
+        let second = (number * HOST_EVENTS + event) / 1000;
+        format!("2026-09-21T10:{:02}:{:02}.{:03}Z", second / 60 % 60, second % 60, event)
+    };
+    let security = |event: usize, id: u32, data: &str| {
+        format!(
+            "{{\"@timestamp\":\"{}\",\"winlog\":{{\"channel\":\"Security\",\"computer_name\":\"{host}\",\
+             \"event_id\":\"{id}\",\"record_id\":{event},\"provider_name\":\
+             \"Microsoft-Windows-Security-Auditing\",\"event_data\":{{{data}}}}}}}",
+            time(event)
+        )
+        .into_bytes()
+    };
+    let subject = |sid: &str, name: &str, domain: &str| {
+        format!(
+            "\"SubjectUserSid\":\"{sid}\",\"SubjectUserName\":\"{name}\",\"SubjectDomainName\":\"{domain}\""
+        )
+    };
+    let target = |sid: &str, name: &str, ip: &str| {
+        format!(
+            "\"TargetUserSid\":\"{sid}\",\"TargetUserName\":\"{name}\",\"TargetDomainName\":\"CORP\",\
+             \"LogonType\":\"3\",\"IpAddress\":\"{ip}\""
+        )
+    };
+    let ip = format!("10.{}.{}.{}", number >> 16, number >> 8 & 255, number & 255);
+    let name = format!("user{number}");
+    let started = format!(
+        "{{\"@timestamp\":\"{}\",\"winlog\":{{\"channel\":\"System\",\"computer_name\":\"{host}\",\
+         \"event_id\":\"12\",\"record_id\":1,\"provider_name\":\"Microsoft-Windows-Kernel-General\",\
+         \"event_data\":{{\"MajorVersion\":\"10\",\"MinorVersion\":\"0\",\"BuildVersion\":\"26100\",\
+         \"QfeVersion\":\"7171\",\"StartTime\":\"{}\"}}}}}}",
+        time(0),
+        time(0)
+    );
+    [
+        started.into_bytes(),
+        security(1, 4688, &subject(&format!("{machine}-500"), "Administrator", &short)),
+        security(2, 4624, &target(&computer, &format!("{short}$"), &ip)),
+        security(3, 4624, &target(&user, &name, "-")),
+        security(4, 4688, &subject(&user, &name, "CORP")),
+        security(5, 4688, &subject(&user, &name, "CORP")),
+        security(6, 4688, &subject(&user, &name, "CORP")),
+        security(7, 4634, &target(&user, &name, "-")),
+    ]
+}
+
+/// How long a restart takes with very many open sessions.
+fn keys(kafka: &Kafka, folder: &Path) {
+    let topic = "keys";
+    kafka.create(topic, PARTITIONS);
+    kafka.produce(topic, (0..KEYS).map(|number| {
+        let second = number / 2000;
+        format!(
+            "{{\"@timestamp\":\"2026-09-21T10:{:02}:{:02}.000Z\",\"winlog\":{{\"channel\":\"Security\",\
+             \"computer_name\":\"PC-{}\",\"event_id\":\"4625\",\"record_id\":{number},\
+             \"provider_name\":\"Microsoft-Windows-Security-Auditing\",\"event_data\":{{\
+             \"TargetUserName\":\"user{number}\",\"TargetDomainName\":\"CORP\",\
+             \"Status\":\"0xc000006d\",\"SubStatus\":\"0xc000006a\",\"LogonType\":\"3\"}}}}}}",
+            second / 60 % 60,
+            second % 60,
+            number % 1000
+        )
+        .into_bytes()
+    }));
+    let bounds = "[bounds]\nopen_runs = 2_000_000\nnames_mib = 512\n";
+    let config = kafka.config_of(folder, topic, topic, bounds);
+    let mut service = Service::start(&config);
+    service.wait_for(&format!(" records={KEYS} "));
+    std::thread::sleep(Duration::from_secs(10));
+    service.stop();
+    let began = Instant::now();
+    let service = Service::start_and_wait(&config, "the state is restored");
+    let line = service.last.clone();
+    println!(
+        "restart with {} open sessions: {} s for the state, {:.1} s in all (target 10)",
+        field(&line, "sessions=").unwrap_or(0),
+        line.split("seconds=").nth(1).and_then(|rest| rest.split(' ').next()).unwrap_or("?"),
+        began.elapsed().as_secs_f64()
+    );
+    assert!(field(&line, "sessions=") >= Some(KEYS as u64), "all sessions are there: {line}");
+    service.stop();
+}
+
+/// `twinsid run`, and the last line that it wrote.
+struct Service {
+    child: Child,
+    lines: BufReader<std::process::ChildStderr>,
+    last: String,
+}
+
+impl Service {
+    fn start(config: &Path) -> Service {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_twinsid"))
+            .args(["run", "-c"])
+            .arg(config)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("runs");
+        let lines = BufReader::new(child.stderr.take().expect("piped"));
+        Service { child, lines, last: String::new() }
+    }
+
+    fn start_and_wait(config: &Path, for_what: &str) -> Service {
+        let mut service = Service::start(config);
+        service.wait_for(for_what);
+        service
+    }
+
+    /// Until a line says so.
+    fn wait_for(&mut self, what: &str) {
+        let began = Instant::now();
+        let mut all = String::new();
+        loop {
+            self.last.clear();
+            let read = self.lines.read_line(&mut self.last).expect("reads");
+            all.push_str(&self.last);
+            assert!(read > 0 && began.elapsed() < WAIT * 3, "`{what}` is said: {all}");
+            if self.last.contains(what) {
+                return;
+            }
+        }
+    }
+
+    /// Resident memory now and at most, in MiB.
+    fn memory(&self) -> (u64, u64) {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()));
+        let status = status.unwrap_or_default();
+        let kib = |name| field(&status, name).unwrap_or(0);
+        (kib("VmRSS:") / 1024, kib("VmHWM:") / 1024)
+    }
+
+    fn stop(mut self) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args(["-TERM", &pid]).status().expect("runs").success());
+        let mut rest = String::new();
+        let _ = std::io::Read::read_to_string(&mut self.lines, &mut rest);
+        assert!(self.child.wait().expect("ends").success(), "{rest}");
+    }
 }
 
 /// The events of a simulated fleet as winlogbeat writes them.
@@ -140,15 +330,15 @@ impl Kafka {
         create_missing(&self.cluster(), &client, &[spec]).expect("created");
     }
 
-    fn produce(&self, events: &[Vec<u8>], count: usize) {
+    fn produce<V: AsRef<[u8]>>(&self, topic: &str, events: impl Iterator<Item = V>) {
         let settings = vec![
             ("linger.ms", "50".to_owned()),
             ("compression.type", "zstd".to_owned()),
             ("batch.size", "1000000".to_owned()),
         ];
         let producer: ThreadedProducer<Reports> = self.cluster().client(&settings).expect("made");
-        for number in 0..count {
-            send(&producer, number as i32 % PARTITIONS, &events[number % events.len()]);
+        for (partition, event) in (0..PARTITIONS).cycle().zip(events) {
+            send(&producer, topic, partition, event.as_ref());
         }
         producer.flush(WAIT * 5).expect("delivered");
     }
@@ -202,12 +392,16 @@ impl Kafka {
     }
 
     fn config(&self, folder: &Path, name: &str) -> std::path::PathBuf {
+        self.config_of(folder, name, TOPIC, "")
+    }
+
+    fn config_of(&self, folder: &Path, name: &str, topic: &str, more: &str) -> std::path::PathBuf {
         let path = folder.join(format!("{name}.toml"));
         let port = self.port;
         let text = format!(
-            "[[source]]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{port}\"\ntopics = [\"{TOPIC}\"]\n\
+            "[[source]]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{port}\"\ntopics = [\"{topic}\"]\n\
              group = \"{name}\"\n[sink]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{port}\"\n\
-             topic = \"{name}\"\n[service]\nstatus_ms = 100\n"
+             topic = \"{name}-incidents\"\n[service]\nstatus_ms = 100\n{more}"
         );
         fs::write(&path, text).expect("written");
         path
@@ -233,8 +427,8 @@ fn field(text: &str, name: &str) -> Option<u64> {
     rest[..end].parse().ok()
 }
 
-fn send(producer: &ThreadedProducer<Reports>, partition: i32, value: &[u8]) {
-    let mut record = BaseRecord::<[u8], [u8]>::to(TOPIC).payload(value).partition(partition);
+fn send(producer: &ThreadedProducer<Reports>, topic: &str, partition: i32, value: &[u8]) {
+    let mut record = BaseRecord::<[u8], [u8]>::to(topic).payload(value).partition(partition);
     while let Err((_, back)) = producer.send(record) {
         record = back;
         std::thread::sleep(Duration::from_millis(5));
@@ -273,11 +467,10 @@ fn consume(port: u16, count: usize) {
 
 /// Failures at a steady pace among other events, and when each account's
 /// incident is on the output topic.
-fn latency(kafka: &Kafka, folder: &Path, events: &[Vec<u8>]) {
-    const INCIDENTS: usize = 200;
-    // With a pause of 20 ms: more would leave no room for broker and service
-    // on two cores.
-    const EVENTS_PER_INCIDENT: usize = 600;
+fn latency(kafka: &Kafka, folder: &Path, events: &[Vec<u8>], rate: f64) {
+    const INCIDENTS: usize = 300;
+    const PAUSE: Duration = Duration::from_millis(20);
+    let each = (rate * PAUSE.as_secs_f64()) as usize;
     let name = "latency";
     let config = kafka.config(folder, name);
     let mut child = Command::new(env!("CARGO_BIN_EXE_twinsid"))
@@ -285,12 +478,18 @@ fn latency(kafka: &Kafka, folder: &Path, events: &[Vec<u8>]) {
         .arg(&config)
         .spawn()
         .expect("runs");
-    let settings = vec![("linger.ms", "5".to_owned()), ("compression.type", "zstd".to_owned())];
+    // The sender has to share the processors with the service and the broker.
+    let settings = vec![
+        ("linger.ms", "10".to_owned()),
+        ("batch.size", "1000000".to_owned()),
+        ("compression.type", "lz4".to_owned()),
+    ];
     let producer: ThreadedProducer<Reports> = kafka.cluster().client(&settings).expect("made");
     // Behind everything that the topic holds already.
     let client = kafka.cluster().connect().expect("a broker");
     let began = Instant::now();
-    while twinsid::brokers::partitions(&client, name).expect("metadata").is_none() {
+    let topic = format!("{name}-incidents");
+    while twinsid::brokers::partitions(&client, &topic).expect("metadata").is_none() {
         assert!(began.elapsed() < WAIT, "the topic is made");
     }
     let settings = vec![
@@ -301,7 +500,7 @@ fn latency(kafka: &Kafka, folder: &Path, events: &[Vec<u8>]) {
         ("fetch.wait.max.ms", "5".to_owned()),
     ];
     let reader: BaseConsumer<Reports> = kafka.cluster().client(&settings).expect("a consumer");
-    reader.subscribe(&[name]).expect("subscribed");
+    reader.subscribe(&[&topic]).expect("subscribed");
     let lock = |number: usize| {
         let time = 1_790_000_000 + number;
         format!(
@@ -322,7 +521,7 @@ fn latency(kafka: &Kafka, folder: &Path, events: &[Vec<u8>]) {
         rest[..rest.find('"')?].parse().ok()
     };
     // Warm up: the first is told once the service has read what there is.
-    send(&producer, 0, &lock(999_999));
+    send(&producer, TOPIC, 0, &lock(999_999));
     let began = Instant::now();
     loop {
         assert!(began.elapsed() < WAIT * 3, "the service catches up");
@@ -335,16 +534,20 @@ fn latency(kafka: &Kafka, folder: &Path, events: &[Vec<u8>]) {
     let mut sent: Vec<Instant> = Vec::new();
     let mut took: Vec<f64> = Vec::new();
     let mut next = 0;
+    let (start, mut sent_in) = (Instant::now(), Duration::ZERO);
     while took.len() < INCIDENTS {
         assert!(began.elapsed() < WAIT * 10, "{} of {INCIDENTS} were told", took.len());
-        if sent.len() < INCIDENTS && sent.last().is_none_or(|at| at.elapsed().as_millis() >= 20) {
-            for _ in 0..EVENTS_PER_INCIDENT {
-                send(&producer, next as i32 % PARTITIONS, &events[next % events.len()]);
+        if sent.len() < INCIDENTS && start.elapsed() >= PAUSE * sent.len() as u32 {
+            for _ in 0..each {
+                send(&producer, TOPIC, next as i32 % PARTITIONS, &events[next % events.len()]);
                 next += 1;
             }
             let number = sent.len();
             sent.push(Instant::now());
-            send(&producer, number as i32 % PARTITIONS, &lock(number));
+            send(&producer, TOPIC, number as i32 % PARTITIONS, &lock(number));
+            if sent.len() == INCIDENTS {
+                sent_in = start.elapsed();
+            }
         }
         while let Some(Ok(message)) = reader.poll(Duration::from_millis(1)) {
             if let Some(number) = message.payload().and_then(account)
@@ -354,7 +557,7 @@ fn latency(kafka: &Kafka, folder: &Path, events: &[Vec<u8>]) {
             }
         }
     }
-    let rate = (next as f64) / sent[0].elapsed().as_secs_f64();
+    let rate = next as f64 / sent_in.as_secs_f64();
     took.sort_by(f64::total_cmp);
     println!(
         "from sending to told, at {:.0} k events/s: median {:.0} ms, 99 % {:.0} ms (targets 200, 1000)",

@@ -16,12 +16,13 @@ use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::event::{EventTime, Observation};
+use crate::detect::Settings;
+use crate::event::{EventTime, ListedHost, Observation};
 use crate::source::{Position, Positions};
 
 /// Counts up with every change of what is stored: of the types here, of
 /// [`Observation`], and of the detector's tables.
-pub const FORMAT: u32 = 1;
+pub const FORMAT: u32 = 2;
 
 /// Some observations of one part, as they travel between the stages.
 #[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
@@ -52,13 +53,14 @@ pub enum Advance {
     End,
 }
 
-/// The state behind all frames so far.
-#[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
-pub struct Snapshot {
+/// What stands before the detector's state in a snapshot: positions, and all
+/// that the frames behind it were made with, so that they can be made again.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct SnapshotHead {
     pub positions: SourcePositions,
     pub watermark: EventTime,
-    /// As [`crate::detect::Detector::save`] gives it.
-    pub detector: Vec<u8>,
+    pub settings: Settings,
+    pub inventory: Vec<ListedHost>,
 }
 
 /// Where each source stands, by the source's name.
@@ -112,19 +114,27 @@ pub fn encode(value: &impl BorshSerialize) -> Vec<u8> {
 }
 
 pub fn decode<T: BorshDeserialize>(bytes: &[u8]) -> Result<T, StoredError> {
-    let (format, mut rest) = bytes
-        .split_first_chunk::<4>()
-        .ok_or_else(|| StoredError::Malformed { what: "it is cut off".to_owned() })?;
-    let found = u32::from_le_bytes(*format);
-    if found != FORMAT {
-        return Err(StoredError::Format { found });
-    }
-    let malformed = |what: String| StoredError::Malformed { what };
-    let value = T::deserialize(&mut rest).map_err(|error| malformed(error.to_string()))?;
+    let (value, rest) = decode_first(bytes)?;
     match rest.len() {
         0 => Ok(value),
         left => Err(malformed(format!("{left} bytes are left over"))),
     }
+}
+
+/// A value behind the number of its format, and what follows it.
+pub fn decode_first<T: BorshDeserialize>(bytes: &[u8]) -> Result<(T, &[u8]), StoredError> {
+    let (format, mut rest) =
+        bytes.split_first_chunk::<4>().ok_or_else(|| malformed("it is cut off".to_owned()))?;
+    let found = u32::from_le_bytes(*format);
+    if found != FORMAT {
+        return Err(StoredError::Format { found });
+    }
+    let value = T::deserialize(&mut rest).map_err(|error| malformed(error.to_string()))?;
+    Ok((value, rest))
+}
+
+fn malformed(what: String) -> StoredError {
+    StoredError::Malformed { what }
 }
 
 #[cfg(test)]

@@ -360,7 +360,7 @@ impl fmt::Display for Build {
 }
 
 /// What an inventory says of a host.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct ListedHost {
     pub host: Box<str>,
     pub ips: Vec<IpAddr>,

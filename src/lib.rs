@@ -26,6 +26,7 @@
 //! | [`brokers`] | Kafka clients: settings, reports, topics |
 //! | [`config`] | settings and rule files, checked |
 //! | [`pipeline`] | the only place that knows every stage: replay, and the service |
+//! | [`heap`] | how the C library's heap is laid out; the only unsafe code |
 //! | [`faults`] | points at which tests let the process die |
 //! | [`cli`] | flags |
 //! | [`simulate`] | writes event logs, for tests, benches and samples |
@@ -44,6 +45,7 @@ pub mod decode;
 pub mod detect;
 pub mod event;
 pub mod faults;
+pub mod heap;
 pub mod incident;
 pub mod inventory;
 pub mod pipeline;

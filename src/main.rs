@@ -14,6 +14,7 @@ use twinsid::sink::escape;
 use progress::{Bar, BesideBar};
 
 fn main() -> ExitCode {
+    twinsid::heap::share();
     let cli = Cli::parse();
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
     let level = match (cli.is_quiet(), cli.is_service()) {

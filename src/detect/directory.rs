@@ -5,6 +5,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 use rustc_hash::FxHashMap;
 
+use super::make_room;
 use super::names::{Names, Symbol};
 use crate::event::{DomainSid, EventTime, Sid, TICKS_PER_SEC, short_host};
 
@@ -150,6 +151,7 @@ impl Directory {
             span.extend(time);
             return false;
         }
+        make_room(sids);
         sids.push((sid, Span::at(time)));
         if sids.len() > SIDS_PER_NAME_MAX {
             let oldest = (0..sids.len()).min_by_key(|&at| (sids[at].1.last, sids[at].0));
@@ -253,6 +255,7 @@ fn insert_bounded<T: Ord + Copy>(set: &mut Vec<T>, value: T, max: usize) {
     if let Err(at) = set.binary_search(&value)
         && at < max
     {
+        make_room(set);
         set.insert(at, value);
         set.truncate(max);
     }

@@ -18,6 +18,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use rustc_hash::FxHashMap;
 
 use super::directory::Span;
+use super::make_room;
 use super::names::{Names, Symbol};
 use crate::event::{
     Build, DomainSid, EventTime, NETBIOS_NAME_CHARS_MAX, TICKS_PER_SEC, short_host,
@@ -195,6 +196,7 @@ impl HostFacts {
         match self.machine_sids.iter_mut().find(|known| known.sid == machine.sid) {
             Some(known) => known.absorb(&machine),
             None => {
+                make_room(&mut self.machine_sids);
                 self.machine_sids.push(machine);
                 if self.machine_sids.len() > MACHINE_SIDS_MAX {
                     let age =
@@ -211,6 +213,7 @@ impl HostFacts {
             known.first = known.first.min(ends.first);
             known.last = known.last.max(ends.last);
         } else if self.ends.len() < CHANNELS_MAX {
+            make_room(&mut self.ends);
             self.ends.push(ends);
         }
     }
@@ -484,6 +487,7 @@ fn insert_smallest<T: Ord>(set: &mut BTreeSet<T>, value: T, count_max: usize) {
 /// Keeps the first pieces, each once.
 fn insert_piece(pieces: &mut Vec<(Symbol, u32, u32)>, piece: (Symbol, u32, u32)) {
     if let Err(at) = pieces.binary_search(&piece) {
+        make_room(pieces);
         pieces.insert(at, piece);
         pieces.truncate(PIECES_MAX);
     }
@@ -501,6 +505,7 @@ fn add_span<T: Copy + Ord>(
         known.join(span);
         return false;
     }
+    make_room(values);
     values.push((value, span));
     if values.len() > count_max {
         let oldest = (0..values.len()).min_by_key(|&at| (values[at].1.last, values[at].0));

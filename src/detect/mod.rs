@@ -68,8 +68,17 @@ use sessions::{Line, LineOrder, Pattern, Patterns, Run, Sessions, SourceKey, cut
 use told::{Tellings, Told};
 use twins::Fleet;
 
+/// Makes room for one value more in one of very many lists, most of which
+/// never hold a second: a list by itself takes room for four.
+fn make_room<T>(values: &mut Vec<T>) {
+    const SMALL: usize = 4;
+    if values.len() == values.capacity() && values.len() < SMALL {
+        values.reserve_exact(1);
+    }
+}
+
 /// How observations are gathered and judged.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct Settings {
     pub session_gap_ticks: u64,
     /// A whole number of hours.
@@ -88,7 +97,7 @@ pub struct Settings {
 }
 
 /// The most that the detector keeps of each thing.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct Bounds {
     /// Records remembered to tell duplicates.
     pub seen_records: usize,
@@ -108,6 +117,9 @@ pub struct Bounds {
     /// without a gap, an hour at the most.
     pub open_runs: usize,
 }
+
+/// Things that may be given up because a bound was reached.
+pub const GIVEN_UP: usize = 7;
 
 /// Observations that are taken in side by side: enough for the processor to
 /// have something to do while it waits for memory, few enough to stay in its
@@ -302,10 +314,15 @@ impl Detector {
     /// The whole state as bytes, for [`Detector::restore`]. The same calls give
     /// the same bytes.
     pub fn save(&mut self) -> Vec<u8> {
-        self.settle();
         let mut bytes = Vec::new();
-        self.write_state(&mut bytes).expect("memory can be written");
+        self.save_behind(&mut bytes);
         bytes
+    }
+
+    /// [`Detector::save`], behind what is there already.
+    pub fn save_behind(&mut self, bytes: &mut Vec<u8>) {
+        self.settle();
+        self.write_state(bytes).expect("memory can be written");
     }
 
     fn write_state(&self, bytes: &mut Vec<u8>) -> borsh::io::Result<()> {
@@ -356,7 +373,7 @@ impl Detector {
 
     /// What was given up because a bound was reached, by name: nothing in a
     /// run that stays within its bounds.
-    pub fn given_up(&self) -> [(&'static str, u64); 7] {
+    pub fn given_up(&self) -> [(&'static str, u64); GIVEN_UP] {
         [
             (
                 "failures and mismatches beyond `open_runs`",

@@ -606,6 +606,11 @@ impl Observer {
         });
     }
 
+    /// Facts that are held back.
+    pub fn held(&self) -> usize {
+        self.facts.entries.len()
+    }
+
     /// Hands over the facts that were held back.
     pub fn finish(&mut self, observations: &mut Vec<Observation>) {
         self.facts.drain(observations);

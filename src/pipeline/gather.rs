@@ -21,8 +21,9 @@ const URGENT_MIN: Duration = Duration::from_millis(20);
 const URGENT_MAX: Duration = Duration::from_millis(250);
 const URGENT_SHARE: u32 = 10;
 
-/// Observations that are handed over whatever the time.
-const OBSERVATIONS_MAX: usize = 50_000;
+/// Observations, facts that are held back among them, that are handed over
+/// whatever the time.
+const OBSERVATIONS_MAX: usize = 16_000;
 
 /// Bytes of dead letters that are.
 const LETTER_BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -153,7 +154,7 @@ impl<'r> Gather<'r> {
 
     /// Whether it should be handed over now.
     pub fn is_due(&self) -> bool {
-        self.observations >= OBSERVATIONS_MAX
+        self.observations + self.worker.held() >= OBSERVATIONS_MAX
             || self.letter_bytes >= LETTER_BYTES_MAX
             || self.due_at().is_some_and(|at| at <= Instant::now())
     }

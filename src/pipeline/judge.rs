@@ -10,12 +10,13 @@ use std::hash::{Hash, Hasher};
 use std::time::{Duration, Instant};
 
 use rustc_hash::FxHasher;
+use tracing::{info, warn};
 
 use super::gather::{Gathered, NO_PART};
 use super::{Counters, wall_clock};
-use crate::checkpoint::{self, Advance, Frame, Parcel, Snapshot, SourcePositions, StoredError};
+use crate::checkpoint::{self, Advance, Frame, Parcel, SnapshotHead, SourcePositions, StoredError};
 use crate::detect::clocks::{CaughtUp, Clocks};
-use crate::detect::{Detector, MalformedState, Settings};
+use crate::detect::{Detector, GIVEN_UP, MalformedState, Settings};
 use crate::event::{EventTime, ListedHost, TICKS_PER_SEC, What, short_host};
 use crate::incident::Incident;
 use crate::sink::{Commit, DeadLetter, Sink, SinkError};
@@ -31,6 +32,9 @@ const FRAMES_BYTES_MIN: usize = 16 * 1024 * 1024;
 /// Of its time the detector spends no more than a quarter on telling what is
 /// news: the larger the state, the rarer it is looked through.
 const LOOK_SHARE: u32 = 4;
+
+/// What is given up because of bounds is said so often.
+const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// Sessions are closed no more often than that by the watermark alone.
 const WATERMARK_STEP_TICKS: u64 = 60 * TICKS_PER_SEC;
@@ -70,16 +74,21 @@ pub struct Judge {
     watermark: EventTime,
     sink: Box<dyn Sink>,
     telling: Telling,
+    settings: Settings,
+    inventory: Vec<ListedHost>,
     frame: Frame,
     dead_letters: Vec<DeadLetter>,
     waiting_since: Option<Instant>,
     /// Whether something was taken in that was not looked at.
     unseen: bool,
     look_at: Instant,
+    /// What bounds made the detector give up, as far as it was said.
+    given_up: [u64; GIVEN_UP],
+    warn_at: Instant,
     frames_bytes: usize,
     snapshot_bytes: usize,
-    /// Whether frames may not be taken in again as they were: the inventory is
-    /// another one, or the settings may be at the next start.
+    /// Whether the next step has to be a snapshot: what frames are made with is
+    /// no longer what stands in the last one.
     snapshot_next: bool,
 }
 
@@ -92,18 +101,21 @@ impl std::fmt::Debug for Judge {
 impl Judge {
     /// Goes on from what the sink kept.
     pub fn open(spec: JudgeSpec, mut sink: Box<dyn Sink>) -> Result<Judge, JudgeError> {
+        let start = Instant::now();
         let kept = sink.restore()?;
         let snapshot_bytes = kept.snapshot.as_ref().map_or(0, Vec::len);
         let (mut positions, mut watermark) = (SourcePositions::default(), EventTime::MIN);
-        let mut detector = match kept.snapshot {
+        let (mut detector, made_with) = match kept.snapshot {
             Some(bytes) => {
-                let snapshot: Snapshot = checkpoint::decode(&bytes)?;
-                (positions, watermark) = (snapshot.positions, snapshot.watermark);
-                Detector::restore(spec.settings, &snapshot.detector)?
+                let (head, state) = checkpoint::decode_first::<SnapshotHead>(&bytes)?;
+                (positions, watermark) = (head.positions, head.watermark);
+                let made_with = (head.settings, head.inventory);
+                (Detector::restore(made_with.0.clone(), state)?, Some(made_with))
             }
-            None => Detector::new(spec.settings),
+            None => (Detector::new(spec.settings.clone()), None),
         };
-        detector.learn_inventory(spec.inventory);
+        let inventory = made_with.as_ref().map_or(&spec.inventory, |(_, inventory)| inventory);
+        detector.learn_inventory(inventory.clone());
         let mut told_already = Vec::new();
         let mut frames_bytes = 0;
         for bytes in kept.frames {
@@ -123,6 +135,17 @@ impl Judge {
             told_already.clear();
             positions.absorb(frame.moved);
         }
+        // Only now: the frames were made with what held then.
+        let as_before = made_with
+            .is_some_and(|made_with| made_with == (spec.settings.clone(), spec.inventory.clone()));
+        if !as_before {
+            detector = Detector::restore(spec.settings.clone(), &detector.save())?;
+            detector.learn_inventory(spec.inventory.clone());
+        }
+        if snapshot_bytes + frames_bytes > 0 {
+            let (seconds, sessions) = (start.elapsed().as_secs_f32(), detector.open_keys());
+            info!(seconds, sessions, "the state is restored");
+        }
         Ok(Judge {
             clocks: Clocks::new(spec.lateness_ticks, spec.idle_ticks, watermark, wall_clock()),
             detector,
@@ -133,12 +156,16 @@ impl Judge {
             frame: Frame::default(),
             dead_letters: Vec::new(),
             waiting_since: None,
+            settings: spec.settings,
+            inventory: spec.inventory,
             // What the last frames brought may not have been looked at.
-            unseen: frames_bytes > 0,
+            unseen: frames_bytes > 0 || !as_before,
             look_at: Instant::now(),
+            given_up: [0; GIVEN_UP],
+            warn_at: Instant::now(),
             frames_bytes,
             snapshot_bytes,
-            snapshot_next: false,
+            snapshot_next: !as_before,
         })
     }
 
@@ -153,6 +180,7 @@ impl Judge {
     }
 
     pub fn learn_inventory(&mut self, inventory: Vec<ListedHost>) {
+        self.inventory.clone_from(&inventory);
         self.detector.learn_inventory(inventory);
         self.unseen = true;
         self.snapshot_next = true;
@@ -208,8 +236,7 @@ impl Judge {
         self.commit(advance, counters)
     }
 
-    /// Commits whatever was taken in, so that the next start may have other
-    /// settings.
+    /// Commits whatever was taken in, with a snapshot: the next start is quick.
     pub fn stop(&mut self, counters: &Counters) -> Result<Tended, JudgeError> {
         if self.waiting_since.is_none() && self.frames_bytes == 0 {
             return Ok(Tended::Nothing);
@@ -235,6 +262,7 @@ impl Judge {
             Advance::End => self.detector.advance(EventTime::MAX, &mut incidents),
         }
         if advance != Advance::NotYet {
+            self.warn_of_bounds();
             self.unseen = false;
             self.look_at = Instant::now() + start.elapsed() * (LOOK_SHARE - 1);
         }
@@ -244,13 +272,8 @@ impl Judge {
         self.positions.absorb(frame.moved);
         self.frames_bytes += bytes.len();
         let is_long = self.frames_bytes > FRAMES_BYTES_MIN.max(self.snapshot_bytes);
-        let snapshot = (is_long || std::mem::take(&mut self.snapshot_next)).then(|| {
-            checkpoint::encode(&Snapshot {
-                positions: self.positions.clone(),
-                watermark: self.watermark,
-                detector: self.detector.save(),
-            })
-        });
+        let snapshot =
+            (is_long || std::mem::take(&mut self.snapshot_next)).then(|| self.snapshot());
         self.sink.commit(&Commit {
             incidents: &incidents,
             dead_letters: &self.dead_letters,
@@ -264,6 +287,35 @@ impl Judge {
         (self.frames_bytes, self.snapshot_bytes) = (0, snapshot.len());
         Ok(Tended::Shortened)
     }
+
+    /// Says now and then what was given up.
+    fn warn_of_bounds(&mut self) {
+        if Instant::now() < self.warn_at {
+            return;
+        }
+        let given_up = self.detector.given_up();
+        for ((what, count), said) in given_up.into_iter().zip(&mut self.given_up) {
+            if count > *said {
+                *said = count;
+                self.warn_at = Instant::now() + WARN_EVERY;
+                warn!(count, "given up: {what}; if that is not an attack, raise it in [bounds]");
+            }
+        }
+    }
+
+    fn snapshot(&mut self) -> Vec<u8> {
+        let mut bytes = checkpoint::encode(&SnapshotHead {
+            positions: self.positions.clone(),
+            watermark: self.watermark,
+            settings: self.settings.clone(),
+            inventory: self.inventory.clone(),
+        });
+        // A little more than last time: memory that grows by doubling would be
+        // there twice.
+        bytes.reserve(self.snapshot_bytes + self.snapshot_bytes / 8);
+        self.detector.save_behind(&mut bytes);
+        bytes
+    }
 }
 
 /// What came of a look at the clock.
@@ -273,4 +325,102 @@ pub enum Tended {
     Committed,
     /// Committed with a snapshot: what came before is needed no more.
     Shortened,
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::event::{Account, Failure, Observation, RecordKey};
+    use crate::sink::Kept;
+
+    /// What a sink keeps, and what it was told: ids and revisions.
+    #[derive(Default)]
+    struct Memory {
+        snapshot: Option<Vec<u8>>,
+        frames: Vec<Vec<u8>>,
+        told: Vec<(String, u32)>,
+    }
+
+    struct MemorySink(Rc<RefCell<Memory>>);
+
+    impl Sink for MemorySink {
+        fn restore(&mut self) -> Result<Kept, SinkError> {
+            let memory = self.0.borrow();
+            Ok(Kept { snapshot: memory.snapshot.clone(), frames: memory.frames.clone() })
+        }
+
+        fn commit(&mut self, commit: &Commit<'_>) -> Result<(), SinkError> {
+            let mut memory = self.0.borrow_mut();
+            let told = commit.incidents.iter();
+            memory.told.extend(told.map(|incident| (incident.id.to_string(), incident.revision)));
+            match commit.snapshot {
+                Some(snapshot) => {
+                    memory.snapshot = Some(snapshot.to_vec());
+                    memory.frames.clear();
+                }
+                None => memory.frames.push(commit.frame.to_vec()),
+            }
+            Ok(())
+        }
+    }
+
+    fn open(memory: &Rc<RefCell<Memory>>, failure_threshold: u64) -> Judge {
+        let settings = Settings { failure_threshold, ..Config::embedded().settings };
+        let spec = JudgeSpec {
+            settings,
+            inventory: Vec::new(),
+            lateness_ticks: TICKS_PER_SEC,
+            idle_ticks: TICKS_PER_SEC,
+            telling: Telling::Live,
+        };
+        Judge::open(spec, Box::new(MemorySink(Rc::clone(memory)))).expect("opens")
+    }
+
+    /// Some failures of one account, and a commit that tells what is news.
+    fn fail(judge: &mut Judge, account: &str, numbers: std::ops::Range<u64>) {
+        let observation = |number: u64| Observation {
+            key: RecordKey {
+                time: EventTime(134_000_000_000_000_000 + number * TICKS_PER_SEC),
+                computer: "PC1".into(),
+                channel: "Security".into(),
+                record_id: number,
+            },
+            provider: "P".into(),
+            event_id: 4625,
+            what: What::Failure(Box::new(Failure {
+                account: Account { name: Some(account.into()), ..Account::default() },
+                ..Failure::default()
+            })),
+        };
+        let observations = numbers.map(observation).collect();
+        let parcels = vec![Parcel { part: 1, arrival: EventTime(1), observations }];
+        judge.take("logs", Gathered { parcels, ..Gathered::default() });
+        judge.commit(Advance::To(EventTime(2)), &Counters::new()).expect("commits");
+    }
+
+    #[test]
+    fn frames_of_a_killed_run_are_taken_in_with_the_settings_that_they_were_made_with() {
+        let memory = Rc::default();
+        let mut judge = open(&memory, 10);
+        fail(&mut judge, "ann", 0..6);
+        fail(&mut judge, "bob", 10..22);
+        assert_eq!(memory.borrow().told.len(), 1, "bob's, with ten or more");
+        drop(judge);
+        // Killed; then started with another threshold.
+        let mut judge = open(&memory, 5);
+        fail(&mut judge, "cat", 30..31);
+        let told = memory.borrow().told.clone();
+        assert_eq!(told.len(), 2, "ann's is told now, bob's is not told again: {told:?}");
+        assert!(memory.borrow().frames.is_empty(), "a snapshot has the new settings");
+        fail(&mut judge, "cat", 31..32);
+        drop(judge);
+        let mut judge = open(&memory, 5);
+        fail(&mut judge, "cat", 32..33);
+        assert_eq!(memory.borrow().frames.len(), 2, "nothing changed: no snapshot");
+        assert_eq!(memory.borrow().told, told);
+    }
 }

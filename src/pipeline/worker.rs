@@ -116,6 +116,11 @@ impl Worker {
         }
     }
 
+    /// Facts that are held back.
+    pub fn held(&self) -> usize {
+        self.observer.held()
+    }
+
     /// The facts that were held back.
     pub fn take_facts(&mut self, observations: &mut Vec<Observation>) {
         self.observer.finish(observations);

@@ -34,6 +34,9 @@ use crate::incident::Incident;
 /// A piece fits a message of the broker's default size, with room to spare.
 const PIECE_BYTES_MAX: usize = 900 * 1024;
 
+/// What was handed to a producer and not delivered; more has to wait.
+const QUEUE_KBYTES_MAX: usize = 16 * 1024;
+
 /// Pieces of one entry: 1.8 GB.
 const PIECES_MAX: u32 = 2000;
 
@@ -85,7 +88,7 @@ pub fn transactional(id: &str) -> Settings {
         ("partitioner", "murmur2_random".to_owned()),
         ("compression.type", "zstd".to_owned()),
         ("linger.ms", "2".to_owned()),
-        ("queue.buffering.max.kbytes", (256 * 1024).to_string()),
+        ("queue.buffering.max.kbytes", QUEUE_KBYTES_MAX.to_string()),
     ]
 }
 
@@ -278,7 +281,7 @@ impl Entry {
         if !present || self.pieces.len() != self.count as usize {
             return Err(damaged(topic, number));
         }
-        Ok(self.pieces.into_values().flatten().collect())
+        Ok(self.pieces.into_values().collect::<Vec<_>>().concat())
     }
 }
 

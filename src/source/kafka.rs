@@ -30,7 +30,7 @@ const BATCH_BYTES: usize = 256 * 1024;
 
 /// What librdkafka fetches ahead, of all partitions together; and of each at
 /// once, as it was packed: unpacked it is some six times that.
-const PREFETCH_KBYTES: u32 = 32 * 1024;
+const PREFETCH_KBYTES: u32 = 16 * 1024;
 const PREFETCH_PARTITION_BYTES: u32 = 256 * 1024;
 
 /// Leaving a group whose brokers do not answer is given up after that.
