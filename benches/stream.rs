@@ -29,6 +29,9 @@ const ROUNDS: usize = 5;
 /// Rounds that do not count: the broker is compiled while it runs.
 const WARM_UP: usize = 2;
 
+/// Events a second, where they are not measured.
+const USUAL_RATE: f64 = 500_000.0;
+
 const HOSTS: usize = 100_000;
 const KEYS: usize = 1_000_000;
 
@@ -59,10 +62,32 @@ fn bench() {
     println!("events of {} bytes on average, {count} of them", bytes / events.len());
     kafka.create(TOPIC, PARTITIONS);
     kafka.produce(TOPIC, (0..count).map(|number| events[number % events.len()].as_slice()));
+    let rate = match chosen("rate") {
+        true => rates(&kafka, folder.path(), count),
+        false => USUAL_RATE,
+    };
+    if chosen("latency") {
+        latency(&kafka, folder.path(), &events, rate / 2.0);
+    }
+    if chosen("hosts") {
+        hosts(&kafka, folder.path());
+    }
+    if chosen("keys") {
+        keys(&kafka, folder.path());
+    }
+}
+
+/// Whether a part of the bench is asked for: all are, unless some are named.
+fn chosen(part: &str) -> bool {
+    std::env::var("TWINSID_BENCH_PARTS").map_or(true, |parts| parts.contains(part))
+}
+
+/// Events a second of the service.
+fn rates(kafka: &Kafka, folder: &Path, count: usize) -> f64 {
     let (mut ratios, mut rates) = (Vec::new(), Vec::new());
     for round in 0..WARM_UP + ROUNDS {
         let bare = kafka.bare(count);
-        let (service, whole, memory) = kafka.service(folder.path(), round, count);
+        let (service, whole, memory) = kafka.service(folder, round, count);
         if round < WARM_UP {
             continue;
         }
@@ -80,9 +105,7 @@ fn bench() {
     ratios.sort_by(f64::total_cmp);
     println!("ratio, median of {ROUNDS}: {:.2} (target 0.7)", ratios[ROUNDS / 2]);
     rates.sort_by(f64::total_cmp);
-    latency(&kafka, folder.path(), &events, rates[ROUNDS / 2] / 2.0);
-    hosts(&kafka, folder.path());
-    keys(&kafka, folder.path());
+    rates[ROUNDS / 2]
 }
 
 /// Memory with what events say of very many hosts, three accounts each.

@@ -100,14 +100,42 @@ impl<'r> Gather<'r> {
     }
 
     pub fn add(&mut self, batch: Batch, counters: &Counters) {
-        let now = Instant::now();
-        let moved = batch.moved.clone();
-        let part = moved.first().map_or(self.source, |(part, _)| part_number(part));
         let age = match batch.content {
             Content::Messages { age, .. } => age,
             _ => Duration::ZERO,
         };
-        let Decoded { observations, tally, dead_letters, .. } = self.worker.decode(batch);
+        let decoded = self.worker.decode(&batch);
+        self.take_in(decoded, batch.moved, age, counters);
+    }
+
+    /// Decodes one message, to be closed with its stretch.
+    pub fn message(&mut self, value: &[u8], origin: impl Fn() -> String) {
+        self.worker.message(value, origin);
+    }
+
+    /// Takes in the messages since the last stretch, all of one part, the first
+    /// of which was sent so long ago.
+    pub fn close(
+        &mut self,
+        part: Arc<str>,
+        position: Position,
+        age: Duration,
+        counters: &Counters,
+    ) {
+        let decoded = self.worker.take_decoded();
+        self.take_in(decoded, vec![(part, position)], age, counters);
+    }
+
+    fn take_in(
+        &mut self,
+        decoded: Decoded,
+        moved: Vec<(Arc<str>, Position)>,
+        age: Duration,
+        counters: &Counters,
+    ) {
+        let now = Instant::now();
+        let part = moved.first().map_or(self.source, |(part, _)| part_number(part));
+        let Decoded { observations, tally, dead_letters, .. } = decoded;
         counters.decoded(&tally, &dead_letters);
         for (part, position) in moved {
             match self.gathered.moved.iter_mut().find(|(known, _)| *known == part) {

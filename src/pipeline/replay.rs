@@ -217,7 +217,7 @@ fn alone(
 ) -> Result<(), ReplayError> {
     loop {
         match source.next(Duration::ZERO)? {
-            Next::Batch(batch) => collector.collect(worker.decode(batch))?,
+            Next::Batch(batch) => collector.collect(worker.decode(&batch))?,
             Next::Skipped(skipped) => {
                 collector.skipped(&skipped.input, skipped.what, &skipped.reason)?;
             }
@@ -247,7 +247,7 @@ fn shared(
             workers.push(scope.spawn(move || {
                 for batch in batch_out {
                     // The other end is gone only when the run has failed.
-                    if done_in.send(worker.decode(batch)).is_err() {
+                    if done_in.send(worker.decode(&batch)).is_err() {
                         break;
                     }
                 }

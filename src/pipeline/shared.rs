@@ -41,7 +41,7 @@ use crate::detect::clocks::CaughtUp;
 use crate::faults::point;
 use crate::sink::kafka::{KafkaSink, KafkaSinkSpec, drain, patiently, send, transactional};
 use crate::sink::wire::WireDeadLetter;
-use crate::source::kafka::{KafkaSource, KafkaSpec, PartKey, Sharing, Until};
+use crate::source::kafka::{KafkaSource, KafkaSpec, PartKey, Reading, Sharing, Stretch, Until};
 use crate::source::{Content, Next, Position, Source, SourceError};
 
 /// A message of observations is not larger, so that it fits the broker's
@@ -177,14 +177,18 @@ impl Collector<'_, '_> {
         while !stop.is_asked() {
             let wait = self.gather.patience().min(Duration::from_millis(100));
             let mut caught_up = false;
-            match self.source.next(wait)? {
-                Next::Batch(batch) => {
-                    self.note_start(&batch.moved, &batch.content);
-                    self.gather.add(batch, counters);
+            let gather = &mut self.gather;
+            let reading = self.source.read(wait, &mut |part, offset, value| {
+                gather.message(value, || format!("kafka {part} offset {offset}"));
+            })?;
+            match reading {
+                Reading::Stretch(Stretch { part, first, end, age, .. }) => {
+                    self.note_start(&part, first);
+                    self.gather.close(part, Position::Offset(end), age, counters);
                 }
-                Next::Rewound => self.forget(),
-                Next::Idle => caught_up = true,
-                Next::Waiting | Next::End | Next::Skipped(_) => {}
+                Reading::Rewound => self.forget(),
+                Reading::Nothing { caught_up: all } => caught_up = all,
+                Reading::End => {}
             }
             if caught_up && self.heard.elapsed() >= HEARD_EVERY {
                 self.heard = Instant::now();
@@ -213,11 +217,9 @@ impl Collector<'_, '_> {
 
     /// Before anything of a partition was committed, its first message is where
     /// to go back to.
-    fn note_start(&mut self, moved: &[(Arc<str>, Position)], content: &Content) {
-        if let (Some((part, _)), Content::Messages { messages, .. }) = (moved.first(), content)
-            && let (Some(key), Some(first)) = (part_key(part), messages.first())
-        {
-            self.safe.entry(key).or_insert(first.offset);
+    fn note_start(&mut self, part: &str, first: i64) {
+        if let Some(key) = part_key(part) {
+            self.safe.entry(key).or_insert(first);
         }
     }
 

@@ -13,14 +13,14 @@ use crate::sink::DeadLetter;
 use crate::source::{Batch, Content, read_segment};
 
 /// What one batch came to.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Decoded {
     pub input: Arc<str>,
+    pub progress_bytes: u64,
     pub observations: Vec<Observation>,
     pub tally: Tally,
     pub matched: BTreeMap<(Box<str>, u32), u64>,
     pub dead_letters: Vec<DeadLetter>,
-    pub progress_bytes: u64,
 }
 
 /// What becomes of what cannot be decoded, beside being counted.
@@ -40,6 +40,8 @@ pub struct Worker {
     observer: Observer,
     buffer: Vec<u8>,
     undecodable: Undecodable,
+    /// What came of the messages so far.
+    decoded: Decoded,
 }
 
 /// In front of values that a schema registry knows: a zero and four bytes of
@@ -48,25 +50,38 @@ const REGISTRY_PREFIX_BYTES: usize = 5;
 
 impl Worker {
     pub fn new(rules: &Arc<Rules>, undecodable: Undecodable) -> Worker {
-        Worker {
+        let mut worker = Worker {
             chunks: ChunkDecoder::new(Arc::clone(rules.wanted())),
             lines: LineDecoder::new(Arc::clone(rules.wanted())),
             observer: Observer::new(Arc::clone(rules)),
             rules: Arc::clone(rules),
             buffer: Vec::new(),
             undecodable,
-        }
+            decoded: Decoded::default(),
+        };
+        worker.begin();
+        worker
     }
 
-    pub fn decode(&mut self, batch: Batch) -> Decoded {
-        let letters = (self.undecodable == Undecodable::Kept).then(Letters::default);
-        let mut tally = Tally { letters, ..Tally::default() };
-        let mut observations = Vec::new();
-        let mut dead_letters = Vec::new();
+    fn begin(&mut self) {
+        self.decoded = Decoded::default();
+        self.decoded.tally.letters = (self.undecodable == Undecodable::Kept).then(Letters::default);
+    }
+
+    /// Decodes a batch that is no messages, or whose messages were not handed
+    /// over one by one.
+    pub fn decode(&mut self, batch: &Batch) -> Decoded {
+        if let Content::Messages { bytes, messages, age: _ } = &batch.content {
+            for message in messages {
+                let (part, _) = &batch.moved[message.part];
+                let origin = || format!("{} {part} offset {}", batch.input, message.offset);
+                self.message(&bytes[message.start..message.end], origin);
+            }
+            return self.take_decoded_of(batch);
+        }
+        let Decoded { observations, tally, .. } = &mut self.decoded;
         let observer = &mut self.observer;
-        let emit = &mut |record: &Record<'_>| {
-            observer.observe(record, &mut observations);
-        };
+        let emit = &mut |record: &Record<'_>| observer.observe(record, observations);
         match &batch.content {
             Content::Segment { file, offset, len, first_chunk } => {
                 match read_segment(file, *offset, *len, &mut self.buffer) {
@@ -76,44 +91,51 @@ impl Worker {
                                 "became shorter while it was read".to_owned()
                             });
                         }
-                        self.chunks.decode(&self.buffer, *first_chunk, &mut tally, emit);
+                        self.chunks.decode(&self.buffer, *first_chunk, tally, emit);
                     }
                     Err(error) => tally.skip(Skip::File, || error.to_string()),
                 }
             }
             Content::Chunks { bytes, first_chunk, after_record: None } => {
-                self.chunks.decode(bytes, *first_chunk, &mut tally, emit);
+                self.chunks.decode(bytes, *first_chunk, tally, emit);
             }
             Content::Chunks { bytes, first_chunk, after_record: Some(after) } => {
-                self.chunks.decode_after(bytes, *first_chunk, *after, &mut tally, emit);
+                self.chunks.decode_after(bytes, *first_chunk, *after, tally, emit);
             }
             Content::Text { bytes } => {
                 tally.bytes += bytes.len() as u64;
-                self.lines.decode(bytes, &mut tally, emit);
+                self.lines.decode(bytes, tally, emit);
             }
-            Content::Messages { bytes, messages, age: _ } => {
-                tally.bytes += bytes.len() as u64;
-                for message in messages {
-                    let text = &bytes[message.start..message.end];
-                    self.lines.decode(without_prefix(text), &mut tally, emit);
-                    if tally.letters.as_ref().is_some_and(|letters| !letters.letters.is_empty()) {
-                        let (part, _) = &batch.moved[message.part];
-                        let origin = format!("{} {part} offset {}", batch.input, message.offset);
-                        take_letters(&mut tally, &origin, &mut dead_letters);
-                    }
-                }
-            }
+            Content::Messages { .. } => {}
         }
         tally.keep_letter(Vec::new);
-        take_letters(&mut tally, &batch.input, &mut dead_letters);
-        Decoded {
-            input: batch.input,
-            observations,
-            tally,
-            matched: self.observer.take_matched(),
-            dead_letters,
-            progress_bytes: batch.progress_bytes,
-        }
+        take_letters(&mut self.decoded, || batch.input.to_string());
+        self.take_decoded_of(batch)
+    }
+
+    fn take_decoded_of(&mut self, batch: &Batch) -> Decoded {
+        let (input, progress_bytes) = (Arc::clone(&batch.input), batch.progress_bytes);
+        Decoded { input, progress_bytes, ..self.take_decoded() }
+    }
+
+    /// Decodes one message; what came of it is handed out by
+    /// [`Worker::take_decoded`].
+    pub fn message(&mut self, value: &[u8], origin: impl Fn() -> String) {
+        let Decoded { observations, tally, .. } = &mut self.decoded;
+        let observer = &mut self.observer;
+        tally.bytes += value.len() as u64;
+        self.lines.decode(without_prefix(value), tally, &mut |record: &Record<'_>| {
+            observer.observe(record, observations);
+        });
+        take_letters(&mut self.decoded, origin);
+    }
+
+    /// What came since the last call.
+    pub fn take_decoded(&mut self) -> Decoded {
+        self.decoded.matched = self.observer.take_matched();
+        let decoded = std::mem::take(&mut self.decoded);
+        self.begin();
+        decoded
     }
 
     /// Facts that are held back.
@@ -129,13 +151,14 @@ impl Worker {
     /// Forgets what was held back.
     pub fn reset(&mut self) {
         self.observer = Observer::new(Arc::clone(&self.rules));
+        self.begin();
     }
 }
 
-fn take_letters(tally: &mut Tally, origin: &str, dead_letters: &mut Vec<DeadLetter>) {
-    let letters = tally.letters.as_mut().map(|letters| std::mem::take(&mut letters.letters));
-    dead_letters.extend(letters.into_iter().flatten().map(|letter| DeadLetter {
-        origin: origin.to_owned(),
+fn take_letters(decoded: &mut Decoded, origin: impl Fn() -> String) {
+    let Some(letters) = &mut decoded.tally.letters else { return };
+    decoded.dead_letters.extend(letters.letters.drain(..).map(|letter| DeadLetter {
+        origin: origin(),
         reason: letter.reason.name(),
         what: letter.what,
         bytes: letter.bytes,

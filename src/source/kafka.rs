@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rdkafka::Timestamp;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message as _, OwnedMessage};
+use rdkafka::message::OwnedMessage;
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::{Batch, Content, Message, Next, Position, Positions, Source, SourceError};
@@ -232,6 +232,97 @@ impl KafkaSource {
         Ok(())
     }
 
+    /// Hands over what comes next of one partition, message by message, as it
+    /// lies in the client's memory.
+    pub fn read(&mut self, wait: Duration, take: &mut Take<'_>) -> Result<Reading, SourceError> {
+        let until = Instant::now() + wait;
+        let mut stretch: Option<Stretch> = None;
+        let mut at_end = false;
+        if let Some(message) = self.held.take() {
+            self.hand_over(&message, &mut stretch, take);
+        }
+        let consumer = Arc::clone(&self.consumer);
+        while !stretch.as_ref().is_some_and(Stretch::is_full) {
+            let wait = if stretch.is_none() { wait } else { Duration::ZERO };
+            let polled = consumer.poll(wait);
+            if self.follow_assignment() {
+                if let Some(Ok(message)) = polled {
+                    self.held = Some(message.detach());
+                }
+                return Ok(Reading::Rewound);
+            }
+            match polled {
+                Some(Ok(message)) => {
+                    if self.hand_over(&message, &mut stretch, take) {
+                        at_end = false;
+                        continue;
+                    }
+                    self.held = Some(message.detach());
+                }
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    at_end |= stretch.as_ref().is_some_and(|stretch| stretch.key.1 == partition);
+                    for ((_, number), part) in &mut self.assigned {
+                        part.at_end |= *number == partition;
+                    }
+                    // Others may have more.
+                    if stretch.is_none() && Instant::now() < until {
+                        continue;
+                    }
+                }
+                Some(Err(KafkaError::MessageConsumption(code))) if is_passing(code) => {}
+                Some(Err(cause)) => {
+                    return Err(Self::error(&BrokerError::Kafka {
+                        doing: "read from Kafka",
+                        cause,
+                    }));
+                }
+                None => {}
+            }
+            break;
+        }
+        if let Some(stretch) = stretch {
+            if let Some(part) = self.assigned.get_mut(&stretch.key) {
+                part.next_offset = Some(stretch.end);
+                part.at_end = at_end;
+            }
+            return Ok(Reading::Stretch(stretch));
+        }
+        if self.spec.until == Until::End && self.is_done() {
+            return Ok(Reading::End);
+        }
+        let caught_up = !self.assigned.is_empty() && self.assigned.values().all(|p| p.at_end);
+        Ok(Reading::Nothing { caught_up })
+    }
+
+    /// Hands a message over if it goes on with the stretch; `false` if another
+    /// one begins with it.
+    fn hand_over(
+        &self,
+        message: &impl rdkafka::Message,
+        stretch: &mut Option<Stretch>,
+        take: &mut Take<'_>,
+    ) -> bool {
+        let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
+        let stretch = match stretch {
+            Some(stretch) if stretch.key.1 != partition || stretch.key.0 != topic => return false,
+            Some(stretch) => stretch,
+            None => {
+                let key = (topic.to_owned(), partition);
+                // What is not assigned any more is not ours.
+                let Some(part) = self.assigned.get(&key) else { return true };
+                let (part, age) = (Arc::clone(&part.name), age(message.timestamp()));
+                let (first, end) = (offset, offset);
+                stretch.insert(Stretch { part, first, end, age, key, bytes: 0, messages: 0 })
+            }
+        };
+        let value = message.payload().unwrap_or_default();
+        take(&stretch.part, offset, value);
+        stretch.end = offset + 1;
+        stretch.bytes += value.len();
+        stretch.messages += 1;
+        true
+    }
+
     fn set_assigned(&mut self, parts: &[PartKey]) {
         self.held = None;
         self.assigned = parts
@@ -269,39 +360,43 @@ impl KafkaSource {
     }
 }
 
-/// Messages of one partition.
-#[derive(Debug, Default)]
-struct Gathered {
-    of: Option<PartKey>,
-    bytes: Vec<u8>,
-    messages: Vec<Message>,
-    age: Duration,
+/// Messages of one partition, one behind the other.
+#[derive(Debug)]
+pub struct Stretch {
+    /// The partition's name in positions.
+    pub part: Arc<str>,
+    /// The first offset, and that behind the last.
+    pub first: i64,
+    pub end: i64,
+    /// How long ago the first was sent.
+    pub age: Duration,
+    key: PartKey,
+    bytes: usize,
+    messages: usize,
 }
 
-impl Gathered {
-    /// Whether the message belongs to the same partition.
-    fn fits(&self, message: &BorrowedMessage<'_>) -> bool {
-        self.of.as_ref().is_none_or(|(topic, partition)| {
-            *partition == message.partition() && topic == message.topic()
-        })
-    }
-
-    fn add(&mut self, message: &impl rdkafka::Message) {
-        if self.of.is_none() {
-            self.of = Some((message.topic().to_owned(), message.partition()));
-            self.age = age(message.timestamp());
-            self.bytes.reserve(BATCH_BYTES + BATCH_BYTES / 4);
-        }
-        let start = self.bytes.len();
-        self.bytes.extend_from_slice(message.payload().unwrap_or_default());
-        let (offset, end) = (message.offset(), self.bytes.len());
-        self.messages.push(Message { part: 0, offset, start, end });
-    }
-
+impl Stretch {
     fn is_full(&self) -> bool {
-        self.bytes.len() >= BATCH_BYTES || self.messages.len() >= BATCH_MESSAGES_MAX
+        self.bytes >= BATCH_BYTES || self.messages >= BATCH_MESSAGES_MAX
     }
 }
+
+/// What came of a reading.
+#[derive(Debug)]
+pub enum Reading {
+    Stretch(Stretch),
+    /// Nothing came; whether everything there is was read.
+    Nothing {
+        caught_up: bool,
+    },
+    /// The partitions are others: what was handed over and not committed is not
+    /// ours, or comes again.
+    Rewound,
+    End,
+}
+
+/// Takes a message: its partition, its offset, its value.
+pub type Take<'t> = dyn FnMut(&Arc<str>, i64, &[u8]) + 't;
 
 /// How long ago something was sent; nothing when it does not say, or when the
 /// sender's clock is ahead.
@@ -363,69 +458,27 @@ fn settings(spec: &KafkaSpec) -> Settings {
 
 impl Source for KafkaSource {
     fn next(&mut self, wait: Duration) -> Result<Next, SourceError> {
-        let until = Instant::now() + wait;
-        let mut gathered = Gathered::default();
-        let mut at_end = false;
-        if let Some(message) = self.held.take() {
-            gathered.add(&message);
-        }
-        let consumer = Arc::clone(&self.consumer);
-        while !gathered.is_full() {
-            let wait = if gathered.of.is_none() { wait } else { Duration::ZERO };
-            let polled = consumer.poll(wait);
-            let rewound = self.follow_assignment();
-            match polled {
-                Some(Ok(message)) => {
-                    if !rewound && gathered.fits(&message) {
-                        at_end = false;
-                        gathered.add(&message);
-                        continue;
-                    }
-                    self.held = Some(message.detach());
-                }
-                Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    at_end |= gathered.of.as_ref().is_some_and(|(_, of)| *of == partition);
-                    for ((_, number), part) in &mut self.assigned {
-                        part.at_end |= *number == partition;
-                    }
-                    // Others may have more.
-                    if !rewound && gathered.of.is_none() && Instant::now() < until {
-                        continue;
-                    }
-                }
-                Some(Err(KafkaError::MessageConsumption(code))) if is_passing(code) => {}
-                Some(Err(cause)) => {
-                    return Err(Self::error(&BrokerError::Kafka {
-                        doing: "read from Kafka",
-                        cause,
-                    }));
-                }
-                None => {}
+        let (mut bytes, mut messages): (Vec<u8>, Vec<Message>) = (Vec::new(), Vec::new());
+        let reading = self.read(wait, &mut |_, offset, value| {
+            if messages.is_empty() {
+                bytes.reserve(BATCH_BYTES + BATCH_BYTES / 4);
             }
-            if rewound {
-                return Ok(Next::Rewound);
-            }
-            break;
-        }
-        let Gathered { of, bytes, messages, age } = gathered;
-        if let (Some(key), Some(last)) = (of, messages.last()) {
-            let next_offset = last.offset + 1;
-            let Some(part) = self.assigned.get_mut(&key) else { return Ok(Next::Waiting) };
-            part.next_offset = Some(next_offset);
-            part.at_end = at_end;
-            let progress_bytes = bytes.len() as u64;
-            return Ok(Next::Batch(Batch {
+            let start = bytes.len();
+            bytes.extend_from_slice(value);
+            messages.push(Message { part: 0, offset, start, end: bytes.len() });
+        })?;
+        Ok(match reading {
+            Reading::Stretch(Stretch { part, end, age, .. }) => Next::Batch(Batch {
                 input: Arc::clone(&self.input),
-                moved: vec![(Arc::clone(&part.name), Position::Offset(next_offset))],
+                progress_bytes: bytes.len() as u64,
                 content: Content::Messages { bytes, messages, age },
-                progress_bytes,
-            }));
-        }
-        if self.spec.until == Until::End && self.is_done() {
-            return Ok(Next::End);
-        }
-        let caught_up = !self.assigned.is_empty() && self.assigned.values().all(|p| p.at_end);
-        Ok(if caught_up { Next::Idle } else { Next::Waiting })
+                moved: vec![(part, Position::Offset(end))],
+            }),
+            Reading::Nothing { caught_up: true } => Next::Idle,
+            Reading::Nothing { caught_up: false } => Next::Waiting,
+            Reading::Rewound => Next::Rewound,
+            Reading::End => Next::End,
+        })
     }
 
     /// Where nothing was kept of a partition, it is read from its beginning.
