@@ -12,6 +12,7 @@
 //! number for its format; another program's number is refused, not guessed.
 
 use std::collections::BTreeMap;
+use std::io::{self, BufWriter, Read, Write};
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -23,6 +24,15 @@ use crate::source::{Position, Positions};
 /// Counts up with every change of what is stored: of the types here, of
 /// [`Observation`], and of the detector's tables.
 pub const FORMAT: u32 = 2;
+
+/// The quickest: snapshots shrink to a third.
+const PACKING_LEVEL: i32 = 1;
+
+/// The detector writes number by number.
+const PACKING_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Of one that is unpacked.
+const SNAPSHOT_BYTES_MAX: u64 = 16 << 30;
 
 /// Some observations of one part, as they travel between the stages.
 #[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
@@ -114,23 +124,77 @@ pub fn encode(value: &impl BorshSerialize) -> Vec<u8> {
 }
 
 pub fn decode<T: BorshDeserialize>(bytes: &[u8]) -> Result<T, StoredError> {
-    let (value, rest) = decode_first(bytes)?;
+    let mut rest = behind_format(bytes)?;
+    let value = T::deserialize(&mut rest).map_err(|error| malformed(error.to_string()))?;
     match rest.len() {
         0 => Ok(value),
         left => Err(malformed(format!("{left} bytes are left over"))),
     }
 }
 
-/// A value behind the number of its format, and what follows it.
-pub fn decode_first<T: BorshDeserialize>(bytes: &[u8]) -> Result<(T, &[u8]), StoredError> {
-    let (format, mut rest) =
+fn behind_format(bytes: &[u8]) -> Result<&[u8], StoredError> {
+    let (format, rest) =
         bytes.split_first_chunk::<4>().ok_or_else(|| malformed("it is cut off".to_owned()))?;
-    let found = u32::from_le_bytes(*format);
-    if found != FORMAT {
-        return Err(StoredError::Format { found });
+    match u32::from_le_bytes(*format) {
+        FORMAT => Ok(rest),
+        found => Err(StoredError::Format { found }),
     }
-    let value = T::deserialize(&mut rest).map_err(|error| malformed(error.to_string()))?;
-    Ok((value, rest))
+}
+
+/// A snapshot: the head and the state behind it, packed, since it is large and
+/// goes through memory several times. And how long it is unpacked.
+pub fn pack(
+    head: &SnapshotHead,
+    write_state: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> (Vec<u8>, usize) {
+    let packed = || {
+        let bytes = FORMAT.to_le_bytes().to_vec();
+        let packer = zstd::Encoder::new(bytes, PACKING_LEVEL)?;
+        let buffered = BufWriter::with_capacity(PACKING_BUFFER_BYTES, packer);
+        let mut writer = Counting { writer: buffered, count: 0 };
+        head.serialize(&mut writer)?;
+        write_state(&mut writer)?;
+        let packer = writer.writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Ok((packer.finish()?, writer.count))
+    };
+    packed().unwrap_or_else(|error: io::Error| panic!("memory can be written: {error}"))
+}
+
+struct Counting<W> {
+    writer: W,
+    count: usize,
+}
+
+impl<W: Write> Write for Counting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.writer.write(bytes)?;
+        self.count += written;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// The head of a snapshot, and the state.
+pub fn unpack(bytes: &[u8]) -> Result<(SnapshotHead, Vec<u8>), StoredError> {
+    let packed = behind_format(bytes)?;
+    let mut unpacked = Vec::new();
+    let mut read = || {
+        let unpacker = zstd::Decoder::new(packed)?;
+        unpacker.take(SNAPSHOT_BYTES_MAX).read_to_end(&mut unpacked)
+    };
+    let read = read().map_err(|error| malformed(error.to_string()))?;
+    if read as u64 == SNAPSHOT_BYTES_MAX {
+        return Err(malformed("it is too large".to_owned()));
+    }
+    let mut rest = unpacked.as_slice();
+    let head =
+        SnapshotHead::deserialize(&mut rest).map_err(|error| malformed(error.to_string()))?;
+    let head_len = unpacked.len() - rest.len();
+    unpacked.drain(..head_len);
+    Ok((head, unpacked))
 }
 
 fn malformed(what: String) -> StoredError {
@@ -163,6 +227,27 @@ mod tests {
     #[test]
     fn what_is_stored_reads_back() {
         assert_eq!(decode::<Frame>(&encode(&frame())), Ok(frame()));
+    }
+
+    #[test]
+    fn a_snapshot_unpacks_to_what_was_packed_and_damage_is_told() {
+        let head = SnapshotHead {
+            positions: frame().moved,
+            watermark: EventTime(7),
+            settings: crate::config::Config::embedded().settings,
+            inventory: vec![ListedHost { host: "PC1".into(), ..ListedHost::default() }],
+        };
+        let state: Vec<u8> =
+            (0..100_000_u32).flat_map(|number| (number / 7).to_le_bytes()).collect();
+        let (mut bytes, len) = pack(&head, |writer| writer.write_all(&state));
+        assert!(len > state.len());
+        assert!(bytes.len() < state.len() / 2, "{}", bytes.len());
+        assert_eq!(unpack(&bytes), Ok((head, state)));
+        for end in [0, 3, 4, 20, bytes.len() / 2, bytes.len() - 1] {
+            assert!(matches!(unpack(&bytes[..end]), Err(StoredError::Malformed { .. })), "{end}");
+        }
+        bytes[0] = 99;
+        assert_eq!(unpack(&bytes), Err(StoredError::Format { found: 99 }));
     }
 
     #[test]

@@ -48,6 +48,7 @@ pub mod verdict;
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
+use std::io;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
@@ -315,17 +316,18 @@ impl Detector {
     /// the same bytes.
     pub fn save(&mut self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        self.save_behind(&mut bytes);
+        self.save_to(&mut bytes).expect("memory can be written");
         bytes
     }
 
-    /// [`Detector::save`], behind what is there already.
-    pub fn save_behind(&mut self, bytes: &mut Vec<u8>) {
+    /// [`Detector::save`], to where it is wanted.
+    pub fn save_to(&mut self, writer: &mut dyn io::Write) -> io::Result<()> {
         self.settle();
-        self.write_state(bytes).expect("memory can be written");
+        self.write_state(writer)
     }
 
-    fn write_state(&self, bytes: &mut Vec<u8>) -> borsh::io::Result<()> {
+    fn write_state(&self, mut writer: &mut dyn io::Write) -> io::Result<()> {
+        let bytes = &mut writer;
         (&self.names, &self.addresses, &self.patterns, &self.seen).serialize(bytes)?;
         (&self.directory, &self.hosts, &self.refusals, &self.suspects).serialize(bytes)?;
         (&self.told_groups, &self.told_failures, &self.told_mismatches).serialize(bytes)?;

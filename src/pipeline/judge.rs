@@ -103,14 +103,16 @@ impl Judge {
     pub fn open(spec: JudgeSpec, mut sink: Box<dyn Sink>) -> Result<Judge, JudgeError> {
         let start = Instant::now();
         let kept = sink.restore()?;
-        let snapshot_bytes = kept.snapshot.as_ref().map_or(0, Vec::len);
+        let mut snapshot_bytes = 0;
         let (mut positions, mut watermark) = (SourcePositions::default(), EventTime::MIN);
         let (mut detector, made_with) = match kept.snapshot {
             Some(bytes) => {
-                let (head, state) = checkpoint::decode_first::<SnapshotHead>(&bytes)?;
+                let (head, state) = checkpoint::unpack(&bytes)?;
+                drop(bytes);
+                snapshot_bytes = state.len();
                 (positions, watermark) = (head.positions, head.watermark);
                 let made_with = (head.settings, head.inventory);
-                (Detector::restore(made_with.0.clone(), state)?, Some(made_with))
+                (Detector::restore(made_with.0.clone(), &state)?, Some(made_with))
             }
             None => (Detector::new(spec.settings.clone()), None),
         };
@@ -278,13 +280,13 @@ impl Judge {
             incidents: &incidents,
             dead_letters: &self.dead_letters,
             frame: &bytes,
-            snapshot: snapshot.as_deref(),
+            snapshot: snapshot.as_ref().map(|(snapshot, _)| snapshot.as_slice()),
         })?;
         counters.committed(incidents.len(), start.elapsed(), self.watermark);
         self.dead_letters.clear();
         self.waiting_since = None;
-        let Some(snapshot) = snapshot else { return Ok(Tended::Committed) };
-        (self.frames_bytes, self.snapshot_bytes) = (0, snapshot.len());
+        let Some((_, bytes)) = snapshot else { return Ok(Tended::Committed) };
+        (self.frames_bytes, self.snapshot_bytes) = (0, bytes);
         Ok(Tended::Shortened)
     }
 
@@ -303,18 +305,15 @@ impl Judge {
         }
     }
 
-    fn snapshot(&mut self) -> Vec<u8> {
-        let mut bytes = checkpoint::encode(&SnapshotHead {
+    /// A snapshot, and how long it is unpacked.
+    fn snapshot(&mut self) -> (Vec<u8>, usize) {
+        let head = SnapshotHead {
             positions: self.positions.clone(),
             watermark: self.watermark,
             settings: self.settings.clone(),
             inventory: self.inventory.clone(),
-        });
-        // A little more than last time: memory that grows by doubling would be
-        // there twice.
-        bytes.reserve(self.snapshot_bytes + self.snapshot_bytes / 8);
-        self.detector.save_behind(&mut bytes);
-        bytes
+        };
+        checkpoint::pack(&head, |writer| self.detector.save_to(writer))
     }
 }
 
