@@ -219,6 +219,7 @@ impl ChunkDecoder {
                     (Skip::ChunkHeader, "does not start with `ElfChnk`")
                 };
                 tally.skip(reason, || format!("chunk {number} {what}"));
+                tally.keep_letter(|| chunk.to_vec());
             }
             return;
         }
@@ -226,12 +227,14 @@ impl ChunkDecoder {
             tally.skip(Skip::ChunkTruncated, || {
                 format!("chunk {number} has {} of {CHUNK_BYTES} bytes", chunk.len())
             });
+            tally.keep_letter(|| chunk.to_vec());
         }
         tally.chunks += 1;
         if let Err(what) = verify_checksums(chunk) {
             tally.skip(Skip::ChunkChecksum, || {
                 format!("chunk {number}: the checksum of its {what} is wrong; records are read all the same")
             });
+            tally.keep_letter(|| chunk.to_vec());
         }
         self.plans.clear();
         self.slow.clear();
@@ -283,6 +286,8 @@ impl ChunkDecoder {
                         tally.skip(Skip::RecordHeader, || {
                             format!("chunk {number}, offset {at}: no record starts here")
                         });
+                        let end = next.unwrap_or(header.live_end).max(at);
+                        tally.keep_letter(|| chunk[at..end].to_vec());
                     }
                     let Some(next) = next else { return };
                     at = next;

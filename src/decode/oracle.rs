@@ -38,6 +38,7 @@ pub fn decode_records(
         if let Err((reason, sample)) = result {
             tally.records -= 1;
             tally.skip(reason, || format!("chunk {number}, offset {at}: {sample}"));
+            tally.keep_letter(|| record_at(chunk, at).to_vec());
         }
     }
     for at in offsets.iter().filter(|at| left.contains(at)) {
@@ -45,7 +46,16 @@ pub fn decode_records(
         tally.skip(Skip::RecordContent, || {
             format!("chunk {number}, offset {at}: the record's content cannot be read")
         });
+        tally.keep_letter(|| record_at(chunk, *at).to_vec());
     }
+}
+
+/// The bytes of the record that starts here, as many as its header says.
+fn record_at(chunk: &[u8], at: u64) -> &[u8] {
+    let rest = usize::try_from(at).ok().and_then(|at| chunk.get(at..)).unwrap_or_default();
+    let size = rest.get(4..8).and_then(|size| size.first_chunk().copied());
+    let size = size.map_or(0, u32::from_le_bytes) as usize;
+    &rest[..size.min(rest.len())]
 }
 
 /// The XML of the records for which `take` holds, each with its offset.

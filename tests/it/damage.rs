@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use twinsid::decode::evtx::{CHUNK_BYTES, ChunkDecoder};
 use twinsid::decode::lines::{EVENT_BYTES_MAX, LineDecoder, last_boundary};
-use twinsid::decode::{Skip, Tally};
+use twinsid::decode::{Letters, Skip, Tally};
 use twinsid::pipeline::replay::{NoWatch, replay};
 use twinsid::record::{Record, Wanted};
 use twinsid::simulate::evtx::{Data, Value};
@@ -194,8 +194,15 @@ fn check_mutations(chunks: &[Vec<u8>], rounds: usize, seed: u64) {
         let mut chunk = chunks[random.below(chunks.len())].clone();
         mutate(&mut chunk, &mut random);
         let (mut handed, mut tally) = (Handed::default(), Tally::default());
+        tally.letters = Some(Letters::default());
         decoder.decode(&chunk, 0, &mut tally, &mut |record| handed.add(record));
         let skipped: u64 = tally.skipped.values().sum();
+        let letters = tally.letters.take().unwrap_or_default().letters;
+        assert_eq!(letters.len() as u64, skipped, "round {round}: each is kept");
+        for letter in &letters {
+            let place = memchr::memmem::find(&chunk, &letter.bytes);
+            assert!(place.is_some() && !letter.bytes.is_empty(), "round {round}: {letter:?}");
+        }
         assert!(tally.records <= RECORDS_MAX, "round {round}: {tally:?}");
         assert!(handed.records <= tally.records, "round {round}: {handed:?} of {tally:?}");
         assert!(skipped <= RECORDS_MAX + 2, "round {round}: {tally:?}");
