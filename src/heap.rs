@@ -1,27 +1,41 @@
-//! How the C library's heap is laid out.
+//! How the C library's heap is laid out, and how much of it is kept.
+//!
+//! Observations are made by one thread and dropped by another, and what is
+//! worked out at each look at a large fleet is dropped after it. Left alone,
+//! glibc gives threads heaps of their own, eight for each processor, and keeps
+//! what was freed: with 100,000 hosts the service took 540 MB, with two heaps
+//! 340 MB, and 180 MB once they are trimmed. Elsewhere than with glibc this
+//! module does nothing.
 
-/// Heaps that threads share.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const HEAPS: i32 = 2;
+mod glibc {
+    #![allow(unsafe_code, reason = "glibc can be told in no other way from within the process")]
 
-/// Lets all threads share two heaps; by default there are eight for each
-/// processor. Observations are made by one thread and dropped by another, so
-/// each heap keeps what others could use: with 100,000 hosts the service took
-/// 540 MB with the default, 340 MB so, and no longer.
-///
-/// To be called before other threads begin. Elsewhere than with glibc it does
-/// nothing.
-pub fn share() {
-    #[cfg(all(target_os = "linux", target_env = "gnu"))]
-    share_of_glibc();
+    /// Heaps that threads share.
+    const HEAPS: i32 = 2;
+
+    pub fn share() {
+        // SAFETY: takes two numbers and changes a setting of the allocator,
+        // under the allocator's own lock. If it is refused, the program is as
+        // right, only larger.
+        let _ = unsafe { libc::mallopt(libc::M_ARENA_MAX, HEAPS) };
+    }
+
+    pub fn trim() {
+        // SAFETY: takes a number and hands free pages back, under the
+        // allocator's own locks. Whether there were any does not matter.
+        let _ = unsafe { libc::malloc_trim(0) };
+    }
 }
 
-#[cfg(all(target_os = "linux", target_env = "gnu"))]
-#[allow(unsafe_code, reason = "glibc can be told in no other way from within the process")]
-fn share_of_glibc() {
-    // SAFETY: takes two numbers and changes a setting of the allocator, under
-    // the allocator's own lock.
-    let done = unsafe { libc::mallopt(libc::M_ARENA_MAX, HEAPS) };
-    // Without it the program is as right, only larger.
-    let _ = done;
+/// Lets all threads share two heaps; to be called before other threads begin.
+pub fn share() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    glibc::share();
+}
+
+/// Hands back what is free.
+pub fn trim() {
+    #[cfg(all(target_os = "linux", target_env = "gnu"))]
+    glibc::trim();
 }

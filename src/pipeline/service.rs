@@ -27,6 +27,7 @@ use crate::decode::lines::last_boundary;
 use crate::detect::clocks::CaughtUp;
 use crate::detect::rules::Rules;
 use crate::event::{EventTime, ListedHost};
+use crate::heap;
 use crate::inventory::{self, InventoryError};
 use crate::sink::rotated::RotatedSpec;
 use crate::sink::streams::{IncidentsTo, Streams, StreamsSpec, native};
@@ -418,7 +419,7 @@ const NO_KAFKA: ServiceError = ServiceError::Unsupported {
 
 /// Tells now and then how it goes, and ends the process when it does not.
 fn watch(counters: &Counters, done: &Stop, every: Duration) {
-    let mut told = Instant::now();
+    let (mut told, mut trimmed) = (Instant::now(), Instant::now());
     let mut before = (0, 0);
     while !done.is_asked() {
         std::thread::sleep(Duration::from_millis(50));
@@ -429,6 +430,10 @@ fn watch(counters: &Counters, done: &Stop, every: Duration) {
                 SILENT_MAX.as_secs()
             );
             std::process::exit(EXIT_HANGS);
+        }
+        if trimmed.elapsed() >= TRIM_EVERY {
+            heap::trim();
+            trimmed = Instant::now();
         }
         if told.elapsed() < every {
             continue;
@@ -453,6 +458,9 @@ fn watch(counters: &Counters, done: &Stop, every: Duration) {
         before = now;
     }
 }
+
+/// How often free memory is handed back; it takes some milliseconds.
+const TRIM_EVERY: Duration = Duration::from_secs(3);
 
 /// The exit code when the watchdog ends the process.
 const EXIT_HANGS: i32 = 70;
