@@ -42,6 +42,16 @@ pub struct Parcel {
     /// When it arrived.
     pub arrival: EventTime,
     pub observations: Vec<Observation>,
+    /// The trace contexts that came with them.
+    pub traced: Vec<Traced>,
+}
+
+/// A record that came with a trace context.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct Traced {
+    pub time: EventTime,
+    pub record_id: u64,
+    pub traceparent: Box<str>,
 }
 
 /// One step of the service.
@@ -71,6 +81,7 @@ pub struct SnapshotHead {
     pub watermark: EventTime,
     pub settings: Settings,
     pub inventory: Vec<ListedHost>,
+    pub traced: Vec<Traced>,
 }
 
 /// Where each source stands, by the source's name.
@@ -220,7 +231,12 @@ mod tests {
             event_id: 4624,
             what: What::Fact(Fact::Host),
         };
-        let parcel = Parcel { part: 3, arrival: EventTime(8), observations: vec![observation] };
+        let parcel = Parcel {
+            part: 3,
+            arrival: EventTime(8),
+            observations: vec![observation],
+            traced: vec![Traced { time: EventTime(7), record_id: 9, traceparent: "00".into() }],
+        };
         Frame { parcels: vec![parcel], moved, advance: Advance::To(EventTime(5)) }
     }
 
@@ -236,6 +252,7 @@ mod tests {
             watermark: EventTime(7),
             settings: crate::config::Config::embedded().settings,
             inventory: vec![ListedHost { host: "PC1".into(), ..ListedHost::default() }],
+            traced: Vec::new(),
         };
         let state: Vec<u8> =
             (0..100_000_u32).flat_map(|number| (number / 7).to_le_bytes()).collect();

@@ -64,6 +64,9 @@ pub struct Incident {
     pub actions: Vec<String>,
     pub references: Vec<String>,
     pub supersedes: Vec<IncidentId>,
+    /// The trace context that came with one of its records; no part of what is
+    /// written, but goes with it where there are headers.
+    pub traceparent: Option<Box<str>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

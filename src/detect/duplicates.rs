@@ -171,6 +171,7 @@ pub fn of_group(context: &Context<'_>, group: &Group, refusals: &Refusals) -> In
         references: MISMATCH_REFERENCES.map(str::to_owned).to_vec(),
         statuses,
         supersedes: Vec::new(),
+        traceparent: None,
     }
 }
 

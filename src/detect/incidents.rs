@@ -262,6 +262,7 @@ pub fn of_failures(
         statuses,
         actions,
         supersedes: Vec::new(),
+        traceparent: None,
     })
 }
 
@@ -476,6 +477,7 @@ pub fn of_mismatches(
         statuses,
         verdict,
         supersedes: Vec::new(),
+        traceparent: None,
     }
 }
 

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use super::worker::{Decoded, Undecodable, Worker};
 use super::{Counters, wall_clock};
-use crate::checkpoint::Parcel;
+use crate::checkpoint::{Parcel, Traced};
 use crate::detect::rules::Rules;
 use crate::event::{Observation, What};
 use crate::sink::DeadLetter;
@@ -109,8 +109,13 @@ impl<'r> Gather<'r> {
     }
 
     /// Decodes one message, to be closed with its stretch.
-    pub fn message(&mut self, value: &[u8], origin: impl Fn() -> String) {
-        self.worker.message(value, origin);
+    pub fn message(
+        &mut self,
+        value: &[u8],
+        origin: impl Fn() -> String,
+        traceparent: impl Fn() -> Option<Box<str>>,
+    ) {
+        self.worker.message(value, origin, traceparent);
     }
 
     /// Takes in the messages since the last stretch, all of one part, the first
@@ -135,7 +140,7 @@ impl<'r> Gather<'r> {
     ) {
         let now = Instant::now();
         let part = moved.first().map_or(self.source, |(part, _)| part_number(part));
-        let Decoded { observations, tally, dead_letters, .. } = decoded;
+        let Decoded { observations, tally, dead_letters, traced, .. } = decoded;
         counters.decoded(&tally, &dead_letters);
         for (part, position) in moved {
             match self.gathered.moved.iter_mut().find(|(known, _)| *known == part) {
@@ -153,23 +158,26 @@ impl<'r> Gather<'r> {
         self.observations += observations.len();
         self.letter_bytes += dead_letters.iter().map(|letter| letter.bytes.len()).sum::<usize>();
         self.gathered.dead_letters.extend(dead_letters);
-        self.put(part, observations);
+        self.put(part, observations, traced);
     }
 
     /// Something of these parts, though there may be nothing in it.
     pub fn hear<'p>(&mut self, parts: impl Iterator<Item = &'p Arc<str>>) {
         for part in parts {
-            self.put(part_number(part), Vec::new());
+            self.put(part_number(part), Vec::new(), Vec::new());
         }
         self.since.get_or_insert_with(Instant::now);
     }
 
-    fn put(&mut self, part: u64, observations: Vec<Observation>) {
+    fn put(&mut self, part: u64, observations: Vec<Observation>, traced: Vec<Traced>) {
         match self.gathered.parcels.iter_mut().find(|parcel| parcel.part == part) {
-            Some(parcel) => parcel.observations.extend(observations),
+            Some(parcel) => {
+                parcel.observations.extend(observations);
+                parcel.traced.extend(traced);
+            }
             None => {
                 let arrival = wall_clock();
-                self.gathered.parcels.push(Parcel { part, arrival, observations });
+                self.gathered.parcels.push(Parcel { part, arrival, observations, traced });
             }
         }
     }
@@ -198,7 +206,7 @@ impl<'r> Gather<'r> {
         self.worker.take_facts(&mut facts);
         if !facts.is_empty() {
             // Of no part: what facts tell is long known when they come.
-            self.put(NO_PART, facts);
+            self.put(NO_PART, facts, Vec::new());
         }
         (self.observations, self.letter_bytes) = (0, 0);
         (self.since, self.urgent_at) = (None, None);

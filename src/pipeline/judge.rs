@@ -13,6 +13,7 @@ use rustc_hash::FxHasher;
 use tracing::{info, warn};
 
 use super::gather::{Gathered, NO_PART};
+use super::traces::Traces;
 use super::{Counters, wall_clock};
 use crate::checkpoint::{self, Advance, Frame, Parcel, SnapshotHead, SourcePositions, StoredError};
 use crate::detect::clocks::{CaughtUp, Clocks};
@@ -76,6 +77,7 @@ pub struct Judge {
     telling: Telling,
     settings: Settings,
     inventory: Vec<ListedHost>,
+    traces: Traces,
     frame: Frame,
     dead_letters: Vec<DeadLetter>,
     waiting_since: Option<Instant>,
@@ -105,12 +107,14 @@ impl Judge {
         let kept = sink.restore()?;
         let mut snapshot_bytes = 0;
         let (mut positions, mut watermark) = (SourcePositions::default(), EventTime::MIN);
+        let mut traces = Traces::default();
         let (mut detector, made_with) = match kept.snapshot {
             Some(bytes) => {
                 let (head, state) = checkpoint::unpack(&bytes)?;
                 drop(bytes);
                 snapshot_bytes = state.len();
                 (positions, watermark) = (head.positions, head.watermark);
+                traces.remember(&head.traced);
                 let made_with = (head.settings, head.inventory);
                 (Detector::restore(made_with.0.clone(), &state)?, Some(made_with))
             }
@@ -124,6 +128,7 @@ impl Judge {
             frames_bytes += bytes.len();
             let frame: Frame = checkpoint::decode(&bytes)?;
             for parcel in &frame.parcels {
+                traces.remember(&parcel.traced);
                 detector.ingest(&parcel.observations);
             }
             match frame.advance {
@@ -160,6 +165,7 @@ impl Judge {
             waiting_since: None,
             settings: spec.settings,
             inventory: spec.inventory,
+            traces,
             // What the last frames brought may not have been looked at.
             unseen: frames_bytes > 0 || !as_before,
             look_at: Instant::now(),
@@ -197,9 +203,10 @@ impl Judge {
         self.waiting_since.get_or_insert_with(Instant::now);
         for parcel in gathered.parcels {
             self.hear(&parcel);
-            if !parcel.observations.is_empty() {
+            if !parcel.observations.is_empty() || !parcel.traced.is_empty() {
+                self.traces.remember(&parcel.traced);
                 self.detector.ingest(&parcel.observations);
-                self.unseen = true;
+                self.unseen |= !parcel.observations.is_empty();
                 self.frame.parcels.push(parcel);
             }
         }
@@ -263,6 +270,9 @@ impl Judge {
             }
             Advance::End => self.detector.advance(EventTime::MAX, &mut incidents),
         }
+        for incident in &mut incidents {
+            incident.traceparent = self.traces.of(incident);
+        }
         if advance != Advance::NotYet {
             self.warn_of_bounds();
             self.unseen = false;
@@ -312,6 +322,7 @@ impl Judge {
             watermark: self.watermark,
             settings: self.settings.clone(),
             inventory: self.inventory.clone(),
+            traced: self.traces.all(),
         };
         checkpoint::pack(&head, |writer| self.detector.save_to(writer))
     }
@@ -396,7 +407,8 @@ mod tests {
             })),
         };
         let observations = numbers.map(observation).collect();
-        let parcels = vec![Parcel { part: 1, arrival: EventTime(1), observations }];
+        let traced = Vec::new();
+        let parcels = vec![Parcel { part: 1, arrival: EventTime(1), observations, traced }];
         judge.take("logs", Gathered { parcels, ..Gathered::default() });
         judge.commit(Advance::To(EventTime(2)), &Counters::new()).expect("commits");
     }

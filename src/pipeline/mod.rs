@@ -7,6 +7,7 @@
 //! | [`service`] | `twinsid run`: what is configured, threads, signals |
 //! | [`gather`] | what one source's batches came to, until it is handed over |
 //! | [`judge`] | detector and sink: take in, tell, commit |
+//! | [`traces`] | trace contexts that came with messages |
 //! | `shared` | Kafka to Kafka on several copies: collectors, and one detector |
 //!
 //! Plain threads and bounded channels.
@@ -17,6 +18,7 @@ pub mod replay;
 pub mod service;
 #[cfg(feature = "kafka")]
 pub mod shared;
+pub mod traces;
 pub mod worker;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};

@@ -36,8 +36,9 @@ use crate::brokers::{
     BrokerError, Cluster, Isolation, Reports, SharedConsumer, committed, end_of_records, ends,
     is_fenced,
 };
-use crate::checkpoint::{self, Parcel, StoredError};
+use crate::checkpoint::{self, Parcel, StoredError, Traced};
 use crate::detect::clocks::CaughtUp;
+use crate::event::Observation;
 use crate::faults::point;
 use crate::sink::kafka::{KafkaSink, KafkaSinkSpec, drain, patiently, send, transactional};
 use crate::sink::wire::WireDeadLetter;
@@ -50,6 +51,9 @@ const MESSAGE_BYTES_MAX: usize = 700 * 1024;
 
 /// Observations of one such message.
 const PARCEL_OBSERVATIONS_MAX: usize = 2000;
+
+/// Trace contexts of one such message.
+const PARCEL_TRACED_MAX: usize = 1000;
 
 /// Steps of a collector's transaction may take so long.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
@@ -178,8 +182,9 @@ impl Collector<'_, '_> {
             let wait = self.gather.patience().min(Duration::from_millis(100));
             let mut caught_up = false;
             let gather = &mut self.gather;
-            let reading = self.source.read(wait, &mut |part, offset, value| {
-                gather.message(value, || format!("kafka {part} offset {offset}"));
+            let reading = self.source.read(wait, &mut |message| {
+                let origin = || format!("kafka {} offset {}", message.part, message.offset);
+                gather.message(message.value, origin, || message.traceparent());
             })?;
             match reading {
                 Reading::Stretch(Stretch { part, first, end, age, .. }) => {
@@ -423,26 +428,41 @@ impl Committer {
 
     /// In messages that are not too large.
     fn send_parcel(&self, parcel: &Parcel) -> Result<(), KafkaError> {
-        let mut pieces: Vec<&[_]> = parcel.observations.chunks(PARCEL_OBSERVATIONS_MAX).collect();
+        // Taken from the end.
+        let mut pieces: Vec<&[_]> = parcel.observations.rchunks(PARCEL_OBSERVATIONS_MAX).collect();
+        let mut traced = parcel.traced.chunks(PARCEL_TRACED_MAX);
+        let traced_left = traced.len().saturating_sub(pieces.len());
+        pieces.splice(0..0, std::iter::repeat_n(&[][..], traced_left));
         if pieces.is_empty() {
             pieces.push(&[]);
         }
         while let Some(piece) = pieces.pop() {
-            let value = checkpoint::encode(&Parcel {
-                part: parcel.part,
-                arrival: parcel.arrival,
-                observations: piece.to_vec(),
-            });
-            if value.len() > MESSAGE_BYTES_MAX && piece.len() > 1 {
-                let (one, other) = piece.split_at(piece.len() / 2);
-                pieces.extend([one, other]);
-                continue;
-            }
-            let record =
-                BaseRecord::<[u8], [u8]>::to(&self.observations_topic).partition(0).payload(&value);
-            send(&self.producer, record)?;
+            let of_piece = traced.next().unwrap_or_default();
+            self.send_piece(parcel, piece, of_piece)?;
         }
         Ok(())
+    }
+
+    fn send_piece(
+        &self,
+        parcel: &Parcel,
+        piece: &[Observation],
+        traced: &[Traced],
+    ) -> Result<(), KafkaError> {
+        let value = checkpoint::encode(&Parcel {
+            part: parcel.part,
+            arrival: parcel.arrival,
+            observations: piece.to_vec(),
+            traced: traced.to_vec(),
+        });
+        if value.len() > MESSAGE_BYTES_MAX && piece.len() > 1 {
+            let (one, other) = piece.split_at(piece.len() / 2);
+            self.send_piece(parcel, one, traced)?;
+            return self.send_piece(parcel, other, &[]);
+        }
+        let record =
+            BaseRecord::<[u8], [u8]>::to(&self.observations_topic).partition(0).payload(&value);
+        send(&self.producer, record)
     }
 }
 

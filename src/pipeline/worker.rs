@@ -3,11 +3,12 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::checkpoint::Traced;
 use crate::decode::evtx::ChunkDecoder;
 use crate::decode::lines::LineDecoder;
 use crate::decode::{Letters, Skip, Tally};
 use crate::detect::rules::{Observer, Rules};
-use crate::event::Observation;
+use crate::event::{Observation, What};
 use crate::record::Record;
 use crate::sink::DeadLetter;
 use crate::source::{Batch, Content, read_segment};
@@ -21,6 +22,7 @@ pub struct Decoded {
     pub tally: Tally,
     pub matched: BTreeMap<(Box<str>, u32), u64>,
     pub dead_letters: Vec<DeadLetter>,
+    pub traced: Vec<Traced>,
 }
 
 /// What becomes of what cannot be decoded, beside being counted.
@@ -75,7 +77,8 @@ impl Worker {
             for message in messages {
                 let (part, _) = &batch.moved[message.part];
                 let origin = || format!("{} {part} offset {}", batch.input, message.offset);
-                self.message(&bytes[message.start..message.end], origin);
+                let traceparent = || message.traceparent.clone();
+                self.message(&bytes[message.start..message.end], origin, traceparent);
             }
             return self.take_decoded_of(batch);
         }
@@ -120,13 +123,29 @@ impl Worker {
 
     /// Decodes one message; what came of it is handed out by
     /// [`Worker::take_decoded`].
-    pub fn message(&mut self, value: &[u8], origin: impl Fn() -> String) {
-        let Decoded { observations, tally, .. } = &mut self.decoded;
-        let observer = &mut self.observer;
+    pub fn message(
+        &mut self,
+        value: &[u8],
+        origin: impl Fn() -> String,
+        traceparent: impl Fn() -> Option<Box<str>>,
+    ) {
+        let Decoded { observations, tally, traced, .. } = &mut self.decoded;
+        let (observer, before) = (&mut self.observer, observations.len());
         tally.bytes += value.len() as u64;
         self.lines.decode(without_prefix(value), tally, &mut |record: &Record<'_>| {
             observer.observe(record, observations);
         });
+        let wanted = |observation: &&Observation| !matches!(observation.what, What::Fact(_));
+        let mut wanted = observations[before..].iter().filter(wanted).peekable();
+        if wanted.peek().is_some()
+            && let Some(traceparent) = traceparent()
+        {
+            traced.extend(wanted.map(|observation| Traced {
+                time: observation.key.time,
+                record_id: observation.key.record_id,
+                traceparent: traceparent.clone(),
+            }));
+        }
         take_letters(&mut self.decoded, origin);
     }
 

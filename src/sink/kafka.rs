@@ -144,6 +144,9 @@ impl KafkaSink {
         if let Some(subject) = &subject {
             headers = headers.insert(text("ce_subject", subject));
         }
+        if let Some(traceparent) = &incident.traceparent {
+            headers = headers.insert(Header { key: "traceparent", value: Some(&**traceparent) });
+        }
         // The create-time is that of sending: by the event's own, retention
         // would delete what a backfill brings.
         let record = BaseRecord::to(&self.spec.topic).key(&key).payload(&value).headers(headers);

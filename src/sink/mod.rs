@@ -193,6 +193,7 @@ mod samples {
             what: what.to_owned(),
         };
         Incident {
+            traceparent: None,
             id: IncidentId::of(Kind::AuthenticationFailures, &["sample"]),
             kind: Kind::AuthenticationFailures,
             state: State::Closed,

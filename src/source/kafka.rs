@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rdkafka::Timestamp;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::OwnedMessage;
+use rdkafka::message::{Header, Headers as _, OwnedMessage};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::{Batch, Content, Message, Next, Position, Positions, Source, SourceError};
@@ -316,7 +316,8 @@ impl KafkaSource {
             }
         };
         let value = message.payload().unwrap_or_default();
-        take(&stretch.part, offset, value);
+        let traceparent = &|| trace_of(message);
+        take(&Lying { part: &stretch.part, offset, value, traceparent });
         stretch.end = offset + 1;
         stretch.bytes += value.len();
         stretch.messages += 1;
@@ -395,8 +396,51 @@ pub enum Reading {
     End,
 }
 
-/// Takes a message: its partition, its offset, its value.
-pub type Take<'t> = dyn FnMut(&Arc<str>, i64, &[u8]) + 't;
+/// A message as it lies in the client's memory.
+pub struct Lying<'m> {
+    pub part: &'m Arc<str>,
+    pub offset: i64,
+    pub value: &'m [u8],
+    traceparent: &'m dyn Fn() -> Option<Box<str>>,
+}
+
+impl std::fmt::Debug for Lying<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Lying").field("part", &self.part).field("offset", &self.offset).finish()
+    }
+}
+
+impl Lying<'_> {
+    /// The trace context that came with it: plain, or as CloudEvents name it.
+    pub fn traceparent(&self) -> Option<Box<str>> {
+        (self.traceparent)()
+    }
+}
+
+/// Takes a message.
+pub type Take<'t> = dyn FnMut(&Lying<'_>) + 't;
+
+/// `00-` trace id `-` parent id `-` flags, in lower-case hexadecimal.
+const FIELD_LENGTHS: [usize; 4] = [2, 32, 16, 2];
+
+/// A header's value, if it is a trace context.
+fn traceparent(value: &[u8]) -> Option<Box<str>> {
+    let text = str::from_utf8(value).ok()?;
+    let mut fields = text.split('-');
+    let is_hex = |field: &str| field.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    let well_formed = FIELD_LENGTHS
+        .iter()
+        .all(|len| fields.next().is_some_and(|field| field.len() == *len && is_hex(field)));
+    (well_formed && fields.next().is_none()).then(|| text.into())
+}
+
+const TRACE_HEADERS: [&str; 2] = ["traceparent", "ce_traceparent"];
+
+fn trace_of(message: &impl rdkafka::Message) -> Option<Box<str>> {
+    let headers = message.headers()?;
+    let of_trace = |header: &Header<'_, &[u8]>| TRACE_HEADERS.contains(&header.key);
+    headers.iter().filter(of_trace).find_map(|header| traceparent(header.value?))
+}
 
 /// How long ago something was sent; nothing when it does not say, or when the
 /// sender's clock is ahead.
@@ -459,13 +503,14 @@ fn settings(spec: &KafkaSpec) -> Settings {
 impl Source for KafkaSource {
     fn next(&mut self, wait: Duration) -> Result<Next, SourceError> {
         let (mut bytes, mut messages): (Vec<u8>, Vec<Message>) = (Vec::new(), Vec::new());
-        let reading = self.read(wait, &mut |_, offset, value| {
+        let reading = self.read(wait, &mut |message| {
             if messages.is_empty() {
                 bytes.reserve(BATCH_BYTES + BATCH_BYTES / 4);
             }
             let start = bytes.len();
-            bytes.extend_from_slice(value);
-            messages.push(Message { part: 0, offset, start, end: bytes.len() });
+            bytes.extend_from_slice(message.value);
+            let (offset, end, traceparent) = (message.offset, bytes.len(), message.traceparent());
+            messages.push(Message { part: 0, offset, start, end, traceparent });
         })?;
         Ok(match reading {
             Reading::Stretch(Stretch { part, end, age, .. }) => Next::Batch(Batch {
@@ -501,5 +546,28 @@ impl Source for KafkaSource {
             .assign(&list)
             .map_err(BrokerError::of("take the partitions"))
             .map_err(|error| Self::error(&error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_trace_contexts_are_taken() {
+        let good = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        assert_eq!(traceparent(good.as_bytes()).as_deref(), Some(good));
+        for bad in [
+            "",
+            "00",
+            "00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319-b7ad6b7169203331-01",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-",
+            "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0\n",
+            "00-0af7651916cd43dd8448eb211c80319c_b7ad6b7169203331-01",
+        ] {
+            assert_eq!(traceparent(bad.as_bytes()), None, "{bad}");
+        }
+        assert_eq!(traceparent(b"\xff"), None);
     }
 }

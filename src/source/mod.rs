@@ -114,7 +114,7 @@ pub enum Content {
 }
 
 /// Where a message stands in the bytes, and where it came from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
     /// The index of its part in the batch's `moved`.
     pub part: usize,
@@ -122,6 +122,8 @@ pub struct Message {
     /// Of its first byte, and behind its last.
     pub start: usize,
     pub end: usize,
+    /// The trace context that came with it.
+    pub traceparent: Option<Box<str>>,
 }
 
 #[derive(Debug)]

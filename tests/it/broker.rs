@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Headers, Message};
+use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 use twinsid::brokers::{Cluster, Reports, TopicSpec, create_missing};
@@ -266,13 +266,30 @@ impl Broker {
 
     /// Each value as a record, in turn over the partitions.
     pub fn produce(&self, topic: &str, partitions: i32, values: &[Vec<u8>]) {
-        let settings = vec![("linger.ms", "5".to_owned())];
+        self.produce_with(topic, partitions, values, "none", &[]);
+    }
+
+    /// The same, packed by a codec and with headers.
+    pub fn produce_with(
+        &self,
+        topic: &str,
+        partitions: i32,
+        values: &[Vec<u8>],
+        codec: &str,
+        headers: &[(&str, &str)],
+    ) {
+        let settings = vec![("linger.ms", "5".to_owned()), ("compression.type", codec.to_owned())];
         let producer: ThreadedProducer<Reports> =
             self.cluster().client(&settings).expect("a producer");
         for (number, value) in values.iter().enumerate() {
             let partition = number as i32 % partitions;
-            let mut record =
-                BaseRecord::<[u8], [u8]>::to(topic).payload(value).partition(partition);
+            let owned = headers.iter().fold(OwnedHeaders::new(), |owned, (key, value)| {
+                owned.insert(Header { key, value: Some(*value) })
+            });
+            let mut record = BaseRecord::<[u8], [u8]>::to(topic)
+                .payload(value)
+                .partition(partition)
+                .headers(owned);
             while let Err((_, back)) = producer.send(record) {
                 record = back;
                 producer.flush(Duration::from_millis(100)).ok();

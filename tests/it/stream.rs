@@ -206,6 +206,60 @@ fn every_shape_gives_the_incidents_of_replay() {
     }
 }
 
+#[test]
+fn every_codec_is_read_and_a_pattern_names_the_topics() {
+    let Some(broker) = broker::shared() else { return };
+    let fleet = Fleet::new("nxlog", 8);
+    let service = Service::new(broker, fleet.folder.path(), 2);
+    let codecs = ["gzip", "snappy", "lz4", "zstd", "none"];
+    for (number, codec) in codecs.iter().enumerate() {
+        let topic = format!("{}-{codec}", service.input);
+        broker.create_topic(&topic, 2);
+        let values: Vec<Vec<u8>> =
+            fleet.values.iter().skip(number).step_by(codecs.len()).cloned().collect();
+        broker.produce_with(&topic, 2, &values, codec, &[]);
+    }
+    let config = service.config("a", broker.plain, "");
+    let text = fs::read_to_string(&config).expect("a configuration");
+    let pattern = format!("^{}-.*", service.input);
+    fs::write(
+        &config,
+        text.replace(&format!("[\"{}\"]", service.input), &format!("[\"{pattern}\"]")),
+    )
+    .expect("written");
+    run_to_end(&config);
+    assert_same(&service.told(), &fleet.replayed);
+}
+
+#[test]
+fn a_trace_that_came_in_goes_out_with_the_incident() {
+    let Some(broker) = broker::shared() else { return };
+    let fleet = Fleet::new("winlogbeat", 9);
+    let service = Service::new(broker, fleet.folder.path(), 2);
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    for (topic, header) in [("plain", "traceparent"), ("events", "ce_traceparent")] {
+        let output = format!("{}-{topic}", service.output);
+        let service = Service { output, ..Service::new(broker, fleet.folder.path(), 2) };
+        broker.produce_with(&service.input, 2, &fleet.values, "zstd", &[(header, trace)]);
+        run_to_end(&service.config(topic, broker.plain, ""));
+        let told = service.told();
+        assert_same(&told, &fleet.replayed);
+        let traced = told
+            .iter()
+            .filter(|record| record.headers.get("traceparent").is_some_and(|of| of == trace));
+        // What is concluded from facts alone has no record of its own.
+        assert!(
+            traced.count() * 2 > told.len(),
+            "{:?}",
+            told.iter().map(|record| &record.headers).collect::<Vec<_>>()
+        );
+    }
+    // No header, no header.
+    broker.produce(&service.input, 2, &fleet.values);
+    run_to_end(&service.config("none", broker.plain, ""));
+    assert!(service.told().iter().all(|record| !record.headers.contains_key("traceparent")));
+}
+
 /// Kills of a service that reads one fleet.
 const KILLS_PER_FLEET: u64 = 10;
 
