@@ -22,6 +22,9 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 /// One try within that time.
 const CONNECT_TRY: Duration = Duration::from_secs(1);
 
+/// Brokers that were there once are waited for so long.
+const AWAY_MAX: Duration = Duration::from_secs(60);
+
 /// Largest file that holds a token.
 const TOKEN_BYTES_MAX: u64 = 64 * 1024;
 
@@ -339,6 +342,57 @@ impl Cluster {
     }
 }
 
+/// Errors that end by themselves: brokers change, or are away for a while.
+pub fn is_passing(code: RDKafkaErrorCode) -> bool {
+    use RDKafkaErrorCode as Code;
+    matches!(
+        code,
+        Code::BrokerTransportFailure
+            | Code::BrokerDestroy
+            | Code::DestroyBroker
+            | Code::AllBrokersDown
+            | Code::FencedLeaderEpoch
+            | Code::UnknownLeaderEpoch
+            | Code::OffsetNotAvailable
+            | Code::ReplicaNotAvailable
+            | Code::BrokerNotAvailable
+            | Code::NotEnoughReplicas
+            | Code::OperationTimedOut
+            | Code::RequestTimedOut
+            | Code::NotLeaderForPartition
+            | Code::LeaderNotAvailable
+            | Code::NotCoordinator
+            | Code::CoordinatorNotAvailable
+            | Code::CoordinatorLoadInProgress
+            | Code::RebalanceInProgress
+            | Code::PollExceeded
+            | Code::UnknownTopicOrPartition
+            | Code::UnknownTopic
+            | Code::Resolve
+            | Code::NetworkException
+    )
+}
+
+/// Asks again while a broker is away or leaders change.
+fn persistently<T>(
+    doing: &'static str,
+    mut step: impl FnMut() -> Result<T, KafkaError>,
+) -> Result<T, BrokerError> {
+    let until = Instant::now() + AWAY_MAX;
+    loop {
+        match step() {
+            Ok(done) => return Ok(done),
+            Err(cause) => {
+                let passes = cause.rdkafka_error_code().is_some_and(is_passing);
+                if !passes || Instant::now() > until {
+                    return Err(BrokerError::Kafka { doing, cause });
+                }
+            }
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
 /// A topic, as the service wants it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TopicSpec {
@@ -354,13 +408,22 @@ pub fn partitions(
     client: &BaseConsumer<Reports>,
     topic: &str,
 ) -> Result<Option<Vec<i32>>, BrokerError> {
-    let metadata = client
-        .fetch_metadata(Some(topic), CONNECT_TIMEOUT)
-        .map_err(BrokerError::of("read the metadata of a topic"))?;
-    let known = metadata.topics().iter().find(|known| known.name() == topic);
-    let partitions = known.filter(|known| known.error().is_none()).map(|known| {
-        known.partitions().iter().map(rdkafka::metadata::MetadataPartition::id).collect::<Vec<_>>()
-    });
+    let partitions = persistently("read the metadata of a topic", || {
+        let metadata = client.fetch_metadata(Some(topic), CONNECT_TIMEOUT)?;
+        let known = metadata.topics().iter().find(|known| known.name() == topic);
+        let Some(known) = known else { return Ok(None) };
+        match known.error().map(RDKafkaErrorCode::from) {
+            None => {
+                let partitions = known.partitions().iter();
+                let ids = partitions.map(rdkafka::metadata::MetadataPartition::id);
+                Ok(Some(ids.collect::<Vec<_>>()))
+            }
+            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+                Ok(None)
+            }
+            Some(code) => Err(KafkaError::MetadataFetch(code)),
+        }
+    })?;
     Ok(partitions.filter(|partitions| !partitions.is_empty()))
 }
 
@@ -370,9 +433,9 @@ pub fn ends(
     topic: &str,
     partition: i32,
 ) -> Result<(i64, i64), BrokerError> {
-    client
-        .fetch_watermarks(topic, partition, CONNECT_TIMEOUT)
-        .map_err(BrokerError::of("read the end of a partition"))
+    persistently("read the end of a partition", || {
+        client.fetch_watermarks(topic, partition, CONNECT_TIMEOUT)
+    })
 }
 
 /// The offset behind the last record that a reader of committed records gets
@@ -427,9 +490,9 @@ pub fn committed(
     for (topic, partition) in parts {
         list.add_partition(topic, *partition);
     }
-    let committed = group
-        .committed_offsets(list, CONNECT_TIMEOUT)
-        .map_err(BrokerError::of("read the group's offsets"))?;
+    let committed = persistently("read the group's offsets", || {
+        group.committed_offsets(list.clone(), CONNECT_TIMEOUT)
+    })?;
     let position = |(topic, partition): &(String, i32)| {
         let part = committed.find_partition(topic, *partition);
         part.map_or((None, String::new()), |part| {

@@ -13,14 +13,14 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::Timestamp;
 use rdkafka::consumer::Consumer;
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers as _, OwnedMessage};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::{Batch, Content, Message, Next, Position, Positions, Source, SourceError};
 use crate::brokers::{
     AssignmentChange, BrokerError, Cluster, Settings, SharedConsumer, end_of_records, ends,
-    partitions,
+    is_passing, partitions,
 };
 
 /// Messages of one batch, and their bytes: few enough to be decoded while they
@@ -448,29 +448,6 @@ fn age(sent: Timestamp) -> Duration {
     let sent = sent.to_millis().and_then(|millis| u64::try_from(millis).ok());
     let sent = sent.map(|millis| UNIX_EPOCH + Duration::from_millis(millis));
     sent.and_then(|sent| SystemTime::now().duration_since(sent).ok()).unwrap_or_default()
-}
-
-/// Errors that end by themselves: librdkafka goes on trying.
-fn is_passing(code: RDKafkaErrorCode) -> bool {
-    use RDKafkaErrorCode as Code;
-    matches!(
-        code,
-        Code::BrokerTransportFailure
-            | Code::AllBrokersDown
-            | Code::OperationTimedOut
-            | Code::RequestTimedOut
-            | Code::NotLeaderForPartition
-            | Code::LeaderNotAvailable
-            | Code::NotCoordinator
-            | Code::CoordinatorNotAvailable
-            | Code::CoordinatorLoadInProgress
-            | Code::RebalanceInProgress
-            | Code::PollExceeded
-            | Code::UnknownTopicOrPartition
-            | Code::UnknownTopic
-            | Code::Resolve
-            | Code::NetworkException
-    )
 }
 
 fn settings(spec: &KafkaSpec) -> Settings {

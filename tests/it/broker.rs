@@ -26,6 +26,8 @@ use twinsid::brokers::{Cluster, Reports, TopicSpec, create_missing};
 const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Broker {
+    // Ends before its folder goes.
+    node: Node,
     folder: tempfile::TempDir,
     pub plain: u16,
     /// Behind the proxy; clients that begin here stay behind it.
@@ -33,7 +35,6 @@ pub struct Broker {
     pub tls: u16,
     pub mutual_tls: u16,
     pub sasl: u16,
-    java: Mutex<Option<(Child, u32)>>,
 }
 
 fn root() -> &'static Path {
@@ -80,13 +81,16 @@ pub fn unique(name: &str) -> String {
 impl Broker {
     fn start(proxy_port: Option<u16>) -> Broker {
         let folder = tempfile::tempdir().expect("a folder");
+        let users = "--add-scram SCRAM-SHA-256=[name=anna,password=right] \
+                     --add-scram SCRAM-SHA-512=[name=anna,password=right]";
+        let environment = [("HEAP", "384m"), ("FORMAT_ARGUMENTS", users)];
         let broker = Broker {
+            node: Node::new(folder.path().join("server.properties"), &environment),
             plain: free_port(),
             proxied: free_port(),
             tls: free_port(),
             mutual_tls: free_port(),
             sasl: free_port(),
-            java: Mutex::new(None),
             folder,
         };
         broker.write_certificates();
@@ -176,20 +180,57 @@ impl Broker {
     }
 
     fn launch(&self) {
-        let log = fs::File::create(self.file("kafka.log")).expect("a log");
+        self.node.launch();
+        wait_for(&self.cluster());
+    }
+
+    /// Ends it as a power cut would, and starts it again with its data.
+    pub fn restart(&self) {
+        self.node.kill();
+        self.launch();
+    }
+
+    /// It holds its connections and answers nothing.
+    pub fn hang(&self) {
+        self.node.signal("-STOP");
+    }
+
+    pub fn wake(&self) {
+        self.node.signal("-CONT");
+    }
+}
+
+fn wait_for(cluster: &Cluster) {
+    let start = Instant::now();
+    while cluster.connect().is_err() {
+        assert!(start.elapsed() < PATIENCE, "the broker answers");
+    }
+}
+
+/// One node, and its Java process while it runs.
+pub struct Node {
+    properties: PathBuf,
+    environment: Vec<(&'static str, String)>,
+    java: Mutex<Option<(Child, u32)>>,
+}
+
+impl Node {
+    fn new(properties: PathBuf, environment: &[(&'static str, &str)]) -> Node {
+        let environment =
+            environment.iter().map(|(name, value)| (*name, (*value).to_owned())).collect();
+        Node { properties, environment, java: Mutex::new(None) }
+    }
+
+    pub fn launch(&self) {
+        let log = self.properties.with_extension("log");
         let mut child = Command::new(root().join("scripts/kafka"))
             .arg("run")
-            .arg(self.file("server.properties"))
-            .env("HEAP", "384m")
+            .arg(&self.properties)
             .env("TIER", "1")
-            .env(
-                "FORMAT_ARGUMENTS",
-                "--add-scram SCRAM-SHA-256=[name=anna,password=right] \
-                 --add-scram SCRAM-SHA-512=[name=anna,password=right]",
-            )
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(log)
+            .stderr(fs::File::create(&log).expect("a log"))
             .spawn()
             .expect("bash");
         // The first line is the process id; what follows is Kafka's log.
@@ -197,52 +238,98 @@ impl Broker {
         let mut line = String::new();
         out.read_line(&mut line).expect("read");
         let java: u32 = line.trim().parse().unwrap_or_else(|_| {
-            panic!(
-                "Kafka did not start: {}",
-                fs::read_to_string(self.file("kafka.log")).unwrap_or_default()
-            )
+            panic!("Kafka did not start: {}", fs::read_to_string(&log).unwrap_or_default())
         });
         std::thread::spawn(move || {
             let _ = std::io::copy(&mut out, &mut std::io::sink());
         });
         *self.java.lock().expect("not poisoned") = Some((child, java));
-        let start = Instant::now();
-        while self.cluster().connect().is_err() {
-            assert!(start.elapsed() < PATIENCE, "the broker answers");
-        }
     }
 
-    fn signal(&self, signal: &str) {
+    pub fn signal(&self, signal: &str) {
         let java =
             self.java.lock().expect("not poisoned").as_ref().map(|(_, java)| *java).expect("runs");
         let sent = Command::new("kill").arg(signal).arg(java.to_string()).status();
         assert!(sent.expect("kill").success());
     }
 
-    /// Ends it as a power cut would, and starts it again with its data.
-    pub fn restart(&self) {
+    /// Ends it as a power cut would.
+    pub fn kill(&self) {
         self.signal("-9");
-        let (mut child, _) = self.java.lock().expect("not poisoned").take().expect("runs");
-        drop(child.stdin.take());
-        child.wait().expect("ends");
-        self.launch();
+        self.stop();
     }
 
-    /// It holds its connections and answers nothing.
-    pub fn hang(&self) {
-        self.signal("-STOP");
-    }
-
-    pub fn wake(&self) {
-        self.signal("-CONT");
-    }
-}
-
-impl Drop for Broker {
-    fn drop(&mut self) {
+    /// Ends it, and waits until it has.
+    pub fn stop(&self) {
         if let Some((mut child, _)) = self.java.lock().expect("not poisoned").take() {
             drop(child.stdin.take());
             let _ = child.wait();
+        }
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Three nodes that hold copies of each other's data, two of which have to have
+/// what is committed.
+pub struct Trio {
+    pub nodes: Vec<Node>,
+    pub brokers: String,
+    _folder: tempfile::TempDir,
+}
+
+impl Trio {
+    /// `None` where Kafka is not to be had.
+    pub fn start() -> Option<Trio> {
+        if !available() {
+            return None;
+        }
+        let folder = tempfile::tempdir().expect("a folder");
+        let ports: Vec<(u16, u16)> = (0..3).map(|_| (free_port(), free_port())).collect();
+        let voters: Vec<String> = (1..)
+            .zip(&ports)
+            .map(|(node, (_, controller))| format!("{node}@127.0.0.1:{controller}"))
+            .collect();
+        let nodes: Vec<Node> = (1..)
+            .zip(&ports)
+            .map(|(node, (port, controller))| {
+                let text = format!(
+                    "process.roles=broker,controller\nnode.id={node}\n\
+                     controller.quorum.voters={}\ncontroller.listener.names=CONTROLLER\n\
+                     listeners=PLAINTEXT://127.0.0.1:{port},CONTROLLER://127.0.0.1:{controller}\n\
+                     advertised.listeners=PLAINTEXT://127.0.0.1:{port}\nlog.dirs={}\n\
+                     default.replication.factor=3\nmin.insync.replicas=2\n\
+                     offsets.topic.replication.factor=3\noffsets.topic.num.partitions=3\n\
+                     transaction.state.log.replication.factor=3\ntransaction.state.log.min.isr=2\n\
+                     transaction.state.log.num.partitions=3\n\
+                     group.initial.rebalance.delay.ms=0\nauto.create.topics.enable=false\n\
+                     broker.session.timeout.ms=4000\nreplica.lag.time.max.ms=4000\n",
+                    voters.join(","),
+                    folder.path().join(format!("data-{node}")).display()
+                );
+                let properties = folder.path().join(format!("node-{node}.properties"));
+                fs::write(&properties, text).expect("written");
+                let environment = [("HEAP", "256m"), ("CLUSTER_ID", "MkU3OEVBNTcwNTJENDM2Qg")];
+                Node::new(properties, &environment)
+            })
+            .collect();
+        nodes.iter().for_each(Node::launch);
+        let brokers: Vec<String> =
+            ports.iter().map(|(port, _)| format!("127.0.0.1:{port}")).collect();
+        let trio = Trio { nodes, brokers: brokers.join(","), _folder: folder };
+        wait_for(&trio.cluster());
+        Some(trio)
+    }
+
+    pub fn cluster(&self) -> Cluster {
+        Cluster {
+            brokers: self.brokers.clone(),
+            options: Default::default(),
+            oauth_token_file: None,
         }
     }
 }
@@ -258,10 +345,7 @@ pub fn cluster(port: u16, options: &[(&str, &str)]) -> Cluster {
 
 impl Broker {
     pub fn create_topic(&self, name: &str, partitions: i32) {
-        let client = self.cluster().connect().expect("a broker");
-        let spec =
-            TopicSpec { name: name.to_owned(), partitions, settings: Vec::new(), purpose: "" };
-        create_missing(&self.cluster(), &client, &[spec]).expect("created");
+        create_topic(&self.cluster(), name, partitions);
     }
 
     /// Each value as a record, in turn over the partitions.
@@ -278,51 +362,72 @@ impl Broker {
         codec: &str,
         headers: &[(&str, &str)],
     ) {
-        let settings = vec![("linger.ms", "5".to_owned()), ("compression.type", codec.to_owned())];
-        let producer: ThreadedProducer<Reports> =
-            self.cluster().client(&settings).expect("a producer");
-        for (number, value) in values.iter().enumerate() {
-            let partition = number as i32 % partitions;
-            let owned = headers.iter().fold(OwnedHeaders::new(), |owned, (key, value)| {
-                owned.insert(Header { key, value: Some(*value) })
-            });
-            let mut record = BaseRecord::<[u8], [u8]>::to(topic)
-                .payload(value)
-                .partition(partition)
-                .headers(owned);
-            while let Err((_, back)) = producer.send(record) {
-                record = back;
-                producer.flush(Duration::from_millis(100)).ok();
-            }
-        }
-        producer.flush(PATIENCE).expect("delivered");
+        produce(&self.cluster(), topic, partitions, values, codec, headers);
     }
 
     /// Every committed record of a topic.
     pub fn consume(&self, topic: &str) -> Vec<Record> {
-        let client: BaseConsumer<Reports> = self.cluster().connect().expect("a broker");
-        let parts = twinsid::brokers::partitions(&client, topic).expect("metadata");
-        let mut records = Vec::new();
-        for partition in parts.unwrap_or_default() {
-            let (first, end) = twinsid::brokers::ends(&client, topic, partition).expect("ends");
-            if first == end {
-                continue;
-            }
-            let mut list = TopicPartitionList::new();
-            list.add_partition_offset(topic, partition, Offset::Offset(first)).expect("listed");
-            client.assign(&list).expect("assigned");
-            let start = Instant::now();
-            loop {
-                assert!(start.elapsed() < PATIENCE, "{topic} can be read");
-                match client.poll(Duration::from_millis(200)) {
-                    Some(Ok(message)) => records.push(Record::of(&message)),
-                    Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => break,
-                    Some(Err(_)) | None => {}
-                }
+        consume(&self.cluster(), topic)
+    }
+}
+
+pub fn create_topic(cluster: &Cluster, name: &str, partitions: i32) {
+    let client = cluster.connect().expect("a broker");
+    let spec = TopicSpec { name: name.to_owned(), partitions, settings: Vec::new(), purpose: "" };
+    create_missing(cluster, &client, &[spec]).expect("created");
+}
+
+/// Each value as a record, in turn over the partitions, packed by a codec and
+/// with headers.
+pub fn produce(
+    cluster: &Cluster,
+    topic: &str,
+    partitions: i32,
+    values: &[Vec<u8>],
+    codec: &str,
+    headers: &[(&str, &str)],
+) {
+    let settings = vec![("linger.ms", "5".to_owned()), ("compression.type", codec.to_owned())];
+    let producer: ThreadedProducer<Reports> = cluster.client(&settings).expect("a producer");
+    for (number, value) in values.iter().enumerate() {
+        let partition = number as i32 % partitions;
+        let owned = headers.iter().fold(OwnedHeaders::new(), |owned, (key, value)| {
+            owned.insert(Header { key, value: Some(*value) })
+        });
+        let mut record =
+            BaseRecord::<[u8], [u8]>::to(topic).payload(value).partition(partition).headers(owned);
+        while let Err((_, back)) = producer.send(record) {
+            record = back;
+            producer.flush(Duration::from_millis(100)).ok();
+        }
+    }
+    producer.flush(PATIENCE).expect("delivered");
+}
+
+/// Every committed record of a topic.
+pub fn consume(cluster: &Cluster, topic: &str) -> Vec<Record> {
+    let client: BaseConsumer<Reports> = cluster.connect().expect("a broker");
+    let parts = twinsid::brokers::partitions(&client, topic).expect("metadata");
+    let mut records = Vec::new();
+    for partition in parts.unwrap_or_default() {
+        let (first, end) = twinsid::brokers::ends(&client, topic, partition).expect("ends");
+        if first == end {
+            continue;
+        }
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(topic, partition, Offset::Offset(first)).expect("listed");
+        client.assign(&list).expect("assigned");
+        let start = Instant::now();
+        loop {
+            assert!(start.elapsed() < PATIENCE, "{topic} can be read");
+            match client.poll(Duration::from_millis(200)) {
+                Some(Ok(message)) => records.push(Record::of(&message)),
+                Some(Err(rdkafka::error::KafkaError::PartitionEOF(_))) => break,
+                Some(Err(_)) | None => {}
             }
         }
-        records
     }
+    records
 }
 
 #[derive(Clone, Debug)]

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::broker::{self, Broker, Record, unique};
+use crate::broker::{self, Broker, Record, Trio, unique};
 
 /// How long a run to the end may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -72,22 +72,32 @@ impl<'b> Service<'b> {
 
     /// A configuration for the copy `instance`; `more` goes to the end.
     fn config(&self, instance: &str, port: u16, more: &str) -> PathBuf {
-        let path = self.folder.join(format!("{instance}.toml"));
-        let text = format!(
-            "[[source]]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{port}\"\ntopics = [\"{input}\"]\n\
-             group = \"group-{input}\"\ninstance = \"{instance}\"\n\
-             [sink]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{port}\"\ntopic = \"{output}\"\n\
-             [service]\ngather_ms = 30\n{more}",
-            input = self.input,
-            output = self.output,
-        );
-        fs::write(&path, text).expect("written");
-        path
+        let brokers = format!("127.0.0.1:{port}");
+        write_config(&self.folder, instance, &brokers, &self.input, &self.output, more)
     }
 
     fn told(&self) -> Vec<Record> {
         self.broker.consume(&self.output)
     }
+}
+
+fn write_config(
+    folder: &Path,
+    instance: &str,
+    brokers: &str,
+    input: &str,
+    output: &str,
+    more: &str,
+) -> PathBuf {
+    let path = folder.join(format!("{instance}.toml"));
+    let text = format!(
+        "[[source]]\nkind = \"kafka\"\nbrokers = \"{brokers}\"\ntopics = [\"{input}\"]\n\
+         group = \"group-{input}\"\ninstance = \"{instance}\"\n\
+         [sink]\nkind = \"kafka\"\nbrokers = \"{brokers}\"\ntopic = \"{output}\"\n\
+         [service]\ngather_ms = 30\n{more}"
+    );
+    fs::write(&path, text).expect("written");
+    path
 }
 
 fn start(config: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Child {
@@ -258,6 +268,51 @@ fn a_trace_that_came_in_goes_out_with_the_incident() {
     broker.produce(&service.input, 2, &fleet.values);
     run_to_end(&service.config("none", broker.plain, ""));
     assert!(service.told().iter().all(|record| !record.headers.contains_key("traceparent")));
+}
+
+#[test]
+fn of_three_brokers_one_after_the_other_fails_and_nothing_is_lost_or_told_twice() {
+    let Some(trio) = Trio::start() else { return };
+    let fleet = Fleet::new("winlogbeat", 21);
+    let (input, output) = ("events", "incidents");
+    broker::create_topic(&trio.cluster(), input, 6);
+    let config = write_config(fleet.folder.path(), "a", &trio.brokers, input, output, "");
+    let mut service = start(&config, &[], &[]);
+    let mut chance = Chance(21);
+    const STRIKES: usize = 6;
+    for strike in 0..STRIKES {
+        let from = fleet.values.len() * strike / STRIKES;
+        let piece = &fleet.values[from..fleet.values.len() * (strike + 1) / STRIKES];
+        broker::produce(&trio.cluster(), input, 6, piece, "lz4", &[]);
+        let node = &trio.nodes[strike % 3];
+        std::thread::sleep(Duration::from_millis(chance.below(1_000)));
+        match strike % 2 {
+            0 => {
+                node.kill();
+                std::thread::sleep(Duration::from_millis(1_000 + chance.below(3_000)));
+                node.launch();
+            }
+            _ => {
+                // Long enough for the others to give it up.
+                node.signal("-STOP");
+                std::thread::sleep(Duration::from_secs(6));
+                node.signal("-CONT");
+            }
+        }
+        // Two have to have what is committed: the one that was away catches up.
+        std::thread::sleep(Duration::from_secs(3));
+        if strike == STRIKES / 2 {
+            let _ = service.kill();
+            service.wait().expect("ends");
+            service = start(&config, &[], &[]);
+        }
+        let ended = service.try_wait().expect("a child");
+        assert_eq!(ended, None, "the service goes on: {}", log_of(&config));
+    }
+    let _ = service.kill();
+    service.wait().expect("ends");
+    run_to_end(&config);
+    assert_same(&broker::consume(&trio.cluster(), output), &fleet.replayed);
 }
 
 /// Kills of a service that reads one fleet.
