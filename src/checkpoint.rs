@@ -17,8 +17,7 @@ use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use crate::detect::Settings;
-use crate::event::{EventTime, ListedHost, Observation};
+use crate::event::{EventTime, Observation};
 use crate::source::{Position, Positions};
 
 /// Counts up with every change of what is stored: of the types here, of
@@ -71,17 +70,6 @@ pub enum Advance {
     To(EventTime),
     /// Everything was closed.
     End,
-}
-
-/// What stands before the detector's state in a snapshot: positions, and all
-/// that the frames behind it were made with, so that they can be made again.
-#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
-pub struct SnapshotHead {
-    pub positions: SourcePositions,
-    pub watermark: EventTime,
-    pub settings: Settings,
-    pub inventory: Vec<ListedHost>,
-    pub traced: Vec<Traced>,
 }
 
 /// Where each source stands, by the source's name.
@@ -155,7 +143,7 @@ fn behind_format(bytes: &[u8]) -> Result<&[u8], StoredError> {
 /// A snapshot: the head and the state behind it, packed, since it is large and
 /// goes through memory several times. And how long it is unpacked.
 pub fn pack(
-    head: &SnapshotHead,
+    head: &impl BorshSerialize,
     write_state: impl FnOnce(&mut dyn Write) -> io::Result<()>,
 ) -> (Vec<u8>, usize) {
     let packed = || {
@@ -189,7 +177,7 @@ impl<W: Write> Write for Counting<W> {
 }
 
 /// The head of a snapshot, and the state.
-pub fn unpack(bytes: &[u8]) -> Result<(SnapshotHead, Vec<u8>), StoredError> {
+pub fn unpack<H: BorshDeserialize>(bytes: &[u8]) -> Result<(H, Vec<u8>), StoredError> {
     let packed = behind_format(bytes)?;
     let mut unpacked = Vec::new();
     let mut read = || {
@@ -201,8 +189,7 @@ pub fn unpack(bytes: &[u8]) -> Result<(SnapshotHead, Vec<u8>), StoredError> {
         return Err(malformed("it is too large".to_owned()));
     }
     let mut rest = unpacked.as_slice();
-    let head =
-        SnapshotHead::deserialize(&mut rest).map_err(|error| malformed(error.to_string()))?;
+    let head = H::deserialize(&mut rest).map_err(|error| malformed(error.to_string()))?;
     let head_len = unpacked.len() - rest.len();
     unpacked.drain(..head_len);
     Ok((head, unpacked))
@@ -247,24 +234,21 @@ mod tests {
 
     #[test]
     fn a_snapshot_unpacks_to_what_was_packed_and_damage_is_told() {
-        let head = SnapshotHead {
-            positions: frame().moved,
-            watermark: EventTime(7),
-            settings: crate::config::Config::embedded().settings,
-            inventory: vec![ListedHost { host: "PC1".into(), ..ListedHost::default() }],
-            traced: Vec::new(),
-        };
+        let head = frame();
         let state: Vec<u8> =
             (0..100_000_u32).flat_map(|number| (number / 7).to_le_bytes()).collect();
         let (mut bytes, len) = pack(&head, |writer| writer.write_all(&state));
         assert!(len > state.len());
         assert!(bytes.len() < state.len() / 2, "{}", bytes.len());
-        assert_eq!(unpack(&bytes), Ok((head, state)));
+        assert_eq!(unpack::<Frame>(&bytes), Ok((head, state)));
         for end in [0, 3, 4, 20, bytes.len() / 2, bytes.len() - 1] {
-            assert!(matches!(unpack(&bytes[..end]), Err(StoredError::Malformed { .. })), "{end}");
+            assert!(
+                matches!(unpack::<Frame>(&bytes[..end]), Err(StoredError::Malformed { .. })),
+                "{end}"
+            );
         }
         bytes[0] = 99;
-        assert_eq!(unpack(&bytes), Err(StoredError::Format { found: 99 }));
+        assert_eq!(unpack::<Frame>(&bytes), Err(StoredError::Format { found: 99 }));
     }
 
     #[test]

@@ -78,6 +78,18 @@ impl BrokerError {
     }
 }
 
+impl BrokerError {
+    /// Whether it may end by itself: brokers are away or change.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            BrokerError::Unreachable { .. } => true,
+            BrokerError::Kafka { cause: KafkaError::Transaction(error), .. } => !error.is_fatal(),
+            BrokerError::Kafka { cause, .. } => cause.rdkafka_error_code().is_some_and(is_passing),
+            _ => false,
+        }
+    }
+}
+
 /// Whether a producer with the same id took over.
 pub fn is_fenced(error: &KafkaError) -> bool {
     use RDKafkaErrorCode::{Fenced, InvalidProducerEpoch, ProducerFenced};
@@ -367,6 +379,7 @@ pub fn is_passing(code: RDKafkaErrorCode) -> bool {
             | Code::RebalanceInProgress
             | Code::PollExceeded
             | Code::UnknownTopicOrPartition
+            | Code::UnknownPartition
             | Code::UnknownTopic
             | Code::Resolve
             | Code::NetworkException

@@ -48,9 +48,8 @@ pub mod verdict;
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
-use std::io;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use borsh::{BorshDeserialize, BorshSerialize, io};
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
 use crate::event::{
@@ -357,8 +356,8 @@ impl Detector {
         Ok(detector)
     }
 
-    fn read_state(&mut self, bytes: &mut &[u8]) -> borsh::io::Result<()> {
-        fn read<T: BorshDeserialize>(bytes: &mut &[u8]) -> borsh::io::Result<T> {
+    fn read_state(&mut self, bytes: &mut &[u8]) -> io::Result<()> {
+        fn read<T: BorshDeserialize>(bytes: &mut &[u8]) -> io::Result<T> {
             T::deserialize(bytes)
         }
         (self.names, self.addresses, self.patterns, self.seen) = read(bytes)?;

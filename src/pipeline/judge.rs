@@ -9,13 +9,14 @@
 use std::hash::{Hash, Hasher};
 use std::time::{Duration, Instant};
 
+use borsh::{BorshDeserialize, BorshSerialize};
 use rustc_hash::FxHasher;
 use tracing::{info, warn};
 
 use super::gather::{Gathered, NO_PART};
 use super::traces::Traces;
 use super::{Counters, wall_clock};
-use crate::checkpoint::{self, Advance, Frame, Parcel, SnapshotHead, SourcePositions, StoredError};
+use crate::checkpoint::{self, Advance, Frame, Parcel, SourcePositions, StoredError, Traced};
 use crate::detect::clocks::{CaughtUp, Clocks};
 use crate::detect::{Detector, GIVEN_UP, MalformedState, Settings};
 use crate::event::{EventTime, ListedHost, TICKS_PER_SEC, What, short_host};
@@ -39,6 +40,17 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// Sessions are closed no more often than that by the watermark alone.
 const WATERMARK_STEP_TICKS: u64 = 60 * TICKS_PER_SEC;
+
+/// What stands before the detector's state in a snapshot: positions, and all
+/// that the frames behind it are made with, so that they can be made again.
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
+struct SnapshotHead {
+    positions: SourcePositions,
+    watermark: EventTime,
+    settings: Settings,
+    inventory: Vec<ListedHost>,
+    traced: Vec<Traced>,
+}
 
 /// When incidents are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,7 +122,7 @@ impl Judge {
         let mut traces = Traces::default();
         let (mut detector, made_with) = match kept.snapshot {
             Some(bytes) => {
-                let (head, state) = checkpoint::unpack(&bytes)?;
+                let (head, state) = checkpoint::unpack::<SnapshotHead>(&bytes)?;
                 drop(bytes);
                 snapshot_bytes = state.len();
                 (positions, watermark) = (head.positions, head.watermark);

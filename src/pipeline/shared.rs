@@ -40,6 +40,7 @@ use crate::checkpoint::{self, Parcel, StoredError, Traced};
 use crate::detect::clocks::CaughtUp;
 use crate::event::Observation;
 use crate::faults::point;
+use crate::sink::SinkError;
 use crate::sink::kafka::{KafkaSink, KafkaSinkSpec, drain, patiently, send, transactional};
 use crate::sink::wire::WireDeadLetter;
 use crate::source::kafka::{KafkaSource, KafkaSpec, PartKey, Reading, Sharing, Stretch, Until};
@@ -63,6 +64,11 @@ const DONE_POLL: Duration = Duration::from_millis(300);
 
 /// How often a collector says that its partitions are there though silent.
 const HEARD_EVERY: Duration = Duration::from_secs(5);
+
+/// Commits of the detector that may fail one after the other, and the pause
+/// before each next one.
+const FAILURES_MAX: u32 = 20;
+const FAILURE_PAUSE: Duration = Duration::from_secs(1);
 
 /// Stands with the detector's offset once everything up to that end of the
 /// observations was closed.
@@ -101,6 +107,16 @@ pub enum SharedError {
         "observations were deleted before they were judged: the state goes to offset {position} of `{topic}`, which begins at {first}\n  hint: the topic must not delete by time (`retention.ms=-1`); begin anew with another output topic"
     )]
     Lost { topic: String, position: i64, first: i64 },
+}
+
+impl SharedError {
+    fn is_passing(&self) -> bool {
+        match self {
+            SharedError::Broker(error)
+            | SharedError::Judge(JudgeError::Sink(SinkError::Brokers(error))) => error.is_passing(),
+            _ => false,
+        }
+    }
 }
 
 /// Committed by another thread, so that reading goes on meanwhile.
@@ -487,7 +503,7 @@ pub fn detect(
     let uncommitted = spec.sink.cluster.looker(Isolation::Uncommitted)?;
     let until_end = spec.input.until == Until::End;
     let mut judge: Option<Judge> = None;
-    let mut done_look = Instant::now();
+    let (mut done_look, mut failures) = (Instant::now(), 0);
     let topic = spec.observations_topic.as_str();
     // Where the observations end that belong to the inputs.
     let mut end: Option<i64> = None;
@@ -517,15 +533,38 @@ pub fn detect(
             }
             Next::Idle | Next::Waiting | Next::End | Next::Skipped(_) => {}
         }
-        if let Some(judge) = &mut judge {
-            reload(judge);
+        if let Some(mut of_now) = judge.take() {
+            reload(&mut of_now);
             let caught_up = if caught_up { CaughtUp::Yes } else { CaughtUp::No };
-            let tended = judge.tend(caught_up, counters)?;
-            if tended != Tended::Nothing {
-                show_offset(source.consumer(), topic, judge, "");
-            }
-            if tended == Tended::Shortened {
-                forget_observations(&spec.sink.cluster, topic, judge);
+            match of_now.tend(caught_up, counters) {
+                Ok(tended) => {
+                    if tended != Tended::Nothing {
+                        failures = 0;
+                        show_offset(source.consumer(), topic, &of_now, "");
+                    }
+                    if tended == Tended::Shortened {
+                        forget_observations(&spec.sink.cluster, topic, &of_now);
+                    }
+                    judge = Some(of_now);
+                }
+                Err(error) => {
+                    // With it goes what was not committed.
+                    drop(of_now);
+                    let mut error = SharedError::from(error);
+                    while judge.is_none() {
+                        failures += 1;
+                        if !error.is_passing() || failures > FAILURES_MAX || stop.is_asked() {
+                            return Err(error);
+                        }
+                        warn!("{error}; judging goes on from the last committed state");
+                        std::thread::sleep(FAILURE_PAUSE);
+                        counters.alive();
+                        match take_over(spec, judge_spec, &mut source, &looker) {
+                            Ok(again) => judge = Some(again),
+                            Err(later) => error = later,
+                        }
+                    }
+                }
             }
         }
         if until_end && inputs_done.load(Ordering::SeqCst) && done_look.elapsed() >= DONE_POLL {

@@ -276,7 +276,9 @@ fn of_three_brokers_one_after_the_other_fails_and_nothing_is_lost_or_told_twice(
     let fleet = Fleet::new("winlogbeat", 21);
     let (input, output) = ("events", "incidents");
     broker::create_topic(&trio.cluster(), input, 6);
-    let config = write_config(fleet.folder.path(), "a", &trio.brokers, input, output, "");
+    // Sending fails soon, so that commits do while a broker is away.
+    let soon = "[sink.options]\n\"message.timeout.ms\" = 1500\n";
+    let config = write_config(fleet.folder.path(), "a", &trio.brokers, input, output, soon);
     let mut service = start(&config, &[], &[]);
     let mut chance = Chance(21);
     const STRIKES: usize = 6;
@@ -313,6 +315,8 @@ fn of_three_brokers_one_after_the_other_fails_and_nothing_is_lost_or_told_twice(
     service.wait().expect("ends");
     run_to_end(&config);
     assert_same(&broker::consume(&trio.cluster(), output), &fleet.replayed);
+    let log = log_of(&config);
+    assert!(log.contains("from the last committed state"), "a commit failed: {log}");
 }
 
 /// Kills of a service that reads one fleet.
