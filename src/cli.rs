@@ -18,9 +18,10 @@ use crate::pipeline::replay::{NoWatch, OnDamage, Replay, ReplayError, Replayed, 
 use crate::pipeline::service::{self, Extent, Requests, ServiceError};
 use crate::simulate::fleet::{FleetSpec, Form, Traps, simulate};
 use crate::sink::cards::{Style, write_card};
-use crate::sink::jsonl::{OutputFile, write_line};
+use crate::sink::format::{self, Format};
+use crate::sink::jsonl::OutputFile;
 use crate::sink::summary::{SourceTotal, Summary, write_summary};
-use crate::sink::wire::{self, WireHost, WireIncident, WireObservations, WireStats};
+use crate::sink::wire::{self, WireHost, WireObservations, WireStats};
 use crate::sink::{SinkError, escape};
 use crate::source::SourceError;
 
@@ -110,6 +111,10 @@ enum Command {
 #[derive(Clone, Copy, Debug, ValueEnum)]
 enum SchemaName {
     Incident,
+    /// Incidents in format ecs
+    Ecs,
+    /// Incidents in format ocsf
+    Ocsf,
     Stats,
     Hosts,
     /// What the service could not decode
@@ -170,6 +175,26 @@ impl FormName {
     }
 }
 
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum IncidentFormat {
+    /// As `twinsid schema` prints it
+    Native,
+    /// Elastic Common Schema
+    Ecs,
+    /// OCSF Detection Finding
+    Ocsf,
+}
+
+impl IncidentFormat {
+    fn format(self) -> Format {
+        match self {
+            IncidentFormat::Native => Format::Native,
+            IncidentFormat::Ecs => Format::Ecs,
+            IncidentFormat::Ocsf => Format::Ocsf,
+        }
+    }
+}
+
 #[derive(Debug, clap::Args)]
 struct RunFlags {
     /// Sources, sink and state; see config/examples
@@ -194,6 +219,9 @@ struct ReplayFlags {
     /// [default: standard output; cards for people on a terminal]
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// What a line of it is
+    #[arg(long, value_enum, default_value_t = IncidentFormat::Native)]
+    format: IncidentFormat,
     /// What is known of each host, as JSON lines
     #[arg(long, value_name = "FILE")]
     hosts: Option<PathBuf>,
@@ -294,6 +322,8 @@ impl Cli {
             Command::Topics { config, create } => topics(&config, create),
             Command::Schema { name } => print(match name {
                 SchemaName::Incident => wire::INCIDENT_SCHEMA,
+                SchemaName::Ecs => format::ECS_SCHEMA,
+                SchemaName::Ocsf => format::OCSF_SCHEMA,
                 SchemaName::Stats => wire::STATS_SCHEMA,
                 SchemaName::Hosts => wire::HOSTS_SCHEMA,
                 SchemaName::DeadLetter => wire::DEAD_LETTER_SCHEMA,
@@ -457,14 +487,13 @@ fn run_replay(flags: ReplayFlags, watch: &mut dyn Watch) -> Result<(), CliError>
         output.write_line(&stats)?;
         output.commit()?;
     }
+    let format = flags.format.format();
     match output {
         Some(mut output) => {
-            for incident in &replayed.incidents {
-                output.write_line(&WireIncident::from(incident))?;
-            }
+            output.write_incidents(&replayed.incidents, format)?;
             output.commit()?;
         }
-        None => write_incidents(&replayed.incidents)?,
+        None => write_incidents(&replayed.incidents, format)?,
     }
     if !flags.quiet {
         // Standard error may be closed; the run has succeeded all the same.
@@ -535,7 +564,7 @@ fn run_demo() -> Result<(), CliError> {
     )?;
     let [incidents, hosts] = ["incidents.jsonl", "hosts.jsonl"].map(|name| folder.join(name));
     let mut output = OutputFile::create(&incidents)?;
-    replayed.incidents.iter().try_for_each(|i| output.write_line(&WireIncident::from(i)))?;
+    output.write_incidents(&replayed.incidents, Format::Native)?;
     output.commit()?;
     let mut output = OutputFile::create(&hosts)?;
     write_hosts(&replayed.detector, &mut output)?;
@@ -586,13 +615,11 @@ fn demo_folder() -> Result<PathBuf, CliError> {
 }
 
 /// Cards on a terminal, JSON lines into anything else.
-fn write_incidents(incidents: &[Incident]) -> Result<(), CliError> {
+fn write_incidents(incidents: &[Incident], format: Format) -> Result<(), CliError> {
     if io::stdout().is_terminal() {
         return write_cards(incidents);
     }
-    to_standard_output(|mut out| {
-        incidents.iter().try_for_each(|i| write_line(&mut out, &WireIncident::from(i)))
-    })
+    to_standard_output(|out| incidents.iter().try_for_each(|i| format.write(i, out)))
 }
 
 fn write_cards(incidents: &[Incident]) -> Result<(), CliError> {

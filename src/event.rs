@@ -80,6 +80,11 @@ impl EventTime {
         u64::try_from(ticks).ok().map(EventTime)
     }
 
+    /// Whole milliseconds since 1970-01-01 UTC, rounded down; negative before.
+    pub fn unix_millis(self) -> i64 {
+        (self.0 / (TICKS_PER_SEC / 1000)) as i64 - UNIX_EPOCH_SECS * 1000
+    }
+
     pub fn plus_ticks(self, ticks: u64) -> EventTime {
         EventTime(self.0.saturating_add(ticks))
     }
@@ -658,6 +663,15 @@ impl Category {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn milliseconds_are_counted_from_1970_and_rounded_down() {
+        let at = |date, ticks| EventTime::from_civil(date, (0, 0, 1), ticks).unwrap().unix_millis();
+        assert_eq!(at((1970, 1, 1), 1_239_999), 1_123);
+        assert_eq!(at((1969, 12, 31), 0), -86_399_000);
+        assert_eq!(at((2025, 10, 1), 1_234_567), 1_759_276_801_123);
+        assert_eq!(EventTime::MIN.unix_millis(), -11_644_473_600_000);
+    }
 
     #[test]
     fn a_sid_is_the_same_in_text_and_in_bytes() {

@@ -19,7 +19,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::disk::{Disk, DiskFile, RealDisk, folder_of};
+use super::format::Format;
 use super::{SinkError, escape};
+use crate::incident::Incident;
 
 /// Written to the file at once.
 const BUFFER_BYTES: usize = 256 * 1024;
@@ -73,6 +75,17 @@ impl OutputFile {
     /// One value as one line.
     pub fn write_line(&mut self, value: &impl Serialize) -> Result<(), SinkError> {
         write_line(self, value).map_err(|cause| self.error("write", cause))
+    }
+
+    /// Each incident as one line.
+    pub fn write_incidents(
+        &mut self,
+        incidents: &[Incident],
+        format: Format,
+    ) -> Result<(), SinkError> {
+        let mut lines = incidents.iter();
+        let written = lines.try_for_each(|incident| format.write(incident, self));
+        written.map_err(|cause| self.error("write", cause))
     }
 
     /// Makes the file durable under its name. After an error the destination

@@ -3,6 +3,7 @@
 //! | module | promises |
 //! |---|---|
 //! | [`wire`] | the shapes that others rely on, as `schemas/` describes them |
+//! | [`mod@format`] | an incident as a line: native, ECS or OCSF |
 //! | [`jsonl`] | JSON lines; a file that appears whole or not at all |
 //! | [`streams`] | the service's sink: files or standard output, with a journal |
 //! | [`rotated`] | a file that grows, and is put aside by size and time |
@@ -20,6 +21,7 @@
 pub mod cards;
 mod disk;
 pub mod escape;
+pub mod format;
 pub mod journal;
 pub mod jsonl;
 #[cfg(feature = "kafka")]

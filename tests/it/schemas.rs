@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::sync::LazyLock;
 
+use jsonschema::Registry;
 use serde_json::{Value as Json, json};
 use twinsid::decode::Skip;
 use twinsid::event::Category;
@@ -18,8 +20,16 @@ fn schema(name: &str) -> Json {
     serde_json::from_str(&fs::read_to_string(path).expect("the schema is there")).expect("JSON")
 }
 
+/// The foreign formats refer to the schema of the native incident.
 fn complaints(schema: &Json, value: &Json) -> Vec<String> {
-    let validator = jsonschema::draft202012::new(schema).expect("a schema");
+    static REGISTRY: LazyLock<Registry<'static>> = LazyLock::new(|| {
+        let incident = self::schema("incident");
+        let id = incident["$id"].as_str().expect("an id").to_owned();
+        let registry = Registry::new().add(id, incident).expect("an address");
+        registry.prepare().expect("a schema")
+    });
+    let options = jsonschema::draft202012::options().with_registry(&REGISTRY);
+    let validator = options.build(schema).expect("a schema");
     let errors = validator.iter_errors(value);
     errors.map(|error| format!("{error} at {}", error.instance_path())).collect()
 }
@@ -141,6 +151,87 @@ fn outputs() -> [(&'static str, String, usize); 3] {
     assert!(status.success());
     let read = |name| fs::read_to_string(folder.path().join(name)).expect("written");
     [("incident", read("incidents"), 6), ("hosts", read("hosts"), 4), ("stats", read("stats"), 1)]
+}
+
+/// The incidents of the fleet, in that format.
+fn incidents(format: &str) -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    fleet(folder.path());
+    let output = Command::new(env!("CARGO_BIN_EXE_twinsid"))
+        .args(["replay", "-q", ".", "--format", format])
+        .current_dir(folder.path())
+        .output()
+        .expect("the program starts");
+    assert!(output.status.success());
+    String::from_utf8(output.stdout).expect("UTF-8")
+}
+
+fn values(lines: &str) -> Vec<Json> {
+    lines.lines().map(|line| serde_json::from_str(line).expect("a JSON value a line")).collect()
+}
+
+#[test]
+fn every_format_holds_to_its_schema_and_has_the_whole_native_incident() {
+    let native = values(&incidents("native"));
+    for (format, place) in [("ecs", "twinsid"), ("ocsf", "unmapped")] {
+        let lines = incidents(format);
+        check(format, &lines, 6);
+        let within: Vec<Json> = values(&lines).iter().map(|line| line[place].clone()).collect();
+        assert_eq!(within, native, "{format}");
+    }
+}
+
+#[test]
+fn a_finding_is_created_updated_and_closed_as_its_incident_is() {
+    for finding in values(&incidents("ocsf")) {
+        let incident = &finding["unmapped"];
+        let activity = match (incident["state"].as_str(), incident["revision"].as_u64()) {
+            (Some("closed" | "remedied"), _) => 3,
+            (_, Some(1)) => 1,
+            _ => 2,
+        };
+        assert_eq!(finding["activity_id"], activity, "{incident}");
+        assert_eq!(finding["type_uid"], 200_400 + activity, "{incident}");
+    }
+    let states = |finding: &Json| finding["activity_id"].as_u64();
+    let seen: BTreeSet<_> = values(&incidents("ocsf")).iter().filter_map(states).collect();
+    assert!(seen.contains(&1) && seen.contains(&3), "{seen:?}");
+}
+
+#[test]
+fn who_and_where_stand_in_the_places_of_each_format() {
+    let find = |format, native: &str| {
+        let lines = values(&incidents(format));
+        let is_it = |line: &Json| {
+            line[native]["kind"] == "authentication_failures"
+                && line[native]["accounts"][0]["name"] == "bob"
+        };
+        lines.into_iter().find(is_it).expect("bob was refused")
+    };
+    let ecs = find("ecs", "twinsid");
+    assert_eq!(ecs["@timestamp"], ecs["twinsid"]["last_seen"]);
+    assert_eq!(ecs["event"]["outcome"], "failure");
+    assert_eq!(ecs["event"]["category"], json!(["authentication"]));
+    assert_eq!(ecs["host"]["name"], "DC1.corp.example");
+    assert_eq!(
+        ecs["user"],
+        json!({
+            "id": "S-1-5-21-1111-2222-3333-1104", "name": "bob", "domain": "CORP"
+        })
+    );
+    assert_eq!(ecs["related"]["user"], json!(["bob", "S-1-5-21-1111-2222-3333-1104"]));
+    let addresses = ecs["related"]["ip"].as_array().expect("a list");
+    assert!(addresses.contains(&json!("10.0.0.7")), "{addresses:?}");
+
+    let ocsf = find("ocsf", "unmapped");
+    assert_eq!(ocsf["count"], ocsf["unmapped"]["counts"]["failures"]);
+    let observables = ocsf["observables"].as_array().expect("a list");
+    let has = |type_: &str, value: &str| {
+        observables.iter().any(|one| one["type"] == type_ && one["value"] == value)
+    };
+    assert!(has("Hostname", "DC1.corp.example"), "{observables:?}");
+    assert!(has("User Name", "bob"), "{observables:?}");
+    assert!(has("IP Address", "10.0.0.7"), "{observables:?}");
 }
 
 #[test]
