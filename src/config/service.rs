@@ -12,6 +12,7 @@ use toml::Spanned;
 use super::{File, number, similar};
 use crate::brokers::{Cluster, refused_option};
 use crate::detect::seconds;
+use crate::sink::format::Format;
 
 /// Largest file that holds a secret.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
@@ -24,6 +25,8 @@ const SOURCES_MAX: usize = 64;
 pub struct Service {
     pub sources: Vec<NamedSource>,
     pub sink: SinkSpec,
+    /// In which incidents are written there.
+    pub format: Format,
     pub state_dir: Option<PathBuf>,
     pub lateness_ticks: u64,
     pub idle_ticks: u64,
@@ -143,6 +146,7 @@ enum RawOption {
 #[serde(deny_unknown_fields)]
 pub(super) struct RawSink {
     kind: Spanned<String>,
+    format: Option<Spanned<String>>,
     brokers: Option<String>,
     topic: Option<String>,
     observations_topic: Option<String>,
@@ -259,6 +263,8 @@ pub(super) fn check(
         }
         sources.push(NamedSource { name, spec });
     }
+    let format = sink.as_ref().and_then(|sink| sink.get_ref().format.as_ref());
+    let format = format.map_or(Format::default(), |name| check_format(name, user));
     let sink = sink.and_then(|sink| {
         let at = sink.span().start;
         check_sink(sink.into_inner(), at, folder, user)
@@ -275,6 +281,7 @@ pub(super) fn check(
     Some(Service {
         sources,
         sink: sink?,
+        format,
         state_dir,
         lateness_ticks: seconds(lateness),
         idle_ticks: seconds(idle),
@@ -288,6 +295,16 @@ fn unknown_kind(user: &mut File<'_>, kind: &Spanned<String>, kinds: &[&'static s
     let what = format!("`{}` is no kind", kind.get_ref());
     let hint = similar(kind.get_ref(), kinds.iter().copied());
     user.mistake(kind.span().start, what, hint);
+}
+
+/// The default after a mistake.
+fn check_format(name: &Spanned<String>, user: &mut File<'_>) -> Format {
+    Format::from_name(name.get_ref()).unwrap_or_else(|| {
+        let what = format!("`{}` is no format", name.get_ref());
+        let hint = similar(name.get_ref(), Format::ALL.map(Format::name));
+        user.mistake(name.span().start, what, hint);
+        Format::default()
+    })
 }
 
 fn missing<T>(user: &mut File<'_>, at: usize, key: &str, value: Option<T>) -> Option<T> {

@@ -30,7 +30,7 @@ use crate::event::{EventTime, ListedHost};
 use crate::heap;
 use crate::inventory::{self, InventoryError};
 use crate::sink::rotated::RotatedSpec;
-use crate::sink::streams::{IncidentsTo, Streams, StreamsSpec, native};
+use crate::sink::streams::{IncidentsTo, Streams, StreamsSpec};
 use crate::sink::{Sink, SinkError};
 use crate::source::follow::{Follow, FollowSpec};
 use crate::source::listen::{Listen, ListenOn, ListenSpec, TlsSpec};
@@ -388,7 +388,8 @@ fn open_sink(service: &Service) -> Result<Box<dyn Sink>, ServiceError> {
     let state = service.state_dir.clone().unwrap_or_default();
     let streams = |incidents, dead_letters: &Option<std::path::PathBuf>| {
         let dead_letters = dead_letters.as_deref().map(plain);
-        let spec = StreamsSpec { state: state.clone(), incidents, format: native, dead_letters };
+        let write = service.format.writer();
+        let spec = StreamsSpec { state: state.clone(), incidents, write, dead_letters };
         Ok(Box::new(Streams::new(spec)) as Box<dyn Sink>)
     };
     match &service.sink {
@@ -498,10 +499,11 @@ mod kafka {
         Ok(KafkaSource::new(spec_of(input, Sharing::Alone, extent))?)
     }
 
-    fn sink_spec(output: &KafkaOutput, id: String) -> KafkaSinkSpec {
+    fn sink_spec(service: &Service, output: &KafkaOutput, id: String) -> KafkaSinkSpec {
         KafkaSinkSpec {
             cluster: output.cluster.clone(),
             topic: output.topic.clone(),
+            format: service.format,
             dead_letter_topic: output.dead_letter_topic.clone(),
             changelog_topic: output.changelog_topic.clone(),
             transactional_id: id,
@@ -528,7 +530,7 @@ mod kafka {
         Ok(Some(SharedSpec {
             input: spec_of(input, Sharing::Shared, extent),
             observations_topic: output.observations_topic.clone(),
-            sink: sink_spec(output, format!("{}.detector", input.group)),
+            sink: sink_spec(service, output, format!("{}.detector", input.group)),
             collector_id: format!("{}.collector.{own}", input.group),
             interval: service.gather_interval,
         }))
@@ -540,7 +542,7 @@ mod kafka {
     ) -> Result<Box<dyn Sink>, ServiceError> {
         prepare(service, output)?;
         // One such service for each output: the second one fences the first.
-        let spec = sink_spec(output, format!("{}.twinsid", output.topic));
+        let spec = sink_spec(service, output, format!("{}.twinsid", output.topic));
         Ok(Box::new(KafkaSink::new(spec)?))
     }
 

@@ -25,7 +25,8 @@ use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::wire::{WireDeadLetter, WireIncident};
+use super::format::Format;
+use super::wire::WireDeadLetter;
 use super::{Commit, Kept, Sink, SinkError, escape};
 use crate::brokers::{BrokerError, CONNECT_TIMEOUT, Cluster, Reports, Settings, ends};
 use crate::faults::point;
@@ -59,6 +60,7 @@ const EVENT_SOURCE: &str = "/twinsid";
 pub struct KafkaSinkSpec {
     pub cluster: Cluster,
     pub topic: String,
+    pub format: Format,
     pub dead_letter_topic: String,
     pub changelog_topic: String,
     pub transactional_id: String,
@@ -129,7 +131,7 @@ impl KafkaSink {
 
     fn send_incident(&self, incident: &Incident) -> Result<(), KafkaError> {
         let key = incident.id.to_string();
-        let value = line(&WireIncident::from(incident));
+        let value = self.spec.format.line(incident);
         let event_id = format!("{key}-{}", incident.revision);
         let time = incident.last_seen.to_string();
         let subject = incident.source_sid.map(|sid| sid.to_string());

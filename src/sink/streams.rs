@@ -16,18 +16,15 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::disk::{Disk, RealDisk, behind_link};
+use super::format::WriteIncident;
 use super::journal::Journal;
 use super::jsonl::write_line;
 use super::rotated::{Mark, Rotated, RotatedSpec};
-use super::wire::{WireDeadLetter, WireIncident};
+use super::wire::WireDeadLetter;
 use super::{Commit, Kept, Sink, SinkError, io_error, journal};
-use crate::incident::Incident;
 
 /// What a stream is called in messages.
 const STREAM: &str = "standard output";
-
-/// Puts an incident at the end, as one line or more.
-pub type Format = fn(&Incident, &mut Vec<u8>) -> io::Result<()>;
 
 /// What the sink is made of.
 #[derive(Debug)]
@@ -35,7 +32,7 @@ pub struct StreamsSpec {
     /// The state folder; made if it is not there.
     pub state: PathBuf,
     pub incidents: IncidentsTo,
-    pub format: Format,
+    pub write: WriteIncident,
     /// Without it, what could not be decoded is counted only.
     pub dead_letters: Option<RotatedSpec>,
 }
@@ -45,11 +42,6 @@ pub enum IncidentsTo {
     File(RotatedSpec),
     /// Standard output or the like: each line at least once.
     Stream(Box<dyn Write + Send>),
-}
-
-/// One line in format `native`.
-pub fn native(incident: &Incident, out: &mut Vec<u8>) -> io::Result<()> {
-    write_line(out, &WireIncident::from(incident))
 }
 
 #[derive(Debug)]
@@ -71,7 +63,7 @@ enum State {
 struct Open {
     journal: Journal,
     incidents: Place,
-    format: Format,
+    write: WriteIncident,
     dead_letters: Option<Rotated>,
 }
 
@@ -150,7 +142,7 @@ impl Open {
             IncidentsTo::Stream(stream) => Place::Stream(stream),
         };
         let dead_letters = spec.dead_letters.map(restore).transpose()?;
-        let mut open = Open { journal, incidents, format: spec.format, dead_letters };
+        let mut open = Open { journal, incidents, write: spec.write, dead_letters };
         let marks = open.marks();
         if is_first {
             open.journal.begin(disk, &marks, None)?;
@@ -172,7 +164,7 @@ impl Open {
             }
         }
         for incident in commit.incidents {
-            self.put(&mut lines, |out| (self.format)(incident, out))?;
+            self.put(&mut lines, |out| (self.write)(incident, out))?;
         }
         self.put_aside(disk, |open| open.dead_letters.as_mut(), letters.len() as u64)?;
         self.put_aside(disk, |open| open.incidents.file(), lines.len() as u64)?;
@@ -272,9 +264,12 @@ mod tests {
     use std::sync::{Arc, LazyLock, Mutex};
 
     use super::*;
+    use crate::incident::Incident;
     use crate::sink::disk::doubles::{
         CRASHES, Crash, Done, FailingDisk, Failure, Fault, MemoryDisk,
     };
+    use crate::sink::format::Format;
+    use crate::sink::wire::WireIncident;
     use crate::sink::{DeadLetter, samples};
 
     const OUTPUT: &str = "out/incidents.jsonl";
@@ -295,7 +290,7 @@ mod tests {
         StreamsSpec {
             state: STATE.into(),
             incidents: IncidentsTo::File(incidents),
-            format: short,
+            write: short,
             dead_letters: Some(letters),
         }
     }
@@ -912,7 +907,7 @@ mod tests {
                 interval_secs: None,
                 keep: None,
             }),
-            format: native,
+            write: Format::Native.writer(),
             dead_letters: None,
         };
         let mut sink = Streams::new(spec("made/below"));
@@ -979,7 +974,7 @@ mod tests {
                 interval_secs: None,
                 keep: None,
             }),
-            format: short,
+            write: short,
             dead_letters: None,
         });
         sink.restore().unwrap();
@@ -994,7 +989,7 @@ mod tests {
         let mut sink = Streams::new(StreamsSpec {
             state: at("other"),
             incidents: IncidentsTo::File(rotated("/dev/null")),
-            format: short,
+            write: short,
             dead_letters: None,
         });
         let error = sink.restore().unwrap_err().to_string();

@@ -82,6 +82,7 @@ fn wrong_flags_exit_with_2_and_say_which() {
     check(&["replay", "good.evtx", "--strickt"], 2, &["--strickt", "--strict"]);
     check(&["replay", "good.evtx", "--threads", "0"], 2, &["--threads", "0"]);
     check(&["replay", "good.evtx", "--threads", "many"], 2, &["many"]);
+    check(&["replay", "good.evtx", "--format", "cef"], 2, &["cef", "native", "ecs", "ocsf"]);
     check(&["schema", "none"], 2, &["none", "incident"]);
     check(&["explain"], 2, &["CODE"]);
     check(&["explain", "wobble"], 2, &["wobble", "hint:"]);
@@ -302,10 +303,43 @@ fn codes_are_explained() {
     }
 }
 
+/// What reads one log to its end.
+const SERVICE: &str = "[[source]]\nkind = \"evtx\"\npaths = [\"good.evtx\"]\n\
+     [state]\ndir = \"state\"\n[sink]\n";
+
+#[test]
+fn a_service_writes_its_incidents_in_the_format_that_is_configured() {
+    for (format, key) in [("native", "schema"), ("ecs", "@timestamp"), ("ocsf", "class_uid")] {
+        for sink in ["kind = \"stdout\"\n", "kind = \"file\"\npath = \"out.jsonl\"\n"] {
+            let folder = folder();
+            let config = format!("{SERVICE}{sink}format = \"{format}\"\n");
+            fs::write(folder.path().join("run.toml"), config).expect("written");
+            let output = twinsid(folder.path(), &["run", "-c", "run.toml", "--until-end", "-q"]);
+            assert!(output.status.success(), "{}", text(&output.stderr));
+            let written = fs::read_to_string(folder.path().join("out.jsonl"));
+            let lines = written.unwrap_or_else(|_| text(&output.stdout));
+            assert!(!lines.is_empty(), "{format}, {sink}");
+            for line in lines.lines() {
+                let line: Json = serde_json::from_str(line).expect("JSON");
+                assert!(line.get(key).is_some(), "{format}, {sink}: no `{key}` in {line}");
+            }
+            let shown = text(&twinsid(folder.path(), &["check", "-c", "run.toml"]).stdout);
+            assert!(shown.contains(&format!("sink.format = \"{format}\"")), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn a_format_that_is_none_is_named_with_those_that_are() {
+    let config = |format: &str| format!("{SERVICE}kind = \"stdout\"\nformat = \"{format}\"\n");
+    check_config(&config("cef"), "", &["twinsid.toml:8:", "`cef` is no format", "ecs, ocsf"]);
+    check_config(&config("ocfs"), "", &["`ocfs` is no format", "hint:", "ocsf"]);
+}
+
 #[test]
 fn schemas_completions_and_the_manual_are_printed() {
     let folder = folder();
-    for name in ["incident", "stats", "hosts"] {
+    for name in ["incident", "ecs", "ocsf", "stats", "hosts"] {
         let output = twinsid(folder.path(), &["schema", name]);
         let schema: Json = serde_json::from_slice(&output.stdout).expect("JSON");
         assert_eq!(schema["additionalProperties"], false, "{name}");

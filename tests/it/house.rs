@@ -16,7 +16,7 @@ const TABLE: [(&str, &[&str], &[&str]); 12] = [
     ("source", &["brokers"], &[]),
     ("sink", &["event", "incident", "brokers", "faults"], &[]),
     ("checkpoint", &["event", "source"], &[]),
-    ("config", &["event", "record", "decode", "detect", "brokers"], &[]),
+    ("config", &["event", "record", "decode", "detect", "sink", "brokers"], &[]),
     ("simulate", &["event"], &[]),
 ];
 
