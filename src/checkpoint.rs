@@ -48,8 +48,8 @@ pub struct Parcel {
 /// A record that came with a trace context.
 #[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct Traced {
-    pub time: EventTime,
-    pub record_id: u64,
+    /// A hash of the record's host, time and id.
+    pub record: u64,
     pub traceparent: Box<str>,
 }
 
@@ -222,7 +222,7 @@ mod tests {
             part: 3,
             arrival: EventTime(8),
             observations: vec![observation],
-            traced: vec![Traced { time: EventTime(7), record_id: 9, traceparent: "00".into() }],
+            traced: vec![Traced { record: 9, traceparent: "00".into() }],
         };
         Frame { parcels: vec![parcel], moved, advance: Advance::To(EventTime(5)) }
     }

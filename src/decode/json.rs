@@ -203,7 +203,8 @@ impl Decoder<'_, '_> {
                 event_data(Doc { text, nodes: &tape.nodes }, 0, &mut data);
             }
         }
-        let mut has_layout = node == 0 && !is_ruled;
+        // With dotted keys, what other texts hold decides before the keys do.
+        let mut has_layout = node == 0 && !is_ruled && !keys.dotted;
         match sections.data {
             Data::Flat(_) | Data::Dotted if !texts.is_empty() => {}
             Data::Sections if data.items() > 0 => {}
@@ -223,10 +224,7 @@ impl Decoder<'_, '_> {
                 }
             }
             Data::Flat(account) => flat_data(doc, node, &keys.others, account, &mut data),
-            Data::Dotted => {
-                dotted_data(doc, node, &mut data);
-                has_layout = false;
-            }
+            Data::Dotted => dotted_data(doc, node, &mut data),
         }
         if has_layout && self.learning == Learning::Yes {
             self.layout = Layout::of(doc, origins, &system, &data);

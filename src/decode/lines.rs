@@ -97,7 +97,9 @@ impl EventDecoder {
 
     fn json(&mut self, bytes: &[u8], tally: &mut Tally, emit: &mut Emit<'_>) {
         let id = self.prefilter.first_json_id(bytes);
-        if let Some(parsed) = id.and_then(|id| self.layouts.read(id, bytes, &self.plan))
+        let parsed = id.and_then(|id| self.layouts.read(id, bytes, &self.plan));
+        let fits = parsed.is_some();
+        if let Some(parsed) = parsed
             && let Ok(record) = parsed.conclude(&self.plan)
         {
             tally.records += 1;
@@ -107,7 +109,7 @@ impl EventDecoder {
             return;
         }
         let learning = match id {
-            Some(id) if self.layouts.is_open(id) => Learning::Yes,
+            Some(id) if !fits && self.layouts.is_open(id) => Learning::Yes,
             Some(_) | None => Learning::No,
         };
         let (plan, tape) = (&self.plan, &mut self.tape);
@@ -908,6 +910,23 @@ mod tests {
         Json::Object(flat)
     }
 
+    /// Its data as an object, beside a text that may hold XML.
+    fn dotted_with_raw(sample: &Sample) -> Json {
+        let mut flat = dotted(sample);
+        let keys = flat.as_object_mut().expect("an object");
+        keys.retain(|key, _| {
+            !key.starts_with("winlog.event_data") && !key.starts_with("winlog.user_data")
+        });
+        let inner = winlog(sample);
+        for section in ["event_data", "user_data"] {
+            if let Some(data) = inner.get(section) {
+                keys.insert(format!("winlog.{section}"), data.clone());
+            }
+        }
+        keys.insert("_raw".to_owned(), json!("x"));
+        flat
+    }
+
     fn vector(sample: &Sample) -> Json {
         let inserts: Vec<_> = sample
             .named
@@ -1098,6 +1117,7 @@ mod tests {
             ("XML in Events", Lacks::Nothing, format!("<Events>{plain}</Events>")),
             shape("winlogbeat", winlogbeat(sample)),
             shape("dotted", dotted(sample)),
+            shape("dotted, data nested", dotted_with_raw(sample)),
             ("Vector", Lacks::Binary, vector(sample).to_string()),
             shape("evtx_dump", evtx_dump(sample)),
             shape("evtx_dump, separate attributes", evtx_dump_separate(sample)),

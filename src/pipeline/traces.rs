@@ -3,29 +3,38 @@
 //! pipeline: it decides nothing, and the oldest are forgotten first.
 
 use std::collections::VecDeque;
+use std::hash::{Hash, Hasher};
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHasher};
 
 use crate::checkpoint::Traced;
-use crate::event::EventTime;
+use crate::event::{EventTime, short_host};
 use crate::incident::Incident;
 
 /// Records whose trace context is remembered; some 150 bytes each.
 const TRACES_MAX: usize = 20_000;
 
+/// What tells records apart, whether their host is written with its domain or
+/// without; `None` where there is no record id.
+pub fn record_of(computer: &str, time: EventTime, record_id: u64) -> Option<u64> {
+    let mut hasher = FxHasher::default();
+    short_host(computer).to_ascii_lowercase().hash(&mut hasher);
+    (time, record_id).hash(&mut hasher);
+    (record_id > 0).then(|| hasher.finish())
+}
+
 #[derive(Debug, Default)]
 pub struct Traces {
-    by_record: FxHashMap<(EventTime, u64), Box<str>>,
+    by_record: FxHashMap<u64, Box<str>>,
     /// As they came.
-    order: VecDeque<(EventTime, u64)>,
+    order: VecDeque<u64>,
 }
 
 impl Traces {
     pub fn remember(&mut self, traced: &[Traced]) {
-        for Traced { time, record_id, traceparent } in traced {
-            let record = (*time, *record_id);
-            if self.by_record.insert(record, traceparent.clone()).is_none() {
-                self.order.push_back(record);
+        for Traced { record, traceparent } in traced {
+            if self.by_record.insert(*record, traceparent.clone()).is_none() {
+                self.order.push_back(*record);
             }
             if self.order.len() > TRACES_MAX
                 && let Some(oldest) = self.order.pop_front()
@@ -37,14 +46,15 @@ impl Traces {
 
     /// That of the last of an incident's records that has one.
     pub fn of(&self, incident: &Incident) -> Option<Box<str>> {
-        let mut records = incident.evidence.iter().rev().map(|of| (of.time, of.record_id));
+        let records = incident.evidence.iter().rev();
+        let mut records = records.filter_map(|of| record_of(&of.computer, of.time, of.record_id));
         records.find_map(|record| self.by_record.get(&record).cloned())
     }
 
     pub fn all(&self) -> Vec<Traced> {
-        let traced = |record: &(EventTime, u64)| {
+        let traced = |record: &u64| {
             let traceparent = self.by_record.get(record)?.clone();
-            Some(Traced { time: record.0, record_id: record.1, traceparent })
+            Some(Traced { record: *record, traceparent })
         };
         self.order.iter().filter_map(traced).collect()
     }
@@ -55,12 +65,17 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_record_is_its_hosts_however_that_is_written() {
+        let record = |computer, id| record_of(computer, EventTime(7), id);
+        assert_eq!(record("PC1.corp.example", 5), record("pc1", 5));
+        assert_ne!(record("PC1", 5), record("PC2", 5));
+        assert_ne!(record("PC1", 5), record("PC1", 6));
+        assert_eq!(record("PC1", 0), None);
+    }
+
+    #[test]
     fn the_oldest_are_forgotten_and_the_rest_outlives_a_restart() {
-        let traced = |number: u64| Traced {
-            time: EventTime(number),
-            record_id: number,
-            traceparent: format!("{number}").into(),
-        };
+        let traced = |record: u64| Traced { record, traceparent: format!("{record}").into() };
         let mut traces = Traces::default();
         let many: Vec<Traced> = (0..TRACES_MAX as u64 + 5).map(traced).collect();
         traces.remember(&many);

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::traces::record_of;
 use crate::checkpoint::Traced;
 use crate::decode::evtx::ChunkDecoder;
 use crate::decode::lines::LineDecoder;
@@ -140,10 +141,10 @@ impl Worker {
         if wanted.peek().is_some()
             && let Some(traceparent) = traceparent()
         {
-            traced.extend(wanted.map(|observation| Traced {
-                time: observation.key.time,
-                record_id: observation.key.record_id,
-                traceparent: traceparent.clone(),
+            traced.extend(wanted.filter_map(|observation| {
+                let key = &observation.key;
+                let record = record_of(&key.computer, key.time, key.record_id)?;
+                Some(Traced { record, traceparent: traceparent.clone() })
             }));
         }
         take_letters(&mut self.decoded, origin);

@@ -216,9 +216,19 @@ pub struct WireDeadLetter {
     pub what: String,
     /// As it came; `None` when it is not UTF-8.
     pub text: Option<String>,
-    /// As it came, in Base64; `None` when it is UTF-8.
+    /// As it came, in Base64; `None` when it is in `text`.
     pub base64: Option<String>,
+    /// Bytes as it came: more than are here when it is very long.
+    pub size: u64,
 }
+
+/// Bytes kept of a dead letter: with them in Base64 the line fits a message of
+/// Kafka's default size.
+const LETTER_BYTES_KEPT: usize = 600 * 1024;
+
+/// Longest text as it is written; one that grows beyond by its escapes is
+/// written in Base64.
+const LETTER_TEXT_BYTES_MAX: usize = 800 * 1024;
 
 /// A time as it is written; the end of the year 9999 for anything later.
 pub fn time_text(time: EventTime) -> String {
@@ -255,9 +265,13 @@ impl From<&Incident> for WireIncident {
 
 impl From<&DeadLetter> for WireDeadLetter {
     fn from(letter: &DeadLetter) -> WireDeadLetter {
-        let (text, base64) = match std::str::from_utf8(&letter.bytes) {
-            Ok(text) => (Some(text.to_owned()), None),
-            Err(_) => (None, Some(base64(&letter.bytes))),
+        let kept = match std::str::from_utf8(&letter.bytes) {
+            Ok(text) => &letter.bytes[..text.floor_char_boundary(LETTER_BYTES_KEPT)],
+            Err(_) => &letter.bytes[..letter.bytes.len().min(LETTER_BYTES_KEPT)],
+        };
+        let (text, base64) = match std::str::from_utf8(kept) {
+            Ok(text) if is_short(text) => (Some(text.to_owned()), None),
+            Ok(_) | Err(_) => (None, Some(base64(kept))),
         };
         WireDeadLetter {
             schema: DEAD_LETTER_SCHEMA_VERSION,
@@ -266,7 +280,17 @@ impl From<&DeadLetter> for WireDeadLetter {
             what: letter.what.clone(),
             text,
             base64,
+            size: letter.bytes.len() as u64,
         }
+    }
+}
+
+/// Whether a text is not too long once it is escaped.
+fn is_short(text: &str) -> bool {
+    // No character grows to more than six times its bytes.
+    text.len() <= LETTER_TEXT_BYTES_MAX / 6 || {
+        let written = serde_json::to_string(text).map(super::escape::json);
+        written.is_ok_and(|written| written.len() <= LETTER_TEXT_BYTES_MAX)
     }
 }
 
@@ -556,6 +580,23 @@ mod tests {
         check_valid("stats", &WireStats::default());
         check_valid("stats", &wire_stats());
         check_valid("hosts", &wire_host());
+    }
+
+    #[test]
+    fn a_long_dead_letter_still_fits_a_message() {
+        let long = |text: &str| text.repeat(2_000_000 / text.len()).into_bytes();
+        for bytes in [long("a"), long("\u{1}"), long("\u{202e}"), long("\""), vec![0xff; 2_000_000]]
+        {
+            let letter = dead_letter(&bytes);
+            check_valid("dead-letter", &letter);
+            let written = crate::sink::escape::json(serde_json::to_string(&letter).unwrap());
+            assert!(written.len() < 950_000, "{}", written.len());
+            assert_eq!(letter.size, bytes.len() as u64);
+            assert!(letter.text.is_some() || letter.base64.is_some());
+        }
+        // What grows but is short stays text.
+        assert!(dead_letter(&[1; 1000]).text.is_some());
+        assert!(dead_letter(&[1; 200_000]).base64.is_some());
     }
 
     #[test]

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use rdkafka::Timestamp;
 use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, Headers as _, OwnedMessage};
+use rdkafka::message::{Header, Headers as _, Message as _, OwnedMessage};
 use rdkafka::{Offset, TopicPartitionList};
 
 use super::{Batch, Content, Message, Next, Position, Positions, Source, SourceError};
@@ -221,8 +221,13 @@ impl KafkaSource {
                 std::thread::sleep(Duration::from_millis(20));
             }
         }
-        // Only now: what had been fetched is behind the new place, or gone.
-        self.held = None;
+        // Only now: what had been fetched is behind the new place, or gone. That
+        // of a partition that stays where it is comes next.
+        self.held.take_if(|held| {
+            to.iter().any(|((topic, partition), _)| {
+                *partition == held.partition() && topic == held.topic()
+            })
+        });
         for (key, offset) in to {
             if let Some(part) = self.assigned.get_mut(key) {
                 part.next_offset = Some(*offset);

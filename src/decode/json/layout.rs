@@ -14,6 +14,7 @@
 //! that a rule wants, texts within texts, values by position.
 
 use std::borrow::Cow;
+use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
@@ -28,17 +29,21 @@ const LAYOUTS_PER_ID_MAX: usize = 4;
 /// Event ids with layouts.
 const IDS_MAX: usize = 256;
 
-/// Longest line that is learnt.
+/// Longest line that is learnt, and most values in it.
 const LINE_BYTES_MAX: usize = 32 * 1024;
+const HOLES_MAX: usize = 512;
 
-/// Of the lines that fit no layout of an id that has enough of them, one in so
-/// many takes the place of one: collectors change.
+/// Of the lines that fit no layout where there are enough of them, of an id or
+/// of all, one in so many takes the place of one: collectors change.
 const RELEARN_EVERY: u32 = 64;
 
 /// What was learnt, by event id.
 #[derive(Debug, Default)]
 pub struct Layouts {
     by_id: FxHashMap<u32, OfId>,
+    /// Ids as they came.
+    order: VecDeque<u32>,
+    misses: u32,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +61,10 @@ impl Layouts {
         line: &'t [u8],
         plan: &'p FieldPlan,
     ) -> Option<Parsed<'p, 't>> {
-        let of_id = self.by_id.get_mut(&id)?;
+        let Some(of_id) = self.by_id.get_mut(&id) else {
+            self.misses = self.misses.wrapping_add(1);
+            return None;
+        };
         let found = of_id.layouts.iter().enumerate();
         let found = found.filter_map(|(at, layout)| Some((at, layout.read(line, plan)?))).next();
         match &found {
@@ -71,7 +79,7 @@ impl Layouts {
     /// Whether a line that fitted none should be learnt.
     pub fn is_open(&self, id: u32) -> bool {
         match self.by_id.get(&id) {
-            None => self.by_id.len() < IDS_MAX,
+            None => self.by_id.len() < IDS_MAX || self.misses.is_multiple_of(RELEARN_EVERY),
             Some(of_id) => {
                 of_id.layouts.len() < LAYOUTS_PER_ID_MAX
                     || of_id.misses.is_multiple_of(RELEARN_EVERY)
@@ -80,6 +88,14 @@ impl Layouts {
     }
 
     pub fn learn(&mut self, id: u32, layout: Layout) {
+        if !self.by_id.contains_key(&id) {
+            if self.by_id.len() >= IDS_MAX
+                && let Some(oldest) = self.order.pop_front()
+            {
+                self.by_id.remove(&oldest);
+            }
+            self.order.push_back(id);
+        }
         let of_id = self.by_id.entry(id).or_default();
         of_id.layouts.truncate(LAYOUTS_PER_ID_MAX - 1);
         of_id.layouts.push(layout);
@@ -163,6 +179,10 @@ impl Layout {
                 return None;
             }
             let part = part.unwrap_or(Part::Nothing);
+            // What a number of data means depends on how it is written.
+            if holes.len() >= HOLES_MAX || matches!(part, Part::Field(_)) && !is_string {
+                return None;
+            }
             holes.push(Hole { literal_end: literals.len() as u32, is_string, part });
         }
         literals.extend_from_slice(&doc.text.as_bytes()[behind..]);
