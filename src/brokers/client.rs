@@ -83,6 +83,7 @@ impl BrokerError {
     pub fn is_passing(&self) -> bool {
         match self {
             BrokerError::Unreachable { .. } => true,
+            BrokerError::Kafka { cause, .. } if is_permanent(cause) => false,
             BrokerError::Kafka { cause: KafkaError::Transaction(error), .. } => !error.is_fatal(),
             BrokerError::Kafka { cause, .. } => cause.rdkafka_error_code().is_some_and(is_passing),
             _ => false,
@@ -386,19 +387,49 @@ pub fn is_passing(code: RDKafkaErrorCode) -> bool {
     )
 }
 
+/// Errors that come again whenever it is tried again.
+pub fn is_permanent(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode as Code;
+    let code = match error {
+        KafkaError::Transaction(error) => Some(error.code()),
+        other => other.rdkafka_error_code(),
+    };
+    matches!(
+        code,
+        Some(
+            Code::TopicAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::TransactionalIdAuthorizationFailed
+                | Code::MessageSizeTooLarge
+                | Code::MessageBatchTooLarge
+                | Code::InvalidMessage
+                | Code::InvalidTopic
+                | Code::PolicyViolation
+        )
+    )
+}
+
 /// Asks again while a broker is away or leaders change.
 fn persistently<T>(
     doing: &'static str,
     mut step: impl FnMut() -> Result<T, KafkaError>,
 ) -> Result<T, BrokerError> {
+    use RDKafkaErrorCode::{UnknownTopic, UnknownTopicOrPartition};
     let until = Instant::now() + AWAY_MAX;
+    let mut said = false;
     loop {
         match step() {
             Ok(done) => return Ok(done),
             Err(cause) => {
-                let passes = cause.rdkafka_error_code().is_some_and(is_passing);
+                let code = cause.rdkafka_error_code();
+                let passes = code.is_some_and(is_passing)
+                    && !matches!(code, Some(UnknownTopic | UnknownTopicOrPartition));
                 if !passes || Instant::now() > until {
                     return Err(BrokerError::Kafka { doing, cause });
+                }
+                if !std::mem::replace(&mut said, true) {
+                    info!("cannot {doing}: {cause}; asking again");
                 }
             }
         }
@@ -503,9 +534,9 @@ pub fn committed(
     for (topic, partition) in parts {
         list.add_partition(topic, *partition);
     }
-    let committed = persistently("read the group's offsets", || {
-        group.committed_offsets(list.clone(), CONNECT_TIMEOUT)
-    })?;
+    let committed = group
+        .committed_offsets(list, CONNECT_TRY)
+        .map_err(BrokerError::of("read the group's offsets"))?;
     let position = |(topic, partition): &(String, i32)| {
         let part = committed.find_partition(topic, *partition);
         part.map_or((None, String::new()), |part| {

@@ -21,8 +21,8 @@ const URGENT_MIN: Duration = Duration::from_millis(20);
 const URGENT_MAX: Duration = Duration::from_millis(250);
 const URGENT_SHARE: u32 = 10;
 
-/// Observations, facts that are held back among them, that are handed over
-/// whatever the time.
+/// Observations, facts that are held back among them, that are the most to be
+/// gathered: nothing more is read before they are handed over.
 const OBSERVATIONS_MAX: usize = 16_000;
 
 /// Bytes of dead letters that are.
@@ -188,11 +188,15 @@ impl<'r> Gather<'r> {
         since.into_iter().chain(self.urgent_at).min()
     }
 
-    /// Whether it should be handed over now.
-    pub fn is_due(&self) -> bool {
+    /// Whether there is as much as may be.
+    pub fn is_full(&self) -> bool {
         self.observations + self.worker.held() >= OBSERVATIONS_MAX
             || self.letter_bytes >= LETTER_BYTES_MAX
-            || self.due_at().is_some_and(|at| at <= Instant::now())
+    }
+
+    /// Whether it should be handed over now.
+    pub fn is_due(&self) -> bool {
+        self.is_full() || self.due_at().is_some_and(|at| at <= Instant::now())
     }
 
     /// How long the source may wait for more.

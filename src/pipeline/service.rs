@@ -156,7 +156,7 @@ pub fn run(
                 records = load(&counters.records),
                 incidents = load(&counters.incidents),
                 skipped = load(&counters.skipped),
-                "ended, everything is committed"
+                "ended; what was taken in is committed"
             );
         }
         outcome
@@ -586,11 +586,7 @@ mod kafka {
                 }
                 outcome
             });
-            let reload = |judge: &mut Judge| {
-                if let Some(inventory) = reloaded.inventory() {
-                    judge.learn_inventory(inventory);
-                }
-            };
+            let reload = || reloaded.inventory();
             let detected = shared::detect(spec, judge_spec, stop, &inputs_done, counters, reload);
             stop.ask();
             let collected = collector.join().expect("a collector does not panic");

@@ -34,11 +34,11 @@ use super::judge::{Judge, JudgeError, JudgeSpec, Tended};
 use super::{Counters, Stop};
 use crate::brokers::{
     BrokerError, Cluster, Isolation, Reports, SharedConsumer, committed, end_of_records, ends,
-    is_fenced,
+    is_fenced, is_permanent,
 };
 use crate::checkpoint::{self, Parcel, StoredError, Traced};
 use crate::detect::clocks::CaughtUp;
-use crate::event::Observation;
+use crate::event::{ListedHost, Observation};
 use crate::faults::point;
 use crate::sink::SinkError;
 use crate::sink::kafka::{KafkaSink, KafkaSinkSpec, drain, patiently, send, transactional};
@@ -58,6 +58,17 @@ const PARCEL_TRACED_MAX: usize = 1000;
 
 /// Steps of a collector's transaction may take so long.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a collector waits for events, and for a commit when it may gather no
+/// more.
+const WAIT_MIN: Duration = Duration::from_millis(1);
+const WAIT_MAX: Duration = Duration::from_millis(100);
+const FULL_WAIT: Duration = Duration::from_millis(20);
+
+/// After transactions that were taken back one after the other comes a pause
+/// that grows by this.
+const ABORT_PAUSE: Duration = Duration::from_millis(100);
+const ABORT_PAUSES_MAX: u32 = 20;
 
 /// How often a copy looks whether all others are done, with `--until-end`.
 const DONE_POLL: Duration = Duration::from_millis(300);
@@ -107,6 +118,10 @@ pub enum SharedError {
         "observations were deleted before they were judged: the state goes to offset {position} of `{topic}`, which begins at {first}\n  hint: the topic must not delete by time (`retention.ms=-1`); begin anew with another output topic"
     )]
     Lost { topic: String, position: i64, first: i64 },
+    #[error(
+        "a commit does not come to an end: whether it was done is seen at the next start\n  hint: nothing is lost; start it again"
+    )]
+    Unsettled,
 }
 
 impl SharedError {
@@ -195,7 +210,11 @@ impl Collector<'_, '_> {
         counters: &Counters,
     ) -> Result<(), SharedError> {
         while !stop.is_asked() {
-            let wait = self.gather.patience().min(Duration::from_millis(100));
+            if self.gather.is_full() && self.under_way > 0 {
+                self.settle(Some(FULL_WAIT))?;
+                continue;
+            }
+            let wait = self.gather.patience().clamp(WAIT_MIN, WAIT_MAX);
             let mut caught_up = false;
             let gather = &mut self.gather;
             let reading = self.source.read(wait, &mut |message| {
@@ -226,12 +245,18 @@ impl Collector<'_, '_> {
             }
         }
         // What is whole is committed; the rest is read again.
-        while self.under_way > 0 {
-            self.settle(Some(STEP_TIMEOUT * 3))?;
-        }
+        self.settle_all()?;
         self.hand_over()?;
+        self.settle_all()
+    }
+
+    fn settle_all(&mut self) -> Result<(), SharedError> {
+        let until = Instant::now() + STEP_TIMEOUT * 3;
         while self.under_way > 0 {
-            self.settle(Some(STEP_TIMEOUT * 3))?;
+            if Instant::now() > until {
+                return Err(SharedError::Unsettled);
+            }
+            self.settle(Some(WAIT_MAX))?;
         }
         Ok(())
     }
@@ -269,17 +294,16 @@ impl Collector<'_, '_> {
     fn settle(&mut self, wait: Option<Duration>) -> Result<(), SharedError> {
         loop {
             let outcome = match wait {
-                None => match self.outcomes.try_recv() {
-                    Ok(outcome) => outcome,
-                    Err(TryRecvError::Empty | TryRecvError::Disconnected) => return Ok(()),
-                },
-                Some(wait) => match self.outcomes.recv_timeout(wait) {
-                    Ok(outcome) => outcome,
-                    Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
-                        self.under_way = 0;
-                        return Ok(());
-                    }
-                },
+                None => self.outcomes.try_recv(),
+                Some(wait) => self.outcomes.recv_timeout(wait).map_err(|error| match error {
+                    RecvTimeoutError::Timeout => TryRecvError::Empty,
+                    RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
+                }),
+            };
+            let outcome = match outcome {
+                Ok(outcome) => outcome,
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Disconnected) => return Err(SharedError::Unsettled),
             };
             self.under_way -= 1;
             let now = self.epoch.load(Ordering::SeqCst);
@@ -363,11 +387,22 @@ impl Committer {
     }
 
     fn run(&self, orders: &Receiver<Consignment>, tell: &SyncSender<Outcome>) {
+        let mut aborts = 0;
         for consignment in orders {
             let epoch = consignment.epoch;
             let outcome = match self.transaction(consignment) {
-                Ok(offsets) => Outcome::Committed { epoch, offsets },
-                Err(error) => self.abort(epoch, &error),
+                Ok(offsets) => {
+                    aborts = 0;
+                    Outcome::Committed { epoch, offsets }
+                }
+                // Overtaken by a rebalance: no failure.
+                Err(error @ KafkaError::Canceled) => self.abort(epoch, &error),
+                Err(error) => {
+                    aborts = ABORT_PAUSES_MAX.min(aborts + 1);
+                    let outcome = self.abort(epoch, &error);
+                    std::thread::sleep(ABORT_PAUSE * (aborts - 1));
+                    outcome
+                }
             };
             if tell.send(outcome).is_err() {
                 return;
@@ -379,11 +414,10 @@ impl Committer {
         if is_fenced(error) {
             return Outcome::Failed(BrokerError::Fenced { id: self.id.clone() });
         }
-        if let KafkaError::Transaction(error) = error
-            && error.is_fatal()
-        {
-            let cause = KafkaError::Transaction(error.clone());
-            return Outcome::Failed(BrokerError::Kafka { doing: "commit observations", cause });
+        let is_fatal = matches!(error, KafkaError::Transaction(error) if error.is_fatal());
+        if is_fatal || is_permanent(error) {
+            let (doing, cause) = ("commit observations", error.clone());
+            return Outcome::Failed(BrokerError::Kafka { doing, cause });
         }
         info!("a transaction is taken back and done again: {error}");
         match patiently(|| self.producer.abort_transaction(STEP_TIMEOUT)) {
@@ -489,8 +523,9 @@ pub fn detect(
     stop: &Stop,
     inputs_done: &AtomicBool,
     counters: &Counters,
-    mut reload: impl FnMut(&mut Judge),
+    mut reload: impl FnMut() -> Option<Vec<ListedHost>>,
 ) -> Result<(), SharedError> {
+    let mut judge_spec = judge_spec.clone();
     let mut source = KafkaSource::new(KafkaSpec {
         cluster: spec.sink.cluster.clone(),
         topics: vec![spec.observations_topic.clone()],
@@ -503,7 +538,8 @@ pub fn detect(
     let uncommitted = spec.sink.cluster.looker(Isolation::Uncommitted)?;
     let until_end = spec.input.until == Until::End;
     let mut judge: Option<Judge> = None;
-    let (mut done_look, mut failures) = (Instant::now(), 0);
+    let mut done_look = Instant::now();
+    let mut failed: Option<Failed> = None;
     let topic = spec.observations_topic.as_str();
     // Where the observations end that belong to the inputs.
     let mut end: Option<i64> = None;
@@ -516,30 +552,52 @@ pub fn detect(
                 if judge.take().is_some() {
                     info!("another copy judges from here on");
                 }
+                // Also when commits failed before: the group decides who judges.
+                failed = None;
                 if source.parts().next().is_some() {
-                    judge = Some(take_over(spec, judge_spec, &mut source, &looker)?);
+                    match take_over(spec, &judge_spec, &mut source, &looker, counters) {
+                        Ok(taken) => judge = Some(taken),
+                        Err(error) => failed = Some(Failed::of(error, None, failed)?),
+                    }
                 }
             }
+            // Without a judge it is handed out again, once there is one.
             Next::Batch(batch) => {
-                let Some(judge) = &mut judge else { continue };
-                let mut gathered = Gathered { moved: batch.moved, ..Gathered::default() };
-                if let Content::Messages { bytes, messages, .. } = &batch.content {
+                if let (Some(judge), Content::Messages { bytes, messages, .. }) =
+                    (&mut judge, &batch.content)
+                {
+                    let mut gathered = Gathered { moved: batch.moved, ..Gathered::default() };
                     for message in messages {
                         let parcel = checkpoint::decode(&bytes[message.start..message.end])?;
                         gathered.parcels.push(parcel);
                     }
+                    judge.take(topic, gathered);
                 }
-                judge.take(topic, gathered);
             }
             Next::Idle | Next::Waiting | Next::End | Next::Skipped(_) => {}
         }
+        if let Some(inventory) = reload() {
+            judge_spec.inventory.clone_from(&inventory);
+            if let Some(judge) = &mut judge {
+                judge.learn_inventory(inventory);
+            }
+        }
+        if failed
+            .as_ref()
+            .is_some_and(|failed| judge.is_none() && failed.retry_at <= Instant::now())
+        {
+            match take_over(spec, &judge_spec, &mut source, &looker, counters) {
+                Ok(taken) => judge = Some(taken),
+                Err(error) => failed = Some(Failed::of(error, None, failed)?),
+            }
+        }
         if let Some(mut of_now) = judge.take() {
-            reload(&mut of_now);
             let caught_up = if caught_up { CaughtUp::Yes } else { CaughtUp::No };
             match of_now.tend(caught_up, counters) {
                 Ok(tended) => {
                     if tended != Tended::Nothing {
-                        failures = 0;
+                        let position = judged_to(&of_now, topic);
+                        failed.take_if(|failed| failed.position <= Some(position));
                         show_offset(source.consumer(), topic, &of_now, "");
                     }
                     if tended == Tended::Shortened {
@@ -548,22 +606,8 @@ pub fn detect(
                     judge = Some(of_now);
                 }
                 Err(error) => {
-                    // With it goes what was not committed.
-                    drop(of_now);
-                    let mut error = SharedError::from(error);
-                    while judge.is_none() {
-                        failures += 1;
-                        if !error.is_passing() || failures > FAILURES_MAX || stop.is_asked() {
-                            return Err(error);
-                        }
-                        warn!("{error}; judging goes on from the last committed state");
-                        std::thread::sleep(FAILURE_PAUSE);
-                        counters.alive();
-                        match take_over(spec, judge_spec, &mut source, &looker) {
-                            Ok(again) => judge = Some(again),
-                            Err(later) => error = later,
-                        }
-                    }
+                    let position = judged_to(&of_now, topic);
+                    failed = Some(Failed::of(error.into(), Some(position), failed)?);
                 }
             }
         }
@@ -590,8 +634,10 @@ pub fn detect(
                 }
                 Some(_) => {}
                 None => {
-                    let position = committed(source.consumer(), &[(topic.to_owned(), 0)])?;
-                    if position.iter().any(|(_, note)| *note == closed_note(end)) {
+                    // Brokers that do not answer now may later.
+                    let position = committed(source.consumer(), &[(topic.to_owned(), 0)]);
+                    let closed = |(_, note): &(Option<i64>, String)| *note == closed_note(end);
+                    if position.is_ok_and(|position| position.iter().any(closed)) {
                         break;
                     }
                 }
@@ -608,6 +654,33 @@ pub fn detect(
     Ok(())
 }
 
+/// Commits of the detector that failed one after the other. With a judge goes
+/// what it had not committed.
+struct Failed {
+    count: u32,
+    /// How far in the observations the judge was.
+    position: Option<i64>,
+    retry_at: Instant,
+}
+
+impl Failed {
+    /// One more, after those before; the error if there is no point in going on.
+    fn of(
+        error: SharedError,
+        position: Option<i64>,
+        before: Option<Failed>,
+    ) -> Result<Failed, SharedError> {
+        let (count, earlier) =
+            before.map_or((0, None), |before| (before.count + 1, before.position));
+        if !error.is_passing() || count >= FAILURES_MAX {
+            return Err(error);
+        }
+        warn!("{error}; judging goes on from the last committed state");
+        let retry_at = Instant::now() + FAILURE_PAUSE;
+        Ok(Failed { count, position: position.max(earlier), retry_at })
+    }
+}
+
 /// Takes the detector over: ends what the copy before left open, restores its
 /// state, and goes on where that ends.
 fn take_over(
@@ -615,10 +688,12 @@ fn take_over(
     judge_spec: &JudgeSpec,
     source: &mut KafkaSource,
     looker: &BaseConsumer<Reports>,
+    counters: &Counters,
 ) -> Result<Judge, SharedError> {
     let start = Instant::now();
     let sink = KafkaSink::new(spec.sink.clone())?;
     let judge = Judge::open(judge_spec.clone(), Box::new(sink))?;
+    counters.alive();
     let topic = &spec.observations_topic;
     let (first, _) = ends(looker, topic, 0)?;
     let part: Arc<str> = format!("{topic}/0").into();
@@ -629,7 +704,9 @@ fn take_over(
         Some(Position::Offset(offset)) => *offset,
         _ => first,
     };
+    counters.alive();
     source.rewind(&[((topic.clone(), 0), position)])?;
+    counters.alive();
     info!(
         seconds = start.elapsed().as_secs_f32(),
         offset = position,

@@ -322,6 +322,15 @@ impl Trio {
             ports.iter().map(|(port, _)| format!("127.0.0.1:{port}")).collect();
         let trio = Trio { nodes, brokers: brokers.join(","), _folder: folder };
         wait_for(&trio.cluster());
+        let (client, start) = (trio.cluster().connect().expect("a broker"), Instant::now());
+        let known = || {
+            let metadata = client.fetch_metadata(None, Duration::from_secs(5));
+            metadata.map_or(0, |metadata| metadata.brokers().len())
+        };
+        while known() < trio.nodes.len() {
+            assert!(start.elapsed() < PATIENCE, "all nodes know of each other");
+            std::thread::sleep(Duration::from_millis(100));
+        }
         Some(trio)
     }
 
