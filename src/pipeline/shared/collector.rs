@@ -1,0 +1,435 @@
+//! What each copy does with its partitions of the input: decode, apply the rules,
+//! and commit observations with the offsets behind them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
+use std::time::{Duration, Instant};
+
+use rdkafka::consumer::Consumer;
+use rdkafka::error::KafkaError;
+use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use rdkafka::{Offset, TopicPartitionList};
+use tracing::info;
+
+use super::super::gather::{Gather, Gathered};
+use super::super::{Counters, Stop};
+use super::{DONE_POLL, SharedError, SharedSpec};
+use crate::brokers::{BrokerError, Reports, SharedConsumer, committed, is_fenced, is_permanent};
+use crate::checkpoint::{self, Parcel, Traced};
+use crate::event::Observation;
+use crate::faults::point;
+use crate::sink::kafka::{drain, patiently, send, transactional};
+use crate::sink::wire::WireDeadLetter;
+use crate::source::Position;
+use crate::source::kafka::{KafkaSource, PartKey, Reading, Stretch, Until};
+
+/// A message of observations is not larger, so that it fits the broker's
+/// default size however badly it packs.
+const MESSAGE_BYTES_MAX: usize = 700 * 1024;
+
+/// Observations of one such message.
+const PARCEL_OBSERVATIONS_MAX: usize = 2000;
+
+/// Trace contexts of one such message.
+const PARCEL_TRACED_MAX: usize = 1000;
+
+/// Steps of a collector's transaction may take so long.
+const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How long a collector waits for events, and for a commit when it may gather no
+/// more.
+const WAIT_MIN: Duration = Duration::from_millis(1);
+const WAIT_MAX: Duration = Duration::from_millis(100);
+const FULL_WAIT: Duration = Duration::from_millis(20);
+
+/// After transactions that were taken back one after the other comes a pause
+/// that grows by this.
+const ABORT_PAUSE: Duration = Duration::from_millis(100);
+const ABORT_PAUSES_MAX: u32 = 20;
+
+/// How often a collector says that its partitions are there though silent.
+const HEARD_EVERY: Duration = Duration::from_secs(5);
+
+/// Committed by another thread, so that reading goes on meanwhile.
+struct Consignment {
+    epoch: u64,
+    /// Of the partitions, when it was gathered.
+    revocations: u64,
+    gathered: Gathered,
+}
+
+enum Outcome {
+    Committed {
+        epoch: u64,
+        offsets: Vec<(PartKey, i64)>,
+    },
+    /// Nothing of it was: what came since has to be read again.
+    Aborted {
+        epoch: u64,
+    },
+    Failed(BrokerError),
+}
+
+/// Reads the input's partitions of this copy until it is stopped or, with
+/// [`Until::End`], until all copies together have read everything.
+pub fn collect(
+    spec: &SharedSpec,
+    mut source: KafkaSource,
+    gather: Gather<'_>,
+    stop: &Stop,
+    inputs_done: &AtomicBool,
+    counters: &Counters,
+) -> Result<(), SharedError> {
+    let epoch = Arc::new(AtomicU64::new(0));
+    let (orders, taken) = sync_channel::<Consignment>(1);
+    let (tell, outcomes) = sync_channel::<Outcome>(4);
+    std::thread::scope(|scope| {
+        let committer = Committer::new(spec, source.consumer(), &epoch)?;
+        scope.spawn(move || committer.run(&taken, &tell));
+        let collector = Collector {
+            source: &mut source,
+            gather,
+            orders,
+            outcomes,
+            epoch: &epoch,
+            revocations: 0,
+            under_way: 0,
+            safe: BTreeMap::new(),
+            heard: Instant::now(),
+            done_look: Instant::now(),
+        };
+        collector.run(stop, inputs_done, counters)
+    })?;
+    source.leave();
+    Ok(())
+}
+
+struct Collector<'c, 'r> {
+    source: &'c mut KafkaSource,
+    gather: Gather<'r>,
+    orders: SyncSender<Consignment>,
+    outcomes: Receiver<Outcome>,
+    epoch: &'c AtomicU64,
+    revocations: u64,
+    under_way: usize,
+    /// Where to go back to.
+    safe: BTreeMap<PartKey, i64>,
+    heard: Instant,
+    done_look: Instant,
+}
+
+impl Collector<'_, '_> {
+    fn run(
+        mut self,
+        stop: &Stop,
+        inputs_done: &AtomicBool,
+        counters: &Counters,
+    ) -> Result<(), SharedError> {
+        while !stop.is_asked() {
+            if self.gather.is_full() && self.under_way > 0 {
+                self.settle(Some(FULL_WAIT))?;
+                continue;
+            }
+            let wait = self.gather.patience().clamp(WAIT_MIN, WAIT_MAX);
+            let mut caught_up = false;
+            let gather = &mut self.gather;
+            let reading = self.source.read(wait, &mut |message| {
+                let origin = || format!("kafka {} offset {}", message.part, message.offset);
+                gather.message(message.value, origin, || message.traceparent());
+            })?;
+            match reading {
+                Reading::Stretch(Stretch { part, first, end, age, .. }) => {
+                    self.note_start(&part, first);
+                    self.gather.close(part, Position::Offset(end), age, counters);
+                }
+                Reading::Rewound => self.forget(),
+                Reading::Nothing { caught_up: all } => caught_up = all,
+                Reading::End => {}
+            }
+            if caught_up && self.heard.elapsed() >= HEARD_EVERY {
+                self.heard = Instant::now();
+                self.gather.hear(self.source.parts());
+            }
+            counters.lag.store(self.source.consumer().context().lag(), Ordering::Relaxed);
+            self.settle(None)?;
+            if self.gather.is_due() && self.under_way == 0 {
+                self.hand_over()?;
+            }
+            if self.is_done()? {
+                inputs_done.store(true, Ordering::SeqCst);
+                break;
+            }
+        }
+        // What is whole is committed; the rest is read again.
+        self.settle_all()?;
+        self.hand_over()?;
+        self.settle_all()
+    }
+
+    fn settle_all(&mut self) -> Result<(), SharedError> {
+        let until = Instant::now() + STEP_TIMEOUT * 3;
+        while self.under_way > 0 {
+            if Instant::now() > until {
+                return Err(SharedError::Unsettled);
+            }
+            self.settle(Some(WAIT_MAX))?;
+        }
+        Ok(())
+    }
+
+    /// Before anything of a partition was committed, its first message is where
+    /// to go back to.
+    fn note_start(&mut self, part: &str, first: i64) {
+        if let Some(key) = part_key(part) {
+            self.safe.entry(key).or_insert(first);
+        }
+    }
+
+    /// What was not committed belongs to others, or comes again.
+    fn forget(&mut self) {
+        self.revocations = self.source.consumer().context().revocations();
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        self.gather.reset();
+        self.safe.clear();
+    }
+
+    fn hand_over(&mut self) -> Result<(), SharedError> {
+        let gathered = self.gather.take();
+        if gathered.is_empty() {
+            return Ok(());
+        }
+        let epoch = self.epoch.load(Ordering::SeqCst);
+        let consignment = Consignment { epoch, revocations: self.revocations, gathered };
+        if self.orders.send(consignment).is_ok() {
+            self.under_way += 1;
+        }
+        Ok(())
+    }
+
+    /// Takes note of what was committed, waiting for it if told to.
+    fn settle(&mut self, wait: Option<Duration>) -> Result<(), SharedError> {
+        loop {
+            let outcome = match wait {
+                None => self.outcomes.try_recv(),
+                Some(wait) => self.outcomes.recv_timeout(wait).map_err(|error| match error {
+                    RecvTimeoutError::Timeout => TryRecvError::Empty,
+                    RecvTimeoutError::Disconnected => TryRecvError::Disconnected,
+                }),
+            };
+            let outcome = match outcome {
+                Ok(outcome) => outcome,
+                Err(TryRecvError::Empty) => return Ok(()),
+                Err(TryRecvError::Disconnected) => return Err(SharedError::Unsettled),
+            };
+            self.under_way -= 1;
+            let now = self.epoch.load(Ordering::SeqCst);
+            match outcome {
+                Outcome::Committed { epoch, offsets } if epoch == now => self.safe.extend(offsets),
+                Outcome::Aborted { epoch } if epoch == now => {
+                    self.epoch.fetch_add(1, Ordering::SeqCst);
+                    self.gather.reset();
+                    let safe: Vec<_> =
+                        self.safe.iter().map(|(key, at)| (key.clone(), *at)).collect();
+                    self.source.rewind(&safe)?;
+                }
+                Outcome::Committed { .. } | Outcome::Aborted { .. } => {}
+                Outcome::Failed(error) => return Err(error.into()),
+            }
+            if wait.is_some() {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Whether the group has read every partition to the end it had.
+    fn is_done(&mut self) -> Result<bool, SharedError> {
+        if self.source.until() != Until::End || self.done_look.elapsed() < DONE_POLL {
+            return Ok(false);
+        }
+        self.done_look = Instant::now();
+        let ends = self.source.ends().clone();
+        let parts: Vec<PartKey> = ends.keys().cloned().collect();
+        if parts.is_empty() {
+            return Ok(true);
+        }
+        // Brokers that do not answer now may later.
+        let Ok(positions) = committed(self.source.consumer(), &parts) else { return Ok(false) };
+        Ok(positions.iter().zip(ends.values()).all(|((at, _), end)| *at >= Some(*end)))
+    }
+}
+
+/// `topic/partition` as it stands in positions.
+fn part_key(part: &str) -> Option<PartKey> {
+    let (topic, partition) = part.rsplit_once('/')?;
+    Some((topic.to_owned(), partition.parse().ok()?))
+}
+
+/// Commits one consignment after the other.
+struct Committer {
+    producer: ThreadedProducer<Reports>,
+    consumer: SharedConsumer,
+    epoch: Arc<AtomicU64>,
+    id: String,
+    observations_topic: String,
+    dead_letter_topic: String,
+}
+
+impl Committer {
+    fn new(
+        spec: &SharedSpec,
+        consumer: &SharedConsumer,
+        epoch: &Arc<AtomicU64>,
+    ) -> Result<Committer, BrokerError> {
+        let id = spec.collector_id.clone();
+        let mut settings = transactional(&id);
+        // A copy that was killed holds the observations up no longer than that.
+        settings
+            .retain(|(name, _)| !matches!(*name, "transaction.timeout.ms" | "message.timeout.ms"));
+        settings.push(("transaction.timeout.ms", "12000".to_owned()));
+        settings.push(("message.timeout.ms", "10000".to_owned()));
+        settings.push(("socket.timeout.ms", "10000".to_owned()));
+        let producer: ThreadedProducer<Reports> = spec.sink.cluster.client(&settings)?;
+        producer
+            .init_transactions(STEP_TIMEOUT)
+            .map_err(BrokerError::of_transaction(&id, "begin transactions with the brokers"))?;
+        Ok(Committer {
+            producer,
+            consumer: Arc::clone(consumer),
+            epoch: Arc::clone(epoch),
+            id,
+            observations_topic: spec.observations_topic.clone(),
+            dead_letter_topic: spec.sink.dead_letter_topic.clone(),
+        })
+    }
+
+    fn run(&self, orders: &Receiver<Consignment>, tell: &SyncSender<Outcome>) {
+        let mut aborts = 0;
+        for consignment in orders {
+            let epoch = consignment.epoch;
+            let outcome = match self.transaction(consignment) {
+                Ok(offsets) => {
+                    aborts = 0;
+                    Outcome::Committed { epoch, offsets }
+                }
+                // Overtaken by a rebalance: no failure.
+                Err(error @ KafkaError::Canceled) => self.abort(epoch, &error),
+                Err(error) => {
+                    aborts = ABORT_PAUSES_MAX.min(aborts + 1);
+                    let outcome = self.abort(epoch, &error);
+                    std::thread::sleep(ABORT_PAUSE * (aborts - 1));
+                    outcome
+                }
+            };
+            if tell.send(outcome).is_err() {
+                return;
+            }
+        }
+    }
+
+    fn abort(&self, epoch: u64, error: &KafkaError) -> Outcome {
+        if is_fenced(error) {
+            return Outcome::Failed(BrokerError::Fenced { id: self.id.clone() });
+        }
+        let is_fatal = matches!(error, KafkaError::Transaction(error) if error.is_fatal());
+        if is_fatal || is_permanent(error) {
+            let (doing, cause) = ("commit observations", error.clone());
+            return Outcome::Failed(BrokerError::Kafka { doing, cause });
+        }
+        info!("a transaction is taken back and done again: {error}");
+        match patiently(|| self.producer.abort_transaction(STEP_TIMEOUT)) {
+            Ok(()) => Outcome::Aborted { epoch },
+            Err(cause) => Outcome::Failed(BrokerError::of_transaction(
+                &self.id,
+                "take a transaction back",
+            )(cause)),
+        }
+    }
+
+    fn transaction(
+        &self,
+        Consignment { epoch, revocations, gathered }: Consignment,
+    ) -> Result<Vec<(PartKey, i64)>, KafkaError> {
+        let mut list = TopicPartitionList::new();
+        let mut offsets = Vec::new();
+        for (part, position) in &gathered.moved {
+            if let (Some(key), Position::Offset(offset)) = (part_key(part), position) {
+                list.add_partition_offset(&key.0, key.1, Offset::Offset(*offset))?;
+                offsets.push((key, *offset));
+            }
+        }
+        self.producer.begin_transaction()?;
+        point("collector began");
+        for parcel in gathered.parcels {
+            self.send_parcel(&parcel)?;
+        }
+        for letter in &gathered.dead_letters {
+            let value = serde_json::to_string(&WireDeadLetter::from(letter)).unwrap_or_default();
+            let value = crate::sink::escape::json(value);
+            send(
+                &self.producer,
+                BaseRecord::<[u8], str>::to(&self.dead_letter_topic).payload(&value),
+            )?;
+        }
+        // The membership is fetched before it is asked whether partitions were
+        // taken away: if not, it is of their generation.
+        let membership = self.consumer.group_metadata();
+        let stale = || KafkaError::Canceled;
+        let revoked = self.consumer.context().revocations() != revocations;
+        if revoked || self.epoch.load(Ordering::SeqCst) != epoch {
+            return Err(stale());
+        }
+        if list.count() > 0 {
+            let membership = membership.ok_or_else(stale)?;
+            point("collector sent");
+            patiently(|| {
+                self.producer.send_offsets_to_transaction(&list, &membership, STEP_TIMEOUT)
+            })?;
+        }
+        point("collector sent offsets");
+        drain(&self.producer);
+        patiently(|| self.producer.commit_transaction(STEP_TIMEOUT))?;
+        point("collector committed");
+        Ok(offsets)
+    }
+
+    /// In messages that are not too large.
+    fn send_parcel(&self, parcel: &Parcel) -> Result<(), KafkaError> {
+        // Taken from the end.
+        let mut pieces: Vec<&[_]> = parcel.observations.rchunks(PARCEL_OBSERVATIONS_MAX).collect();
+        let mut traced = parcel.traced.chunks(PARCEL_TRACED_MAX);
+        let traced_left = traced.len().saturating_sub(pieces.len());
+        pieces.splice(0..0, std::iter::repeat_n(&[][..], traced_left));
+        if pieces.is_empty() {
+            pieces.push(&[]);
+        }
+        while let Some(piece) = pieces.pop() {
+            let of_piece = traced.next().unwrap_or_default();
+            self.send_piece(parcel, piece, of_piece)?;
+        }
+        Ok(())
+    }
+
+    fn send_piece(
+        &self,
+        parcel: &Parcel,
+        piece: &[Observation],
+        traced: &[Traced],
+    ) -> Result<(), KafkaError> {
+        let value = checkpoint::encode(&Parcel {
+            part: parcel.part,
+            arrival: parcel.arrival,
+            observations: piece.to_vec(),
+            traced: traced.to_vec(),
+        });
+        if value.len() > MESSAGE_BYTES_MAX && piece.len() > 1 {
+            let (one, other) = piece.split_at(piece.len() / 2);
+            self.send_piece(parcel, one, traced)?;
+            return self.send_piece(parcel, other, &[]);
+        }
+        let record =
+            BaseRecord::<[u8], [u8]>::to(&self.observations_topic).partition(0).payload(&value);
+        send(&self.producer, record)
+    }
+}
