@@ -11,12 +11,14 @@ use rdkafka::consumer::Consumer;
 use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
-use tracing::info;
+use tracing::{info, warn};
 
 use super::super::gather::{Gather, Gathered};
 use super::super::{Counters, Stop};
 use super::{DONE_POLL, SharedError, SharedSpec};
-use crate::brokers::{BrokerError, Reports, SharedConsumer, committed, is_fenced, is_permanent};
+use crate::brokers::{
+    BrokerError, Cluster, Reports, SharedConsumer, committed, is_fenced, is_permanent,
+};
 use crate::checkpoint::{self, Parcel, Traced};
 use crate::event::Observation;
 use crate::faults::point;
@@ -86,7 +88,7 @@ pub fn collect(
     let (orders, taken) = sync_channel::<Consignment>(1);
     let (tell, outcomes) = sync_channel::<Outcome>(4);
     std::thread::scope(|scope| {
-        let committer = Committer::new(spec, source.consumer(), &epoch)?;
+        let mut committer = Committer::new(spec, source.consumer(), &epoch)?;
         scope.spawn(move || committer.run(&taken, &tell));
         let collector = Collector {
             source: &mut source,
@@ -268,6 +270,7 @@ fn part_key(part: &str) -> Option<PartKey> {
 
 /// Commits one consignment after the other.
 struct Committer {
+    cluster: Cluster,
     producer: ThreadedProducer<Reports>,
     consumer: SharedConsumer,
     epoch: Arc<AtomicU64>,
@@ -282,20 +285,10 @@ impl Committer {
         consumer: &SharedConsumer,
         epoch: &Arc<AtomicU64>,
     ) -> Result<Committer, BrokerError> {
-        let id = spec.collector_id.clone();
-        let mut settings = transactional(&id);
-        // A copy that was killed holds the observations up no longer than that.
-        settings
-            .retain(|(name, _)| !matches!(*name, "transaction.timeout.ms" | "message.timeout.ms"));
-        settings.push(("transaction.timeout.ms", "12000".to_owned()));
-        settings.push(("message.timeout.ms", "10000".to_owned()));
-        settings.push(("socket.timeout.ms", "10000".to_owned()));
-        let producer: ThreadedProducer<Reports> = spec.sink.cluster.client(&settings)?;
-        producer
-            .init_transactions(STEP_TIMEOUT)
-            .map_err(BrokerError::of_transaction(&id, "begin transactions with the brokers"))?;
+        let (cluster, id) = (spec.sink.cluster.clone(), spec.collector_id.clone());
         Ok(Committer {
-            producer,
+            producer: producer(&cluster, &id)?,
+            cluster,
             consumer: Arc::clone(consumer),
             epoch: Arc::clone(epoch),
             id,
@@ -304,7 +297,7 @@ impl Committer {
         })
     }
 
-    fn run(&self, orders: &Receiver<Consignment>, tell: &SyncSender<Outcome>) {
+    fn run(&mut self, orders: &Receiver<Consignment>, tell: &SyncSender<Outcome>) {
         let mut aborts = 0;
         for consignment in orders {
             let epoch = consignment.epoch;
@@ -328,22 +321,39 @@ impl Committer {
         }
     }
 
-    fn abort(&self, epoch: u64, error: &KafkaError) -> Outcome {
+    fn abort(&mut self, epoch: u64, error: &KafkaError) -> Outcome {
         if is_fenced(error) {
             return Outcome::Failed(BrokerError::Fenced { id: self.id.clone() });
         }
-        let is_fatal = matches!(error, KafkaError::Transaction(error) if error.is_fatal());
-        if is_fatal || is_permanent(error) {
+        if is_permanent(error) {
             let (doing, cause) = ("commit observations", error.clone());
             return Outcome::Failed(BrokerError::Kafka { doing, cause });
+        }
+        if is_fatal(error) {
+            return self.begin_anew(epoch, error);
         }
         info!("a transaction is taken back and done again: {error}");
         match patiently(|| self.producer.abort_transaction(STEP_TIMEOUT)) {
             Ok(()) => Outcome::Aborted { epoch },
+            Err(cause) if is_fatal(&cause) && !is_fenced(&cause) => self.begin_anew(epoch, &cause),
             Err(cause) => Outcome::Failed(BrokerError::of_transaction(
                 &self.id,
                 "take a transaction back",
             )(cause)),
+        }
+    }
+
+    /// With a producer of its own id, which takes back what the one before left
+    /// open. Should that have been committed after all, observations come twice,
+    /// and the detector knows them.
+    fn begin_anew(&mut self, epoch: u64, error: &KafkaError) -> Outcome {
+        warn!("{error}; a new producer takes back what is open, and it is done again");
+        match producer(&self.cluster, &self.id) {
+            Ok(producer) => {
+                self.producer = producer;
+                Outcome::Aborted { epoch }
+            }
+            Err(error) => Outcome::Failed(error),
         }
     }
 
@@ -432,4 +442,22 @@ impl Committer {
             BaseRecord::<[u8], [u8]>::to(&self.observations_topic).partition(0).payload(&value);
         send(&self.producer, record)
     }
+}
+
+fn is_fatal(error: &KafkaError) -> bool {
+    matches!(error, KafkaError::Transaction(error) if error.is_fatal())
+}
+
+fn producer(cluster: &Cluster, id: &str) -> Result<ThreadedProducer<Reports>, BrokerError> {
+    let mut settings = transactional(id);
+    // A copy that was killed holds the observations up no longer than that.
+    settings.retain(|(name, _)| !matches!(*name, "transaction.timeout.ms" | "message.timeout.ms"));
+    settings.push(("transaction.timeout.ms", "12000".to_owned()));
+    settings.push(("message.timeout.ms", "10000".to_owned()));
+    settings.push(("socket.timeout.ms", "10000".to_owned()));
+    let producer: ThreadedProducer<Reports> = cluster.client(&settings)?;
+    producer
+        .init_transactions(STEP_TIMEOUT)
+        .map_err(BrokerError::of_transaction(id, "begin transactions with the brokers"))?;
+    Ok(producer)
 }
