@@ -2,7 +2,7 @@
 
 use std::error::Error;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -107,6 +107,8 @@ pub struct Reports {
     oauth_token_file: Option<PathBuf>,
     last_error: Mutex<Option<(Option<RDKafkaErrorCode>, String)>>,
     changes: Mutex<Vec<AssignmentChange>>,
+    /// Whether there are any: asked after each message.
+    changed: AtomicBool,
     revocations: AtomicU64,
     lag: AtomicU64,
 }
@@ -125,6 +127,9 @@ impl Reports {
 
     /// Rebalances since the last call.
     pub fn take_changes(&self) -> Vec<AssignmentChange> {
+        if !self.changed.load(Ordering::Acquire) || !self.changed.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
         std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
@@ -141,6 +146,7 @@ impl Reports {
 
     fn change(&self, change: AssignmentChange) {
         self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        self.changed.store(true, Ordering::Release);
     }
 }
 
