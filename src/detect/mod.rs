@@ -415,6 +415,15 @@ impl Detector {
         }
     }
 
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// The known hosts, as they were taken in.
+    pub fn inventory(&self) -> impl Iterator<Item = &ListedHost> {
+        self.inventory.iter().map(|(_, entry)| entry)
+    }
+
     /// What follows by now of the fleet's hosts.
     pub fn fleet(&self) -> Fleet {
         Fleet::new(&self.hosts, &self.names, &self.inventory)

@@ -87,8 +87,6 @@ pub struct Judge {
     watermark: EventTime,
     sink: Box<dyn Sink>,
     telling: Telling,
-    settings: Settings,
-    inventory: Vec<ListedHost>,
     traces: Traces,
     frame: Frame,
     dead_letters: Vec<DeadLetter>,
@@ -155,11 +153,12 @@ impl Judge {
             positions.absorb(frame.moved);
         }
         // Only now: the frames were made with what held then.
-        let as_before = made_with
-            .is_some_and(|made_with| made_with == (spec.settings.clone(), spec.inventory.clone()));
+        let as_before = made_with.is_some_and(|(settings, inventory)| {
+            settings == spec.settings && inventory == spec.inventory
+        });
         if !as_before {
-            detector = Detector::restore(spec.settings.clone(), &detector.save())?;
-            detector.learn_inventory(spec.inventory.clone());
+            detector = Detector::restore(spec.settings, &detector.save())?;
+            detector.learn_inventory(spec.inventory);
         }
         if snapshot_bytes + frames_bytes > 0 {
             let (seconds, sessions) = (start.elapsed().as_secs_f32(), detector.open_keys());
@@ -175,8 +174,6 @@ impl Judge {
             frame: Frame::default(),
             dead_letters: Vec::new(),
             waiting_since: None,
-            settings: spec.settings,
-            inventory: spec.inventory,
             traces,
             // What the last frames brought may not have been looked at.
             unseen: frames_bytes > 0 || !as_before,
@@ -200,7 +197,6 @@ impl Judge {
     }
 
     pub fn learn_inventory(&mut self, inventory: Vec<ListedHost>) {
-        self.inventory.clone_from(&inventory);
         self.detector.learn_inventory(inventory);
         self.unseen = true;
         self.snapshot_next = true;
@@ -332,8 +328,8 @@ impl Judge {
         let head = SnapshotHead {
             positions: self.positions.clone(),
             watermark: self.watermark,
-            settings: self.settings.clone(),
-            inventory: self.inventory.clone(),
+            settings: self.detector.settings().clone(),
+            inventory: self.detector.inventory().cloned().collect(),
             traced: self.traces.all(),
         };
         checkpoint::pack(&head, |writer| self.detector.save_to(writer))
