@@ -18,9 +18,9 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use super::super::clock::parse_time;
-use super::super::xml::{FieldPlan, Gather, Parsed, System, digits};
 use super::{Doc, Kind, number_end, string_end};
+use crate::decode::clock::parse_time;
+use crate::decode::xml::{FieldPlan, Gather, Parsed, System, digits};
 use crate::record::{FieldId, Value};
 
 /// Different layouts of one event id: fields that some events lack.

@@ -13,8 +13,6 @@ use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{info, warn};
 
-use super::super::gather::{Gather, Gathered};
-use super::super::{Counters, Stop};
 use super::{DONE_POLL, SharedError, SharedSpec};
 use crate::brokers::{
     BrokerError, Cluster, Reports, SharedConsumer, committed, is_fenced, is_permanent,
@@ -22,6 +20,8 @@ use crate::brokers::{
 use crate::checkpoint::{self, Parcel, Traced};
 use crate::event::Observation;
 use crate::faults::point;
+use crate::pipeline::gather::{Gather, Gathered};
+use crate::pipeline::{Counters, Stop};
 use crate::sink::kafka::{drain, patiently, send, transactional};
 use crate::sink::wire::WireDeadLetter;
 use crate::source::Position;

@@ -10,9 +10,6 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{info, warn};
 
-use super::super::gather::Gathered;
-use super::super::judge::{Judge, JudgeSpec, Tended};
-use super::super::{Counters, Stop};
 use super::{DONE_POLL, SharedError, SharedSpec};
 use crate::brokers::{
     BrokerError, Cluster, Isolation, Reports, SharedConsumer, committed, end_of_records, ends,
@@ -20,6 +17,9 @@ use crate::brokers::{
 use crate::checkpoint;
 use crate::detect::clocks::CaughtUp;
 use crate::event::ListedHost;
+use crate::pipeline::gather::Gathered;
+use crate::pipeline::judge::{Judge, JudgeSpec, Tended};
+use crate::pipeline::{Counters, Stop};
 use crate::sink::kafka::KafkaSink;
 use crate::source::kafka::{KafkaSource, KafkaSpec, Sharing, Until};
 use crate::source::{Content, Next, Position, Source};
@@ -59,6 +59,7 @@ pub fn detect(
     let mut judge: Option<Judge> = None;
     let mut done_look = Instant::now();
     let mut failed: Option<Failed> = None;
+    let mut take_over_at: Option<Instant> = None;
     let topic = spec.observations_topic.as_str();
     // Where the observations end that belong to the inputs.
     let mut end: Option<i64> = None;
@@ -73,12 +74,7 @@ pub fn detect(
                 }
                 // Also when commits failed before: the group decides who judges.
                 failed = None;
-                if source.parts().next().is_some() {
-                    match take_over(spec, &judge_spec, &mut source, &looker, counters) {
-                        Ok(taken) => judge = Some(taken),
-                        Err(error) => failed = Some(Failed::of(error, None, failed)?),
-                    }
-                }
+                take_over_at = source.parts().next().map(|_| Instant::now());
             }
             // Without a judge it is handed out again, once there is one.
             Next::Batch(batch) => {
@@ -101,13 +97,13 @@ pub fn detect(
                 judge.learn_inventory(inventory);
             }
         }
-        if failed
-            .as_ref()
-            .is_some_and(|failed| judge.is_none() && failed.retry_at <= Instant::now())
-        {
+        if take_over_at.take_if(|at| *at <= Instant::now()).is_some() {
             match take_over(spec, &judge_spec, &mut source, &looker, counters) {
                 Ok(taken) => judge = Some(taken),
-                Err(error) => failed = Some(Failed::of(error, None, failed)?),
+                Err(error) => {
+                    failed = Some(Failed::of(error, None, failed)?);
+                    take_over_at = Some(Instant::now() + FAILURE_PAUSE);
+                }
             }
         }
         if let Some(mut of_now) = judge.take() {
@@ -127,6 +123,7 @@ pub fn detect(
                 Err(error) => {
                     let position = judged_to(&of_now, topic);
                     failed = Some(Failed::of(error.into(), Some(position), failed)?);
+                    take_over_at = Some(Instant::now() + FAILURE_PAUSE);
                 }
             }
         }
@@ -179,7 +176,6 @@ struct Failed {
     count: u32,
     /// How far in the observations the judge was.
     position: Option<i64>,
-    retry_at: Instant,
 }
 
 impl Failed {
@@ -195,8 +191,7 @@ impl Failed {
             return Err(error);
         }
         warn!("{error}; judging goes on from the last committed state");
-        let retry_at = Instant::now() + FAILURE_PAUSE;
-        Ok(Failed { count, position: position.max(earlier), retry_at })
+        Ok(Failed { count, position: position.max(earlier) })
     }
 }
 
