@@ -10,6 +10,7 @@
 //! The detector is pure: the same calls give the same state. So a frame holds
 //! the calls, and a restart makes them again. Everything is borsh behind one
 //! number for its format; another program's number is refused, not guessed.
+//! Snapshots are packed.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Read, Write};
