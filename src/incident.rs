@@ -76,6 +76,14 @@ pub enum Kind {
     AuthenticationFailures,
 }
 
+impl Incident {
+    /// Whether it takes back what was told in earlier revisions: no two machines
+    /// share the machine SID after all.
+    pub fn is_withdrawn(&self) -> bool {
+        self.kind == Kind::DuplicateMachineSid && self.verdict.class == Class::Undetermined
+    }
+}
+
 impl Kind {
     pub fn name(self) -> &'static str {
         match self {

@@ -175,6 +175,74 @@ pub fn of_group(context: &Context<'_>, group: &Group, refusals: &Refusals) -> In
     }
 }
 
+/// What ends an incident that was told of before more was known: its machine SID
+/// is not shared. Its hosts turned out to be one machine with several names, or
+/// the domain controllers of the domain whose SID it is.
+pub fn withdrawn(context: &Context<'_>, sid: DomainSid, refusals: &Refusals) -> Incident {
+    let fleet = context.fleet;
+    let mut hosts: Vec<crate::incident::Host> = Vec::new();
+    let mut reasons: Vec<String> = Vec::new();
+    for host in &fleet.hosts {
+        let Some(held) = host.machine_sids.iter().find(|held| held.sid == sid) else { continue };
+        let span = (held.span.first, held.span.last);
+        hosts.push(incident_host(context, host.name, HostStatus::Remedied, span));
+        let called = short_host(context.names.text(host.name));
+        let others: BTreeSet<&str> = host
+            .names
+            .iter()
+            .map(|name| short_host(context.names.text(*name)))
+            .filter(|name| !name.eq_ignore_ascii_case(called))
+            .collect();
+        if !others.is_empty() {
+            let others: Vec<String> = others.into_iter().map(str::to_owned).collect();
+            reasons.push(format!("{called} had the name {} before.", listed(&others)));
+        }
+        if host.facts.domains.contains(&sid) {
+            reasons.push(format!("{called} is a domain controller, and {sid} its domain's SID."));
+        }
+    }
+    reasons.truncate(EVIDENCE_OF_SIDS_MAX);
+    let names: Vec<String> = hosts.iter().map(|host| short_host(&host.name).to_owned()).collect();
+    let whose = match &names[..] {
+        [] => "nobody has it any more".to_owned(),
+        names => format!("it is that of {}", listed(names)),
+    };
+    reasons.insert(
+        0,
+        format!("{sid} was told of as shared before all was known; by what is known now, {whose}."),
+    );
+    let lines = &refusals.lines;
+    let spans = hosts.iter().map(|host| (host.first_seen, host.last_seen)).chain(span(lines));
+    let spans: Vec<(EventTime, EventTime)> =
+        spans.filter(|(_, last)| *last > EventTime::MIN).collect();
+    let text = sid.to_string();
+    Incident {
+        id: IncidentId::of(Kind::DuplicateMachineSid, &[&text]),
+        kind: Kind::DuplicateMachineSid,
+        state: State::Remedied,
+        revision: 1,
+        severity: Severity::Informational,
+        source_sid: machine_sid(sid),
+        source_key: format!("sid:{text}"),
+        title: format!("Withdrawn: no two machines share this machine SID; {whose}"),
+        verdict: Verdict { class: Class::Undetermined, confidence: Confidence::Low, reasons },
+        first_seen: spans.iter().map(|(first, _)| *first).min().unwrap_or_default(),
+        last_seen: spans.iter().map(|(_, last)| *last).max().unwrap_or_default(),
+        hosts: in_order(hosts, HOSTS_MAX),
+        accounts: Vec::new(),
+        peers: Vec::new(),
+        counts: counts(context, lines, refusals.mismatches, refusals.failures),
+        evidence: Vec::new(),
+        actions: vec![
+            "Close what was opened for the earlier revisions of this incident.".to_owned(),
+        ],
+        references: Vec::new(),
+        statuses: Vec::new(),
+        supersedes: Vec::new(),
+        traceparent: None,
+    }
+}
+
 /// How sentences call the hosts of a group: without their domain, as long as
 /// that tells them apart.
 fn short_names(context: &Context<'_>, group: &Group) -> BTreeMap<usize, String> {

@@ -289,9 +289,9 @@ impl Detector {
         self.traces.settle();
         self.successes.settle();
         let fleet = self.fleet();
-        let refused = self.tell_mismatches(&fleet, watermark, incidents);
+        let mismatches = self.tell_mismatches(&fleet, watermark, incidents);
         self.tell_failures(&fleet, watermark, incidents);
-        self.tell_groups(&fleet, refused, watermark, incidents);
+        self.tell_groups(&fleet, mismatches, watermark, incidents);
         incidents[from..].sort_by_key(|incident| (incident.first_seen, incident.id));
         if watermark == EventTime::MAX {
             // Not a time: what comes next is no later than it was.
@@ -813,16 +813,15 @@ impl Detector {
         accepted
     }
 
-    /// Gives the groups of clones with what was refused in sessions that are
-    /// still known.
+    /// Tells the sessions that no clones explain.
     fn tell_mismatches(
         &mut self,
         fleet: &Fleet,
         watermark: EventTime,
         incidents: &mut Vec<Incident>,
-    ) -> BTreeMap<DomainSid, Refused> {
+    ) -> Mismatches {
         if self.mismatches.key_count() == 0 {
-            return BTreeMap::new();
+            return Mismatches::default();
         }
         let context = self.context(fleet);
         let accepted = self.accepted(&context);
@@ -891,20 +890,21 @@ impl Detector {
             refused.now.add(&context, session, &judged.verdict);
             refused.spans.push((stage, spans));
         }
-        tell(&mut self.told_mismatches, found, incidents);
+        let unexplained = tell(&mut self.told_mismatches, found, incidents);
         self.suspects = suspects;
         if !gone.is_empty() {
             self.mismatches.remove(|host, run| gone.contains(&(host, run.first)));
         }
-        refused
+        Mismatches { refused, unexplained }
     }
 
-    /// Tells the groups of clones that are news. At the end, all that changed in
+    /// Tells the groups of clones that are news, and withdraws those that were
+    /// told of and are none by what is known now. At the end, all that changed in
     /// any way.
     fn tell_groups(
         &mut self,
         fleet: &Fleet,
-        refused: BTreeMap<DomainSid, Refused>,
+        Mismatches { refused, unexplained }: Mismatches,
         watermark: EventTime,
         incidents: &mut Vec<Incident>,
     ) {
@@ -920,7 +920,17 @@ impl Detector {
             for (_, spans) in refused.get(sid).into_iter().flat_map(|refused| &refused.spans) {
                 incident.supersedes.extend(told_mismatches.take_over(spans, &FxHashSet::default()));
             }
-            if told.entry(*sid).or_default().revise(&mut incident, watermark == EventTime::MAX) {
+            let told = told.entry(*sid).or_default();
+            told.give_back(&unexplained);
+            if told.revise(&mut incident, watermark == EventTime::MAX) {
+                incidents.push(incident);
+            }
+        }
+        for (sid, told) in told.iter_mut().filter(|(sid, _)| !fleet.groups.contains_key(sid)) {
+            let refusals = self.refusals.get(sid).unwrap_or(&none);
+            let mut incident = duplicates::withdrawn(&context, *sid, refusals);
+            told.give_back(&unexplained);
+            if told.revise(&mut incident, watermark == EventTime::MAX) {
                 incidents.push(incident);
             }
         }
@@ -942,6 +952,15 @@ enum Stage {
     Gone,
 }
 
+/// What came of the sessions of mismatches.
+#[derive(Debug, Default)]
+struct Mismatches {
+    /// What was refused among clones.
+    refused: BTreeMap<DomainSid, Refused>,
+    /// The incidents of all other sessions.
+    unexplained: FxHashSet<IncidentId>,
+}
+
 /// What the hosts of a group refused: in sessions that are gone, and with those
 /// that are still known.
 #[derive(Debug)]
@@ -951,12 +970,12 @@ struct Refused {
     spans: Vec<(Stage, Spans<Symbol>)>,
 }
 
-/// Tells what is news of the sessions there are.
+/// Tells what is news of the sessions there are; gives the ids of all of them.
 fn tell<K: Copy + Ord>(
     told: &mut Tellings<K>,
     found: Vec<(Incident, Stage, Spans<K>)>,
     incidents: &mut Vec<Incident>,
-) {
+) -> FxHashSet<IncidentId> {
     let produced: FxHashSet<IncidentId> =
         found.iter().map(|(incident, _, _)| incident.id).collect();
     for (mut incident, stage, spans) in found {
@@ -969,6 +988,7 @@ fn tell<K: Copy + Ord>(
             told.forget(&spans);
         }
     }
+    produced
 }
 
 /// Adds hosts that had to do with the clones of a machine SID.

@@ -40,6 +40,11 @@ pub struct Told {
 }
 
 impl Told {
+    /// What came back is no longer taken over.
+    pub fn give_back(&mut self, produced: &FxHashSet<IncidentId>) {
+        self.supersedes.retain(|id| !produced.contains(id));
+    }
+
     /// Makes `incident` the next revision; `false` when there is nothing in it
     /// that has to be told. What is closed is told whenever anything changed,
     /// as is all when `whole`.
@@ -54,11 +59,12 @@ impl Told {
         incident.revision = 0;
         let (gist, all) = (gist(incident), digest(&format!("{incident:?}")));
         let closed = incident.state == State::Closed;
+        let wholly = (closed || whole) && !incident.is_withdrawn();
         let is_news = self.revision == 0
             || self.taken_over
             || self.gist != gist
             || (closed != self.closed)
-            || ((closed || whole) && self.whole != all);
+            || (wholly && self.whole != all);
         if is_news {
             self.revision += 1;
             (self.gist, self.whole, self.closed) = (gist, all, closed);
@@ -112,8 +118,7 @@ impl<K: Copy + Ord> Tellings<K> {
             self.marks.insert((*key, *first), incident.id);
         }
         let told = self.told.entry(incident.id).or_default();
-        // What came back is no longer taken over.
-        told.supersedes.retain(|id| !produced.contains(id));
+        told.give_back(produced);
         told.revise(&mut incident, false).then_some(incident)
     }
 
@@ -164,8 +169,12 @@ impl<K: Copy + Ord> Default for Tellings<K> {
 }
 
 /// What a person would act on: verdict, state, severity, hosts and their part
-/// in it, and how often, by powers of ten.
+/// in it, and how often, by powers of ten. Of what was withdrawn nothing more is
+/// of interest.
 fn gist(incident: &Incident) -> u64 {
+    if incident.is_withdrawn() {
+        return digest(&incident.source_key);
+    }
     let verdict = &incident.verdict;
     let mut hosts: Vec<_> =
         incident.hosts.iter().map(|host| (&host.name, host.status, host.exposure)).collect();

@@ -5,8 +5,11 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use twinsid::detect::{Detector, Settings};
-use twinsid::event::{Account, EventTime, Failure, Observation, RecordKey, TICKS_PER_SEC, What};
-use twinsid::incident::{Incident, Kind, State};
+use twinsid::event::{
+    Account, Build, DomainSid, EventTime, Fact, Failure, Mismatch, Observation, RecordKey,
+    TICKS_PER_SEC, What, short_host,
+};
+use twinsid::incident::{Incident, Kind, Severity, State};
 
 use crate::model::{HOUR_TICKS, observation, settings};
 
@@ -29,8 +32,49 @@ fn arriving() -> impl Strategy<Value = Vec<Observation>> {
     })
 }
 
+/// Computers whose names change, with machine SIDs that are a domain's as well,
+/// and what they refuse.
+fn changing() -> impl Strategy<Value = Vec<Observation>> {
+    const COMPUTERS: [&str; 4] = ["WIN-ABCDEFGHIJK", "PC1.corp.example", "PC2.corp.example", "PC3"];
+    let account = |sid: u32, domain: &str, own: bool| {
+        let sid = DomainSid([sid, 2, 3]).account(500);
+        Fact::Account { sid, name: "Administrator".into(), domain: domain.into(), own }
+    };
+    let name = || prop::sample::select(&COMPUTERS[..]);
+    let what = prop_oneof![
+        8 => (1_u32..4).prop_map(Some).prop_map(|sid| (sid, None)),
+        3 => name().prop_map(|to| (None, Some(to))),
+        3 => Just((None, None)),
+    ];
+    let one = (name(), what, any::<bool>(), 0_u64..48, 0_u64..40);
+    let one = one.prop_map(move |(computer, what, is_domain, half_hour, record_id)| {
+        let what = match what {
+            (Some(sid), _) if is_domain && sid == 1 => What::Fact(account(sid, "CORP", false)),
+            (Some(sid), _) => What::Fact(account(sid, short_host(computer), true)),
+            (None, Some(to)) => {
+                let (from, to) = (short_host(computer).into(), short_host(to).into());
+                What::Fact(Fact::Renamed { from, to })
+            }
+            (None, None) if is_domain => What::Fact(Fact::DomainController),
+            (None, None) => What::Mismatch(Mismatch::default()),
+        };
+        Observation {
+            key: RecordKey {
+                time: minute(half_hour * 30),
+                computer: computer.into(),
+                channel: "Security".into(),
+                record_id: half_hour * 1_000_000 + record_id,
+            },
+            provider: "P".into(),
+            event_id: 1,
+            what,
+        }
+    });
+    prop::collection::vec(one, 0..30)
+}
+
 /// What a reader of the output has in the end: the last revision of each
-/// incident that no other took over.
+/// incident that no other took over and that was not withdrawn.
 fn last_revisions(told: &[Incident]) -> Vec<Incident> {
     let mut last: BTreeMap<_, Incident> = BTreeMap::new();
     for incident in told {
@@ -41,6 +85,7 @@ fn last_revisions(told: &[Incident]) -> Vec<Incident> {
             last.remove(id);
         });
     }
+    last.retain(|_, incident| !incident.is_withdrawn());
     let plain = |incident: Incident| Incident { revision: 1, supersedes: Vec::new(), ..incident };
     last.into_values().map(plain).collect()
 }
@@ -127,6 +172,16 @@ proptest! {
     }
 
     #[test]
+    fn clones_that_turn_out_to_be_none_are_withdrawn(
+        observations in changing(),
+        batch in 1_usize..6,
+    ) {
+        let told = served(&observations, batch, ENDLESS_TICKS, |detector| detector);
+        let difference = first_difference(&last_revisions(&told), &replayed(&observations));
+        prop_assert_eq!(difference, None);
+    }
+
+    #[test]
     fn a_restored_detector_goes_on_as_if_nothing_had_happened(
         observations in arriving(),
         batch in 1_usize..20,
@@ -197,6 +252,56 @@ fn a_session_is_told_when_it_opens_when_it_grows_tenfold_and_when_it_closes() {
     let open = [3, 10, 20].map(|count| (State::Open, count));
     let expected = open.into_iter().chain([(State::Closed, 40)]).zip(1..);
     assert_eq!(steps, expected.map(|((state, count), at)| (at, state, count)).collect::<Vec<_>>());
+}
+
+#[test]
+fn clones_that_were_one_machine_under_two_names_are_withdrawn_in_words() {
+    let event = |at: u64, computer: &str, what: Fact| Observation {
+        key: RecordKey {
+            time: minute(at),
+            computer: computer.into(),
+            channel: "Security".into(),
+            // Record ids that do not go on: nothing tells of the new name before 6011 does.
+            record_id: 5_000_000 - at * 50_000,
+        },
+        provider: "P".into(),
+        event_id: 1,
+        what: What::Fact(what),
+    };
+    let own = |at: u64, computer: &str| {
+        let sid = DomainSid([11, 12, 13]).account(500);
+        let (name, domain) = ("Administrator".into(), computer.into());
+        event(at, computer, Fact::Account { sid, name, domain, own: true })
+    };
+    let mut detector = Detector::new(lasting());
+    let mut told = Vec::new();
+    detector.ingest(&[own(0, "LAB-07"), own(60, "PC-FIN-011")]);
+    detector.advance(minute(0), &mut told);
+    let (from, to) = ("LAB-07".into(), "PC-FIN-011".into());
+    detector.ingest(&[event(30, "PC-FIN-011", Fact::Renamed { from, to })]);
+    detector.advance(minute(0), &mut told);
+    // What comes later of it changes nothing.
+    let build = Build { number: 26100, revision: None };
+    detector.ingest(&[event(90, "PC-FIN-011", Fact::Build(build))]);
+    detector.advance(minute(0), &mut told);
+    detector.advance(EventTime::MAX, &mut told);
+    let [first, withdrawn] = &told[..] else { panic!("two revisions: {told:#?}") };
+    assert_eq!((first.state, first.is_withdrawn()), (State::Latent, false));
+    assert_eq!((withdrawn.id, withdrawn.revision), (first.id, 2));
+    assert_eq!((withdrawn.state, withdrawn.is_withdrawn()), (State::Remedied, true));
+    assert_eq!(withdrawn.severity, Severity::Informational);
+    assert_eq!(
+        withdrawn.title,
+        "Withdrawn: no two machines share this machine SID; it is that of PC-FIN-011"
+    );
+    assert_eq!(
+        withdrawn.verdict.reasons,
+        [
+            "S-1-5-21-11-12-13 was told of as shared before all was known; by what is known now, \
+             it is that of PC-FIN-011.",
+            "PC-FIN-011 had the name LAB-07 before.",
+        ]
+    );
 }
 
 #[test]

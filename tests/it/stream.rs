@@ -144,8 +144,8 @@ fn run_to_end(config: &Path) {
     assert!(status.is_some_and(|status| status.success()), "{status:?}\n{}", log_of(config));
 }
 
-/// What a reader has who takes the records in order; and no revision twice, none
-/// after a later one.
+/// What a reader has who takes the records in order, without what another took
+/// over and what was withdrawn; and no revision twice, none after a later one.
 fn last_revisions(records: &[Record]) -> BTreeMap<String, Value> {
     let mut last: BTreeMap<String, Value> = BTreeMap::new();
     let mut revisions: BTreeMap<String, u64> = BTreeMap::new();
@@ -160,9 +160,15 @@ fn last_revisions(records: &[Record]) -> BTreeMap<String, Value> {
         for other in incident["supersedes"].as_array().expect("a list") {
             superseded.insert(other.as_str().expect("an id").to_owned());
         }
+        // One that is told again goes on.
+        superseded.remove(&id);
         last.insert(id, incident);
     }
-    last.retain(|id, _| !superseded.contains(id));
+    let is_withdrawn = |incident: &Value| {
+        incident["kind"] == "duplicate_machine_sid"
+            && incident["verdict"]["class"] == "undetermined"
+    };
+    last.retain(|id, incident| !superseded.contains(id) && !is_withdrawn(incident));
     last
 }
 
