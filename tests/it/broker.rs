@@ -374,7 +374,7 @@ impl Broker {
         produce(&self.cluster(), topic, partitions, values, codec, headers);
     }
 
-    /// Every committed record of a topic.
+    /// Every committed record of a topic, in the order in which they were sent.
     pub fn consume(&self, topic: &str) -> Vec<Record> {
         consume(&self.cluster(), topic)
     }
@@ -413,7 +413,7 @@ pub fn produce(
     producer.flush(PATIENCE).expect("delivered");
 }
 
-/// Every committed record of a topic.
+/// Every committed record of a topic, in the order in which they were sent.
 pub fn consume(cluster: &Cluster, topic: &str) -> Vec<Record> {
     let client: BaseConsumer<Reports> = cluster.connect().expect("a broker");
     let parts = twinsid::brokers::partitions(&client, topic).expect("metadata");
@@ -436,6 +436,8 @@ pub fn consume(cluster: &Cluster, topic: &str) -> Vec<Record> {
             }
         }
     }
+    // Within a partition the order of times is that of the offsets, and stays.
+    records.sort_by_key(|record| record.time_ms);
     records
 }
 
