@@ -60,10 +60,12 @@ impl LineDecoder {
 
 /// Whether a text is one JSON event and nothing else.
 fn is_one_object(text: &[u8]) -> bool {
+    // From front to back, as memory is read ahead: a look at the end first takes
+    // as long as a whole search.
     text.len() <= EVENT_BYTES_MAX
         && text.starts_with(b"{")
-        && text.ends_with(b"}")
         && memchr(b'\n', text).is_none()
+        && text.ends_with(b"}")
 }
 
 #[derive(Debug)]
@@ -76,6 +78,18 @@ struct EventDecoder {
 
 impl EventDecoder {
     fn decode(&mut self, bytes: &[u8], kind: FrameKind, tally: &mut Tally, emit: &mut Emit<'_>) {
+        let id = match kind {
+            FrameKind::Json => self.prefilter.first_json_id(bytes),
+            FrameKind::Xml | FrameKind::Junk | FrameKind::TooLong => None,
+        };
+        // What fits a layout is one event, and known to be one that may teach.
+        let parsed = id.and_then(|id| self.layouts.read(id, bytes, &self.plan));
+        let fits = parsed.is_some();
+        if let Some(Ok(record)) = parsed.map(|parsed| parsed.conclude(&self.plan)) {
+            tally.records += 1;
+            record.iter().for_each(emit);
+            return;
+        }
         match kind {
             FrameKind::Xml if !self.prefilter.may_want_xml(bytes) => tally.records += 1,
             FrameKind::Json if !self.prefilter.may_want_json(bytes) => tally.records += 1,
@@ -83,7 +97,7 @@ impl EventDecoder {
                 Ok(_) => tally.records += 1,
                 Err((reason, sample)) => tally.skip(reason, || sample),
             },
-            FrameKind::Json => self.json(bytes, tally, emit),
+            FrameKind::Json => self.json(bytes, id.filter(|_| !fits), tally, emit),
             FrameKind::Junk => tally.skip(Skip::LineNotAnEvent, || {
                 format!("expected `<Event` or a JSON object: {}", excerpt(&utf8(head(bytes))))
             }),
@@ -95,23 +109,10 @@ impl EventDecoder {
         tally.keep_letter(|| bytes.to_vec());
     }
 
-    fn json(&mut self, bytes: &[u8], tally: &mut Tally, emit: &mut Emit<'_>) {
-        let id = self.prefilter.first_json_id(bytes);
-        let parsed = id.and_then(|id| self.layouts.read(id, bytes, &self.plan));
-        let fits = parsed.is_some();
-        if let Some(parsed) = parsed
-            && let Ok(record) = parsed.conclude(&self.plan)
-        {
-            tally.records += 1;
-            if let Some(record) = &record {
-                emit(record);
-            }
-            return;
-        }
-        let learning = match id {
-            Some(id) if !fits && self.layouts.is_open(id) => Learning::Yes,
-            Some(_) | None => Learning::No,
-        };
+    /// The long way; what has an id may be learnt.
+    fn json(&mut self, bytes: &[u8], id: Option<u32>, tally: &mut Tally, emit: &mut Emit<'_>) {
+        let id = id.filter(|id| self.layouts.is_open(*id));
+        let learning = if id.is_some() { Learning::Yes } else { Learning::No };
         let (plan, tape) = (&self.plan, &mut self.tape);
         let layout = json::decode_object(&utf8(bytes), plan, tape, tally, learning, emit);
         if let (Some(id), Some(layout)) = (id, layout) {

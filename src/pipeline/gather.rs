@@ -18,7 +18,7 @@ use crate::source::{Batch, Content, Position};
 /// they are old already, so that a backlog is worked off in large steps, each of
 /// which costs the same.
 const URGENT_MIN: Duration = Duration::from_millis(20);
-const URGENT_MAX: Duration = Duration::from_millis(250);
+const URGENT_MAX: Duration = Duration::from_millis(500);
 const URGENT_SHARE: u32 = 10;
 
 /// Observations, facts that are held back among them, that are the most to be

@@ -194,7 +194,7 @@ impl Layout {
         let (mut system, mut data) = (System::default(), Gather::unruled(plan));
         let (mut rest, mut literal_start) = (line, 0);
         for hole in &self.holes {
-            rest = rest.strip_prefix(&self.literals[literal_start..hole.literal_end as usize])?;
+            rest = behind(rest, &self.literals[literal_start..hole.literal_end as usize])?;
             literal_start = hole.literal_end as usize;
             let (end, is_plain) = match hole.is_string {
                 true => string_end(rest, 0)?,
@@ -221,6 +221,25 @@ impl Layout {
         let fits = *rest == self.literals[literal_start..] && !system.is_ruled(plan);
         fits.then_some(Parsed { system, data })
     }
+}
+
+/// What follows `literal`, if the text begins with it. Literals are short: a call
+/// would take longer than the comparison.
+#[inline(always)]
+fn behind<'t>(text: &'t [u8], literal: &[u8]) -> Option<&'t [u8]> {
+    let (start, rest) = text.split_at_checked(literal.len())?;
+    let (Some(last), Some(literal_last)) = (start.last_chunk::<8>(), literal.last_chunk::<8>())
+    else {
+        return (start == literal).then_some(rest);
+    };
+    // Without a way out between them: nearly all that come here fit.
+    let difference =
+        |one: &[u8; 8], other: &[u8; 8]| u64::from_ne_bytes(*one) ^ u64::from_ne_bytes(*other);
+    let words = start.as_chunks().0.iter().zip(literal.as_chunks().0);
+    let differs = words.fold(difference(last, literal_last), |differs, (one, other)| {
+        differs | difference(one, other)
+    });
+    (differs == 0).then_some(rest)
 }
 
 pub(super) fn event_id(text: &str) -> Option<u32> {
