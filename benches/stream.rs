@@ -14,6 +14,7 @@ use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -21,6 +22,8 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 use twinsid::brokers::{Cluster, Reports, TopicSpec, create_missing};
+use twinsid::config::Config;
+use twinsid::detect::rules::Rules;
 
 const PARTITIONS: i32 = 6;
 const TOPIC: &str = "windows-events";
@@ -29,6 +32,9 @@ const ROUNDS: usize = 5;
 /// Rounds that do not count: the broker is compiled while it runs, and what compiles
 /// it takes a processor from those that are measured.
 const WARM_UP: usize = 4;
+
+/// The share of events that a rule wants.
+const WANTED: f64 = 0.03;
 
 const HOSTS: usize = 100_000;
 const KEYS: usize = 1_000_000;
@@ -57,7 +63,8 @@ fn bench() {
     let kafka = Kafka::start(folder.path());
     let events = events(folder.path());
     let bytes: usize = events.iter().map(Vec::len).sum();
-    println!("events of {} bytes on average, {count} of them", bytes / events.len());
+    let (size, codec) = (bytes / events.len(), codec());
+    println!("events of {size} bytes on average, {count} of them, packed with {codec}");
     kafka.create(TOPIC, PARTITIONS);
     kafka.produce(TOPIC, (0..count).map(|number| events[number % events.len()].as_slice()));
     if chosen("rate") {
@@ -72,6 +79,12 @@ fn bench() {
     if chosen("keys") {
         keys(&kafka, folder.path());
     }
+}
+
+/// What the events are packed with. Senders differ: winlogbeat packs with gzip
+/// unless it is told otherwise.
+fn codec() -> String {
+    std::env::var("TWINSID_BENCH_CODEC").unwrap_or_else(|_| "zstd".to_owned())
 }
 
 /// Whether a part of the bench is asked for: all are, unless some are named.
@@ -286,7 +299,32 @@ fn events(folder: &Path) -> Vec<Vec<u8>> {
         .status();
     assert!(made.expect("runs").success());
     let text = fs::read_to_string(logs.join("events.jsonl")).expect("events");
-    text.lines().map(|line| line.as_bytes().to_vec()).collect()
+    thinned(text.lines())
+}
+
+/// The events with as many of the wanted ones left out as makes them [`WANTED`]
+/// of all: a simulated fleet is busier.
+fn thinned<'l>(lines: impl Iterator<Item = &'l str>) -> Vec<Vec<u8>> {
+    let config = Config::embedded();
+    let wanted = Arc::clone(Rules::new(&config.rules, &config.teachings).wanted());
+    let is_wanted = |line: &str| {
+        let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
+        let provider = event["winlog"]["provider_name"].as_str().expect("a provider");
+        let id = event["winlog"]["event_id"].as_str().and_then(|id| id.parse().ok());
+        wanted.wants(provider, id.expect("an id"))
+    };
+    let (mut kept, mut of_them_wanted) = (Vec::new(), 0.0);
+    for line in lines {
+        if is_wanted(line) {
+            if of_them_wanted >= kept.len() as f64 * WANTED {
+                continue;
+            }
+            of_them_wanted += 1.0;
+        }
+        kept.push(line.as_bytes().to_vec());
+    }
+    println!("{:.1} % are wanted by a rule", of_them_wanted / kept.len() as f64 * 100.0);
+    kept
 }
 
 struct Kafka {
@@ -349,7 +387,7 @@ impl Kafka {
     fn produce<V: AsRef<[u8]>>(&self, topic: &str, events: impl Iterator<Item = V>) {
         let settings = vec![
             ("linger.ms", "50".to_owned()),
-            ("compression.type", "zstd".to_owned()),
+            ("compression.type", codec()),
             ("batch.size", "1000000".to_owned()),
         ];
         let producer: ThreadedProducer<Reports> = self.cluster().client(&settings).expect("made");
