@@ -21,7 +21,7 @@ mod layout;
 
 use std::borrow::Cow;
 
-use memchr::{memchr, memchr2};
+use memchr::{memchr, memchr2, memchr3};
 
 use super::clock::{from_unix_seconds, parse_time};
 use super::xml::{self, Fault, FieldPlan, Gather, Parsed, System, digits, excerpt, matches_of};
@@ -1124,24 +1124,31 @@ impl Tape {
     #[inline(always)]
     fn string(&mut self, bytes: &[u8], at: usize) -> Result<usize, usize> {
         let start = at + 1;
-        let (end, is_plain) = string_end(bytes, start).ok_or(at)?;
+        let (end, is_plain) = string_end::<false>(bytes, start).ok_or(at)?;
         self.push(if is_plain { Kind::Text } else { Kind::Escaped }, start, end);
         Ok(end + 1)
     }
 }
 
 /// Where the string ends that starts here, at its closing quote; and whether
-/// there are no escapes in it.
+/// there are no escapes in it. A line's end in it is taken as any other byte,
+/// unless it has to stand on `ONE_LINE`.
 #[inline(always)]
-fn string_end(bytes: &[u8], start: usize) -> Option<(usize, bool)> {
-    let mut end = quote_or_backslash(bytes, start)?;
-    if bytes[end] == b'"' {
-        return Some((end, true));
+fn string_end<const ONE_LINE: bool>(bytes: &[u8], start: usize) -> Option<(usize, bool)> {
+    let mut end = quote_or_backslash::<ONE_LINE>(bytes, start)?;
+    match bytes[end] {
+        b'"' => return Some((end, true)),
+        b'\n' => return None,
+        _ => {}
     }
     // Messages are full of `\n`: it is quicker to look for quotes alone, and at
     // what stands before them.
     loop {
-        end += memchr(b'"', bytes.get(end..)?)?;
+        let rest = bytes.get(end..)?;
+        end += if ONE_LINE { memchr2(b'"', b'\n', rest) } else { memchr(b'"', rest) }?;
+        if bytes[end] == b'\n' {
+            return None;
+        }
         let before = bytes[start..end].iter().rev();
         if before.take_while(|byte| **byte == b'\\').count().is_multiple_of(2) {
             return Some((end, false));
@@ -1178,20 +1185,26 @@ fn skip_some_space(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The next `"` or `\` from `at` on. Most strings are short: eight bytes at a
-/// time come before the vector search.
+/// The next `"` or `\` from `at` on, or an end of the line if it is to be found.
+/// Most strings are short: eight bytes at a time come before the vector search.
 #[inline(always)]
-fn quote_or_backslash(bytes: &[u8], mut at: usize) -> Option<usize> {
+fn quote_or_backslash<const LINE_END: bool>(bytes: &[u8], mut at: usize) -> Option<usize> {
     for _ in 0..4 {
         let Some(word) = bytes.get(at..).and_then(|rest| rest.first_chunk::<8>()) else { break };
         let word = u64::from_le_bytes(*word);
-        let found = matches_of(word, b'"') | matches_of(word, b'\\');
+        let line_end = if LINE_END { matches_of(word, b'\n') } else { 0 };
+        let found = matches_of(word, b'"') | matches_of(word, b'\\') | line_end;
         if found != 0 {
             return Some(at + found.trailing_zeros() as usize / 8);
         }
         at += 8;
     }
-    memchr2(b'"', b'\\', bytes.get(at..)?).map(|len| at + len)
+    let rest = bytes.get(at..)?;
+    let len = match LINE_END {
+        true => memchr3(b'"', b'\\', b'\n', rest),
+        false => memchr2(b'"', b'\\', rest),
+    };
+    len.map(|len| at + len)
 }
 
 /// A text and its tokens.

@@ -47,13 +47,22 @@ impl LineDecoder {
     /// counted in `tally`, as a record or with the reason why it was skipped;
     /// bytes are the caller's to count.
     pub fn decode(&mut self, text: &[u8], tally: &mut Tally, emit: &mut Emit<'_>) {
-        if is_one_object(text) {
-            // A message: nothing to search for.
-            self.events.decode(text, FrameKind::Json, tally, emit);
-            return;
-        }
-        for frame in Frames::new(text, &self.needles) {
-            self.events.decode(&text[frame.start..frame.end], frame.kind, tally, emit);
+        // A message is mostly one event: what fits a layout is, and of what does
+        // not, nothing but the end of its line has to be searched for.
+        let fit = match text.starts_with(b"{") && text.len() <= EVENT_BYTES_MAX {
+            true => self.events.by_layout(text, tally, emit),
+            false => Fit::Unknown,
+        };
+        match fit {
+            Fit::Read => {}
+            fit if is_one_object(text) => {
+                self.events.at_length(text, FrameKind::Json, fit, tally, emit);
+            }
+            _ => {
+                for frame in Frames::new(text, &self.needles) {
+                    self.events.decode(&text[frame.start..frame.end], frame.kind, tally, emit);
+                }
+            }
         }
     }
 }
@@ -68,6 +77,15 @@ fn is_one_object(text: &[u8]) -> bool {
         && text.ends_with(b"}")
 }
 
+/// What came of holding a text against the layouts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    Read,
+    /// None fits; the event id that stands in it.
+    No(u32),
+    Unknown,
+}
+
 #[derive(Debug)]
 struct EventDecoder {
     plan: FieldPlan,
@@ -78,18 +96,38 @@ struct EventDecoder {
 
 impl EventDecoder {
     fn decode(&mut self, bytes: &[u8], kind: FrameKind, tally: &mut Tally, emit: &mut Emit<'_>) {
-        let id = match kind {
-            FrameKind::Json => self.prefilter.first_json_id(bytes),
-            FrameKind::Xml | FrameKind::Junk | FrameKind::TooLong => None,
+        let fit = match kind {
+            FrameKind::Json => self.by_layout(bytes, tally, emit),
+            FrameKind::Xml | FrameKind::Junk | FrameKind::TooLong => Fit::Unknown,
         };
-        // What fits a layout is one event, and known to be one that may teach.
-        let parsed = id.and_then(|id| self.layouts.read(id, bytes, &self.plan));
-        let fits = parsed.is_some();
-        if let Some(Ok(record)) = parsed.map(|parsed| parsed.conclude(&self.plan)) {
-            tally.records += 1;
-            record.iter().for_each(emit);
-            return;
+        if fit != Fit::Read {
+            self.at_length(bytes, kind, fit, tally, emit);
         }
+    }
+
+    /// What fits a layout is one event, and known to be one that may teach.
+    fn by_layout(&mut self, bytes: &[u8], tally: &mut Tally, emit: &mut Emit<'_>) -> Fit {
+        let Some(id) = self.prefilter.first_json_id(bytes) else { return Fit::Unknown };
+        let Some(parsed) = self.layouts.read(id, bytes, &self.plan) else { return Fit::No(id) };
+        match parsed.conclude(&self.plan) {
+            Ok(record) => {
+                tally.records += 1;
+                record.iter().for_each(emit);
+                Fit::Read
+            }
+            // It has to be said at length what is wrong with it.
+            Err(_) => Fit::Unknown,
+        }
+    }
+
+    fn at_length(
+        &mut self,
+        bytes: &[u8],
+        kind: FrameKind,
+        fit: Fit,
+        tally: &mut Tally,
+        emit: &mut Emit<'_>,
+    ) {
         match kind {
             FrameKind::Xml if !self.prefilter.may_want_xml(bytes) => tally.records += 1,
             FrameKind::Json if !self.prefilter.may_want_json(bytes) => tally.records += 1,
@@ -97,7 +135,7 @@ impl EventDecoder {
                 Ok(_) => tally.records += 1,
                 Err((reason, sample)) => tally.skip(reason, || sample),
             },
-            FrameKind::Json => self.json(bytes, id.filter(|_| !fits), tally, emit),
+            FrameKind::Json => self.json(bytes, fit, tally, emit),
             FrameKind::Junk => tally.skip(Skip::LineNotAnEvent, || {
                 format!("expected `<Event` or a JSON object: {}", excerpt(&utf8(head(bytes))))
             }),
@@ -109,9 +147,12 @@ impl EventDecoder {
         tally.keep_letter(|| bytes.to_vec());
     }
 
-    /// The long way; what has an id may be learnt.
-    fn json(&mut self, bytes: &[u8], id: Option<u32>, tally: &mut Tally, emit: &mut Emit<'_>) {
-        let id = id.filter(|id| self.layouts.is_open(*id));
+    /// What fitted no layout may be learnt.
+    fn json(&mut self, bytes: &[u8], fit: Fit, tally: &mut Tally, emit: &mut Emit<'_>) {
+        let id = match fit {
+            Fit::No(id) => Some(id).filter(|id| self.layouts.is_open(*id)),
+            Fit::Read | Fit::Unknown => None,
+        };
         let learning = if id.is_some() { Learning::Yes } else { Learning::No };
         let (plan, tape) = (&self.plan, &mut self.tape);
         let layout = json::decode_object(&utf8(bytes), plan, tape, tally, learning, emit);
@@ -1303,7 +1344,7 @@ mod tests {
                 for (at, character) in text.char_indices() {
                     let (before, rest) = text.split_at(at);
                     let after = &rest[character.len_utf8()..];
-                    let changed = match at % 12 {
+                    let changed = match at % 13 {
                         0 => format!("{before}7{after}"),
                         1 => format!("{before}\"{after}"),
                         2 => format!("{before}\\\\{rest}"),
@@ -1315,6 +1356,7 @@ mod tests {
                         8 => format!("{before}\u{f6}{rest}"),
                         9 => format!("{before},\"EventID\":1,{rest}"),
                         10 => format!("{before}0{rest}"),
+                        11 => format!("{before}\n{rest}"),
                         _ => format!("{before}\\u0041{rest}"),
                     };
                     for text in [&text, &changed] {

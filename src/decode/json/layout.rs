@@ -11,7 +11,9 @@
 //! A line that fits has the same nodes as the one that was learnt, so what it
 //! says is read from the same places; one that does not fit goes the long way.
 //! What depends on more than keys and kinds of values has no layout: events
-//! that a rule wants, texts within texts, values by position.
+//! that a rule wants, texts within texts, values by position. What fits is one
+//! line: neither what was learnt nor a value that is read has an end of a line in
+//! it.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -197,7 +199,7 @@ impl Layout {
             rest = behind(rest, &self.literals[literal_start..hole.literal_end as usize])?;
             literal_start = hole.literal_end as usize;
             let (end, is_plain) = match hole.is_string {
-                true => string_end(rest, 0)?,
+                true => string_end::<true>(rest, 0)?,
                 false => (number_end(rest, 0)?, true),
             };
             let value = &rest[..end];
