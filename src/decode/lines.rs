@@ -1344,7 +1344,7 @@ mod tests {
                 for (at, character) in text.char_indices() {
                     let (before, rest) = text.split_at(at);
                     let after = &rest[character.len_utf8()..];
-                    let changed = match at % 13 {
+                    let changed = match at % 14 {
                         0 => format!("{before}7{after}"),
                         1 => format!("{before}\"{after}"),
                         2 => format!("{before}\\\\{rest}"),
@@ -1357,6 +1357,7 @@ mod tests {
                         9 => format!("{before},\"EventID\":1,{rest}"),
                         10 => format!("{before}0{rest}"),
                         11 => format!("{before}\n{rest}"),
+                        12 => format!("{text} \r\n"),
                         _ => format!("{before}\\u0041{rest}"),
                     };
                     for text in [&text, &changed] {

@@ -63,30 +63,24 @@ impl Layouts {
         line: &'t [u8],
         plan: &'p FieldPlan,
     ) -> Option<Parsed<'p, 't>> {
-        let Some(of_id) = self.by_id.get_mut(&id) else {
-            self.misses = self.misses.wrapping_add(1);
-            return None;
-        };
+        let of_id = self.by_id.get_mut(&id)?;
         let found = of_id.layouts.iter().enumerate();
         let found = found.filter_map(|(at, layout)| Some((at, layout.read(line, plan)?))).next();
-        match &found {
-            Some((0, _)) => {}
-            // Those that fit often are looked at first.
-            Some((at, _)) => of_id.layouts.swap(*at, *at - 1),
-            None => of_id.misses = of_id.misses.wrapping_add(1),
+        // Those that fit often are looked at first.
+        if let Some((at @ 1.., _)) = found {
+            of_id.layouts.swap(at, at - 1);
         }
         found.map(|(_, parsed)| parsed)
     }
 
-    /// Whether a line that fitted none should be learnt.
-    pub fn is_open(&self, id: u32) -> bool {
-        match self.by_id.get(&id) {
-            None => self.by_id.len() < IDS_MAX || self.misses.is_multiple_of(RELEARN_EVERY),
-            Some(of_id) => {
-                of_id.layouts.len() < LAYOUTS_PER_ID_MAX
-                    || of_id.misses.is_multiple_of(RELEARN_EVERY)
-            }
-        }
+    /// Whether a line that fitted none should be learnt; to be asked once for each.
+    pub fn is_open(&mut self, id: u32) -> bool {
+        let (is_full, misses) = match self.by_id.get_mut(&id) {
+            None => (self.by_id.len() >= IDS_MAX, &mut self.misses),
+            Some(of_id) => (of_id.layouts.len() >= LAYOUTS_PER_ID_MAX, &mut of_id.misses),
+        };
+        *misses = misses.wrapping_add(1);
+        !is_full || misses.is_multiple_of(RELEARN_EVERY)
     }
 
     pub fn learn(&mut self, id: u32, layout: Layout) {
@@ -220,7 +214,10 @@ impl Layout {
                 Part::Field(field) => data.read(field, Value::Text(Cow::Borrowed(text))),
             }
         }
-        let fits = *rest == self.literals[literal_start..] && !system.is_ruled(plan);
+        // The line's own end may stand behind it.
+        let rest = behind(rest, &self.literals[literal_start..])?;
+        let is_blank = rest.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
+        let fits = is_blank && !system.is_ruled(plan);
         fits.then_some(Parsed { system, data })
     }
 }
