@@ -248,7 +248,7 @@ pub enum HostStatus {
     Twin,
     Target,
     Peer,
-    /// Had it, and was installed anew.
+    /// Had it, and was installed anew; or it turned out to be its own.
     Remedied,
 }
 

@@ -153,7 +153,7 @@ pub fn of_group(context: &Context<'_>, group: &Group, refusals: &Refusals) -> In
         revision: 1,
         severity: told.severity(),
         source_sid: machine_sid(group.sid),
-        source_key: format!("sid:{sid}"),
+        source_key: source_key(group.sid),
         title: told.title(),
         verdict: Verdict {
             class: Class::ClonedImage,
@@ -175,15 +175,26 @@ pub fn of_group(context: &Context<'_>, group: &Group, refusals: &Refusals) -> In
     }
 }
 
+pub fn source_key(sid: DomainSid) -> String {
+    format!("sid:{sid}")
+}
+
 /// What ends an incident that was told of before more was known: its machine SID
 /// is not shared. Its hosts turned out to be one machine with several names, or
-/// the domain controllers of the domain whose SID it is.
-pub fn withdrawn(context: &Context<'_>, sid: DomainSid, refusals: &Refusals) -> Incident {
+/// the domain controllers of the domain whose SID it is. What was refused among
+/// them, in sessions that are gone, has no known cause then.
+pub fn withdrawn(
+    context: &Context<'_>,
+    sid: DomainSid,
+    is_domain: bool,
+    refusals: &Refusals,
+) -> Incident {
     let fleet = context.fleet;
     let mut hosts: Vec<crate::incident::Host> = Vec::new();
-    let mut reasons: Vec<String> = Vec::new();
+    let mut renames: Vec<String> = Vec::new();
     for host in &fleet.hosts {
-        let Some(held) = host.machine_sids.iter().find(|held| held.sid == sid) else { continue };
+        let held = host.machine_sids.iter().find(|held| held.sid == sid);
+        let Some(held) = held.filter(|held| held.hold != Hold::Former) else { continue };
         let span = (held.span.first, held.span.last);
         hosts.push(incident_host(context, host.name, HostStatus::Remedied, span));
         let called = short_host(context.names.text(host.name));
@@ -195,52 +206,73 @@ pub fn withdrawn(context: &Context<'_>, sid: DomainSid, refusals: &Refusals) -> 
             .collect();
         if !others.is_empty() {
             let others: Vec<String> = others.into_iter().map(str::to_owned).collect();
-            reasons.push(format!("{called} had the name {} before.", listed(&others)));
-        }
-        if host.facts.domains.contains(&sid) {
-            reasons.push(format!("{called} is a domain controller, and {sid} its domain's SID."));
+            renames.push(format!("{called} had the name {} before.", listed(&others)));
         }
     }
-    reasons.truncate(EVIDENCE_OF_SIDS_MAX);
+    renames.truncate(EVIDENCE_OF_SIDS_MAX);
     let names: Vec<String> = hosts.iter().map(|host| short_host(&host.name).to_owned()).collect();
     let whose = match &names[..] {
-        [] => "nobody has it any more".to_owned(),
+        _ if is_domain => "it is the SID of a domain".to_owned(),
+        [] => "no machine has it now".to_owned(),
         names => format!("it is that of {}", listed(names)),
     };
-    reasons.insert(
-        0,
-        format!("{sid} was told of as shared before all was known; by what is known now, {whose}."),
-    );
+    let mut reasons = vec![format!(
+        "{sid} was told of as shared before all was known; by what is known now, {whose}."
+    )];
+    reasons.extend(renames);
+    if refusals.is_any() {
+        reasons.push(format!(
+            "Machine-id mismatches that were put down to it have no known cause now: {}.",
+            refusals.mismatches
+        ));
+    }
     let lines = &refusals.lines;
     let spans = hosts.iter().map(|host| (host.first_seen, host.last_seen)).chain(span(lines));
-    let spans: Vec<(EventTime, EventTime)> =
+    let mut spans: Vec<(EventTime, EventTime)> =
         spans.filter(|(_, last)| *last > EventTime::MIN).collect();
-    let text = sid.to_string();
+    if spans.is_empty() {
+        // Known from an inventory that says otherwise now: no event tells of it.
+        let newest = fleet.hosts.iter().map(|host| host.facts.seen.last).max();
+        spans.extend(newest.map(|newest| (newest, newest)));
+    }
+    let mut counts = counts(context, lines, refusals.mismatches, refusals.failures);
+    let statuses = trace_statuses(&refusals.traces);
+    counts.by_status =
+        statuses.iter().map(|status| (status.code.to_string(), status.count)).collect();
     Incident {
-        id: IncidentId::of(Kind::DuplicateMachineSid, &[&text]),
+        id: IncidentId::of(Kind::DuplicateMachineSid, &[&sid.to_string()]),
         kind: Kind::DuplicateMachineSid,
         state: State::Remedied,
         revision: 1,
         severity: Severity::Informational,
         source_sid: machine_sid(sid),
-        source_key: format!("sid:{text}"),
+        source_key: source_key(sid),
         title: format!("Withdrawn: no two machines share this machine SID; {whose}"),
         verdict: Verdict { class: Class::Undetermined, confidence: Confidence::Low, reasons },
         first_seen: spans.iter().map(|(first, _)| *first).min().unwrap_or_default(),
         last_seen: spans.iter().map(|(_, last)| *last).max().unwrap_or_default(),
         hosts: in_order(hosts, HOSTS_MAX),
-        accounts: Vec::new(),
-        peers: Vec::new(),
-        counts: counts(context, lines, refusals.mismatches, refusals.failures),
-        evidence: Vec::new(),
+        accounts: accounts_beside(context, &refusals.traces),
+        peers: trace_peers(context, refusals.traces.iter()),
+        counts,
+        evidence: of_mismatches(context, refusals),
         actions: vec![
             "Close what was opened for the earlier revisions of this incident.".to_owned(),
         ],
         references: Vec::new(),
-        statuses: Vec::new(),
+        statuses,
         supersedes: Vec::new(),
         traceparent: None,
     }
+}
+
+/// The first mismatches as evidence.
+fn of_mismatches(context: &Context<'_>, refusals: &Refusals) -> Vec<Evidence> {
+    let shown = refusals.lines.iter().take(EVIDENCE_OF_MISMATCHES_MAX);
+    let shown = shown.flat_map(|line| {
+        evidence(context, SourceKey::Host(line.computer), std::slice::from_ref(line))
+    });
+    shown.collect()
 }
 
 /// How sentences call the hosts of a group: without their domain, as long as
@@ -506,12 +538,6 @@ impl Told<'_> {
                 shown.rid
             ),
         });
-        let mut lines: Vec<Line> = self.refusals.lines.clone();
-        lines.truncate(EVIDENCE_OF_MISMATCHES_MAX);
-        of_sids
-            .chain(lines.iter().flat_map(|line| {
-                evidence(context, SourceKey::Host(line.computer), std::slice::from_ref(line))
-            }))
-            .collect()
+        of_sids.chain(of_mismatches(context, self.refusals)).collect()
     }
 }

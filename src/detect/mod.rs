@@ -918,7 +918,7 @@ impl Detector {
             let mut incident = duplicates::of_group(&context, group, refusals);
             // Sessions that were told of before their twins were known.
             for (_, spans) in refused.get(sid).into_iter().flat_map(|refused| &refused.spans) {
-                incident.supersedes.extend(told_mismatches.take_over(spans, &FxHashSet::default()));
+                incident.supersedes.extend(told_mismatches.take_over(spans, &unexplained));
             }
             let told = told.entry(*sid).or_default();
             told.give_back(&unexplained);
@@ -927,9 +927,13 @@ impl Detector {
             }
         }
         for (sid, told) in told.iter_mut().filter(|(sid, _)| !fleet.groups.contains_key(sid)) {
-            let refusals = self.refusals.get(sid).unwrap_or(&none);
-            let mut incident = duplicates::withdrawn(&context, *sid, refusals);
             told.give_back(&unexplained);
+            if told.is_withdrawn(&duplicates::source_key(*sid)) {
+                continue;
+            }
+            let refusals = self.refusals.get(sid).unwrap_or(&none);
+            let is_domain = self.hosts.domain(*sid).is_some();
+            let mut incident = duplicates::withdrawn(&context, *sid, is_domain, refusals);
             if told.revise(&mut incident, watermark == EventTime::MAX) {
                 incidents.push(incident);
             }

@@ -45,6 +45,11 @@ impl Told {
         self.supersedes.retain(|id| !produced.contains(id));
     }
 
+    /// Whether the last revision withdrew what was told of this source.
+    pub fn is_withdrawn(&self, source_key: &str) -> bool {
+        self.gist == withdrawn(source_key)
+    }
+
     /// Makes `incident` the next revision; `false` when there is nothing in it
     /// that has to be told. What is closed is told whenever anything changed,
     /// as is all when `whole`.
@@ -173,7 +178,7 @@ impl<K: Copy + Ord> Default for Tellings<K> {
 /// of interest.
 fn gist(incident: &Incident) -> u64 {
     if incident.is_withdrawn() {
-        return digest(&incident.source_key);
+        return withdrawn(&incident.source_key);
     }
     let verdict = &incident.verdict;
     let mut hosts: Vec<_> =
@@ -183,6 +188,11 @@ fn gist(incident: &Incident) -> u64 {
     let class = (verdict.class.name(), verdict.confidence.name());
     let state = (incident.state.name(), incident.severity.name());
     digest(&(class, state, hosts, count.checked_ilog10(), &incident.supersedes))
+}
+
+/// What is left of an incident that was withdrawn.
+fn withdrawn(source_key: &str) -> u64 {
+    digest(&("withdrawn", source_key))
 }
 
 fn digest(value: &impl Hash) -> u64 {

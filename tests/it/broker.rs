@@ -374,7 +374,8 @@ impl Broker {
         produce(&self.cluster(), topic, partitions, values, codec, headers);
     }
 
-    /// Every committed record of a topic, in the order in which they were sent.
+    /// Every committed record of a topic, in the order of their times,
+    /// and of their partitions where those are the same.
     pub fn consume(&self, topic: &str) -> Vec<Record> {
         consume(&self.cluster(), topic)
     }
@@ -413,7 +414,8 @@ pub fn produce(
     producer.flush(PATIENCE).expect("delivered");
 }
 
-/// Every committed record of a topic, in the order in which they were sent.
+/// Every committed record of a topic, in the order of their times,
+/// and of their partitions where those are the same.
 pub fn consume(cluster: &Cluster, topic: &str) -> Vec<Record> {
     let client: BaseConsumer<Reports> = cluster.connect().expect("a broker");
     let parts = twinsid::brokers::partitions(&client, topic).expect("metadata");

@@ -254,35 +254,47 @@ fn a_session_is_told_when_it_opens_when_it_grows_tenfold_and_when_it_closes() {
     assert_eq!(steps, expected.map(|((state, count), at)| (at, state, count)).collect::<Vec<_>>());
 }
 
-#[test]
-fn clones_that_were_one_machine_under_two_names_are_withdrawn_in_words() {
-    let event = |at: u64, computer: &str, what: Fact| Observation {
+/// Something that a computer logs, minutes after a start.
+fn logged(at: u64, computer: &str, what: What) -> Observation {
+    Observation {
         key: RecordKey {
             time: minute(at),
             computer: computer.into(),
             channel: "Security".into(),
-            // Record ids that do not go on: nothing tells of the new name before 6011 does.
+            // Record ids that do not go on: nothing tells of a new name before 6011 does.
             record_id: 5_000_000 - at * 50_000,
         },
         provider: "P".into(),
         event_id: 1,
-        what: What::Fact(what),
-    };
-    let own = |at: u64, computer: &str| {
-        let sid = DomainSid([11, 12, 13]).account(500);
-        let (name, domain) = ("Administrator".into(), computer.into());
-        event(at, computer, Fact::Account { sid, name, domain, own: true })
-    };
+        what,
+    }
+}
+
+/// An account of the computer's own, or of a domain, with one and the same SID.
+fn account(at: u64, computer: &str, domain: &str) -> Observation {
+    let own = domain == computer;
+    let (name, rid) = if own { ("Administrator", 500) } else { ("PC9$", 1104) };
+    let sid = DomainSid([11, 12, 13]).account(rid);
+    let (name, domain) = (name.into(), domain.into());
+    logged(at, computer, What::Fact(Fact::Account { sid, name, domain, own }))
+}
+
+fn renamed(at: u64, from: &str, to: &str) -> Observation {
+    let (from, name) = (from.into(), to.into());
+    logged(at, to, What::Fact(Fact::Renamed { from, to: name }))
+}
+
+#[test]
+fn clones_that_were_one_machine_under_two_names_are_withdrawn_in_words() {
     let mut detector = Detector::new(lasting());
     let mut told = Vec::new();
-    detector.ingest(&[own(0, "LAB-07"), own(60, "PC-FIN-011")]);
+    detector.ingest(&[account(0, "LAB-07", "LAB-07"), account(60, "PC-FIN-011", "PC-FIN-011")]);
     detector.advance(minute(0), &mut told);
-    let (from, to) = ("LAB-07".into(), "PC-FIN-011".into());
-    detector.ingest(&[event(30, "PC-FIN-011", Fact::Renamed { from, to })]);
+    detector.ingest(&[renamed(30, "LAB-07", "PC-FIN-011")]);
     detector.advance(minute(0), &mut told);
     // What comes later of it changes nothing.
     let build = Build { number: 26100, revision: None };
-    detector.ingest(&[event(90, "PC-FIN-011", Fact::Build(build))]);
+    detector.ingest(&[logged(90, "PC-FIN-011", What::Fact(Fact::Build(build)))]);
     detector.advance(minute(0), &mut told);
     detector.advance(EventTime::MAX, &mut told);
     let [first, withdrawn] = &told[..] else { panic!("two revisions: {told:#?}") };
@@ -301,6 +313,40 @@ fn clones_that_were_one_machine_under_two_names_are_withdrawn_in_words() {
              it is that of PC-FIN-011.",
             "PC-FIN-011 had the name LAB-07 before.",
         ]
+    );
+}
+
+#[test]
+fn clones_whose_sid_turns_out_to_be_a_domains_are_withdrawn() {
+    let mut detector = Detector::new(lasting());
+    let mut told = Vec::new();
+    detector.ingest(&[account(0, "DC1", "DC1"), account(30, "DC2", "DC2")]);
+    detector.advance(minute(0), &mut told);
+    detector.ingest(&[account(60, "PC9", "CORP")]);
+    detector.advance(minute(0), &mut told);
+    let [_, withdrawn] = &told[..] else { panic!("two revisions: {told:#?}") };
+    assert!(withdrawn.is_withdrawn());
+    assert!(withdrawn.title.ends_with("it is the SID of a domain"), "{}", withdrawn.title);
+}
+
+#[test]
+fn what_clones_had_refused_that_are_none_is_not_lost() {
+    let mut detector = Detector::new(Settings { known_ticks: 0, ..settings() });
+    let mut told = Vec::new();
+    detector.ingest(&[account(0, "LAB-07", "LAB-07"), account(60, "PC-FIN-011", "PC-FIN-011")]);
+    detector.ingest(&[logged(70, "PC-FIN-011", What::Mismatch(Mismatch::default()))]);
+    // The session is closed, and nothing can change it any more.
+    detector.advance(minute(5_000), &mut told);
+    assert_eq!(told[0].state, State::Active);
+    detector.ingest(&[renamed(30, "LAB-07", "PC-FIN-011")]);
+    detector.advance(minute(5_000), &mut told);
+    let withdrawn = told.last().expect("told");
+    assert!(withdrawn.is_withdrawn());
+    assert_eq!(withdrawn.counts.mismatches, 1);
+    assert_eq!(withdrawn.evidence.len(), 1);
+    assert_eq!(
+        withdrawn.verdict.reasons.last().map(String::as_str),
+        Some("Machine-id mismatches that were put down to it have no known cause now: 1.")
     );
 }
 
