@@ -67,9 +67,21 @@ pub fn own(proxy_port: Option<u16>) -> Option<Broker> {
     available().then(|| Broker::start(proxy_port))
 }
 
+/// A port that nobody has, and that no client is given by chance before it is
+/// used: those come from 32768 on, and a broker that is started again needs the one
+/// that it had.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("bound").port()
+    const FIRST: u32 = 12_000;
+    const COUNT: u32 = 20_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    // Two runs at one time begin elsewhere.
+    let start = std::process::id().wrapping_mul(97);
+    let mut ports = std::iter::repeat_with(|| {
+        let at = start.wrapping_add(NEXT.fetch_add(1, Ordering::SeqCst)) % COUNT;
+        (FIRST + at) as u16
+    });
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    ports.by_ref().take(COUNT as usize).find(is_free).expect("a free port")
 }
 
 /// A name that no other test has.
@@ -328,7 +340,7 @@ impl Trio {
             metadata.map_or(0, |metadata| metadata.brokers().len())
         };
         while known() < trio.nodes.len() {
-            assert!(start.elapsed() < PATIENCE, "all nodes know of each other");
+            assert!(start.elapsed() < PATIENCE, "{} nodes know of each other", known());
             std::thread::sleep(Duration::from_millis(100));
         }
         Some(trio)
