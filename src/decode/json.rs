@@ -1138,7 +1138,7 @@ fn string_end<const ONE_LINE: bool>(bytes: &[u8], start: usize) -> Option<(usize
     let mut end = quote_or_backslash::<ONE_LINE>(bytes, start)?;
     match bytes[end] {
         b'"' => return Some((end, true)),
-        b'\n' => return None,
+        b'\n' if ONE_LINE => return None,
         _ => {}
     }
     // Messages are full of `\n`: it is quicker to look for quotes alone, and at
@@ -1146,7 +1146,7 @@ fn string_end<const ONE_LINE: bool>(bytes: &[u8], start: usize) -> Option<(usize
     loop {
         let rest = bytes.get(end..)?;
         end += if ONE_LINE { memchr2(b'"', b'\n', rest) } else { memchr(b'"', rest) }?;
-        if bytes[end] == b'\n' {
+        if ONE_LINE && bytes[end] == b'\n' {
             return None;
         }
         let before = bytes[start..end].iter().rev();

@@ -1,6 +1,7 @@
 //! Text blocks in, events out: finds the events in XML and JSON text, mixed
 //! as they come, and puts aside those that nobody wants before anything
-//! parses them.
+//! parses them. JSON that fits a learnt layout needs no search for names, nor
+//! for where it ends.
 //!
 //! | event | from | to |
 //! |---|---|---|
