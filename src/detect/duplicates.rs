@@ -1,12 +1,13 @@
 //! Hosts of one machine SID as an incident: who they are, what shows it, what
-//! they refused of each other, which will be next, and what to do.
+//! they refused of each other, which will be next, and what to do. And what ends
+//! such an incident when it turns out that there are none.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::hosts::MachineSid;
 use super::incidents::{
-    Context, MISMATCH_REFERENCES, MismatchSession, accounts_beside, counts, evidence, in_order,
-    incident_host, merged, span, trace_peers, trace_statuses,
+    Context, MISMATCH_REFERENCES, MismatchSession, accounts_beside, counts_beside, evidence,
+    in_order, incident_host, merged, span, trace_peers,
 };
 use super::names::Symbol;
 use super::sessions::{Line, SourceKey};
@@ -17,8 +18,8 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 use crate::event::{DomainSid, EventTime, Sid, short_host};
 use crate::incident::{
-    Class, Confidence, Evidence, Exposure, HostStatus, Incident, IncidentId, Kind, Severity, State,
-    Verdict,
+    Class, Confidence, Counts, Evidence, Exposure, HostStatus, Incident, IncidentId, Kind,
+    Severity, State, StatusCount, Verdict,
 };
 
 /// Failures kept of one group to tell accounts and peers from; the first.
@@ -51,6 +52,10 @@ pub struct Refusals {
 impl Refusals {
     pub fn is_any(&self) -> bool {
         self.mismatches > 0
+    }
+
+    fn counts(&self, context: &Context<'_>) -> (Counts, Vec<StatusCount>) {
+        counts_beside(context, &self.lines, &self.traces, self.mismatches, self.failures)
     }
 
     pub fn add(&mut self, context: &Context<'_>, session: MismatchSession, verdict: &Verdict) {
@@ -141,13 +146,9 @@ pub fn of_group(context: &Context<'_>, group: &Group, refusals: &Refusals) -> In
     }
     let told =
         Told { context, group, refusals, state, called: &called, twins, former, controllers };
-    let mut counts = counts(context, &refusals.lines, refusals.mismatches, refusals.failures);
-    let statuses = trace_statuses(&refusals.traces);
-    counts.by_status =
-        statuses.iter().map(|status| (status.code.to_string(), status.count)).collect();
-    let sid = group.sid.to_string();
+    let (counts, statuses) = refusals.counts(context);
     Incident {
-        id: IncidentId::of(Kind::DuplicateMachineSid, &[&sid]),
+        id: id(group.sid),
         kind: Kind::DuplicateMachineSid,
         state,
         revision: 1,
@@ -173,6 +174,10 @@ pub fn of_group(context: &Context<'_>, group: &Group, refusals: &Refusals) -> In
         supersedes: Vec::new(),
         traceparent: None,
     }
+}
+
+fn id(sid: DomainSid) -> IncidentId {
+    IncidentId::of(Kind::DuplicateMachineSid, &[&sid.to_string()])
 }
 
 pub fn source_key(sid: DomainSid) -> String {
@@ -226,8 +231,8 @@ pub fn withdrawn(
             refusals.mismatches
         ));
     }
-    let lines = &refusals.lines;
-    let spans = hosts.iter().map(|host| (host.first_seen, host.last_seen)).chain(span(lines));
+    let spans = hosts.iter().map(|host| (host.first_seen, host.last_seen));
+    let spans = spans.chain(span(&refusals.lines));
     let mut spans: Vec<(EventTime, EventTime)> =
         spans.filter(|(_, last)| *last > EventTime::MIN).collect();
     if spans.is_empty() {
@@ -235,12 +240,9 @@ pub fn withdrawn(
         let newest = fleet.hosts.iter().map(|host| host.facts.seen.last).max();
         spans.extend(newest.map(|newest| (newest, newest)));
     }
-    let mut counts = counts(context, lines, refusals.mismatches, refusals.failures);
-    let statuses = trace_statuses(&refusals.traces);
-    counts.by_status =
-        statuses.iter().map(|status| (status.code.to_string(), status.count)).collect();
+    let (counts, statuses) = refusals.counts(context);
     Incident {
-        id: IncidentId::of(Kind::DuplicateMachineSid, &[&sid.to_string()]),
+        id: id(sid),
         kind: Kind::DuplicateMachineSid,
         state: State::Remedied,
         revision: 1,

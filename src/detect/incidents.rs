@@ -445,10 +445,8 @@ pub fn of_mismatches(
     let key = context.key_text(SourceKey::Host(*host));
     let event_id = lines.first().map_or(0, |line| context.patterns.get(line.pattern).event_id);
     let failures = traces.iter().filter(|(_, _, t)| t.origin == TraceOrigin::Failure).count();
-    let mut counts = counts(context, lines, session.mismatches(), failures as u64);
-    let statuses = trace_statuses(traces);
-    counts.by_status =
-        statuses.iter().map(|status| (status.code.to_string(), status.count)).collect();
+    let (counts, statuses) =
+        counts_beside(context, lines, traces, session.mismatches(), failures as u64);
     let mut actions = mismatch_actions(&verdict, peer.as_deref());
     if beside.is_some_and(|at| context.fleet.sid_at(at, first).is_none()) {
         actions.push(format!(
@@ -550,7 +548,7 @@ fn statuses(context: &Context<'_>, lines: &[Line]) -> Vec<StatusCount> {
     status_counts(counts)
 }
 
-pub fn trace_statuses(traces: &[(Symbol, EventTime, Trace)]) -> Vec<StatusCount> {
+fn trace_statuses(traces: &[(Symbol, EventTime, Trace)]) -> Vec<StatusCount> {
     let mut counts: BTreeMap<StatusCode, u64> = BTreeMap::new();
     for code in traces.iter().filter_map(|(_, _, trace)| trace.status) {
         *counts.entry(code).or_default() += 1;
@@ -576,7 +574,7 @@ fn status_counts(counts: BTreeMap<StatusCode, u64>) -> Vec<StatusCount> {
     statuses
 }
 
-pub fn counts(context: &Context<'_>, lines: &[Line], mismatches: u64, failures: u64) -> Counts {
+fn counts(context: &Context<'_>, lines: &[Line], mismatches: u64, failures: u64) -> Counts {
     let mut by_event: BTreeMap<String, u64> = BTreeMap::new();
     let mut by_status: BTreeMap<String, u64> = BTreeMap::new();
     for line in lines {
@@ -593,6 +591,21 @@ pub fn counts(context: &Context<'_>, lines: &[Line], mismatches: u64, failures: 
         by_event: by_event.into_iter().collect(),
         by_status: by_status.into_iter().collect(),
     }
+}
+
+/// How often, and with what statuses: of mismatches, those of the failures beside
+/// them.
+pub fn counts_beside(
+    context: &Context<'_>,
+    lines: &[Line],
+    traces: &[(Symbol, EventTime, Trace)],
+    mismatches: u64,
+    failures: u64,
+) -> (Counts, Vec<StatusCount>) {
+    let statuses = trace_statuses(traces);
+    let by_status = statuses.iter().map(|status| (status.code.to_string(), status.count));
+    let counts = counts(context, lines, mismatches, failures);
+    (Counts { by_status: by_status.collect(), ..counts }, statuses)
 }
 
 fn peer_count(lines: &[Line]) -> usize {

@@ -64,12 +64,11 @@ impl Told {
         incident.revision = 0;
         let (gist, all) = (gist(incident), digest(&format!("{incident:?}")));
         let closed = incident.state == State::Closed;
-        let wholly = (closed || whole) && !incident.is_withdrawn();
         let is_news = self.revision == 0
             || self.taken_over
             || self.gist != gist
             || (closed != self.closed)
-            || (wholly && self.whole != all);
+            || ((closed || whole) && self.whole != all);
         if is_news {
             self.revision += 1;
             (self.gist, self.whole, self.closed) = (gist, all, closed);
