@@ -318,12 +318,9 @@ fn clones_that_were_one_machine_under_two_names_are_withdrawn_in_words() {
 
 #[test]
 fn clones_whose_sid_turns_out_to_be_a_domains_are_withdrawn() {
-    let mut detector = Detector::new(lasting());
-    let mut told = Vec::new();
-    detector.ingest(&[account(0, "DC1", "DC1"), account(30, "DC2", "DC2")]);
-    detector.advance(minute(0), &mut told);
-    detector.ingest(&[account(60, "PC9", "CORP")]);
-    detector.advance(minute(0), &mut told);
+    let of_domain = account(60, "PC9", "CORP");
+    let observations = [account(0, "DC1", "DC1"), account(30, "DC2", "DC2"), of_domain];
+    let told = served(&observations, 2, ENDLESS_TICKS, |detector| detector);
     let [_, withdrawn] = &told[..] else { panic!("two revisions: {told:#?}") };
     assert!(withdrawn.is_withdrawn());
     assert!(withdrawn.title.ends_with("it is the SID of a domain"), "{}", withdrawn.title);
