@@ -56,6 +56,10 @@ pub enum BrokerError {
     )]
     Option { option: String, reason: String },
     #[error(
+        "this program was built without Kerberos towards the brokers (`sasl.mechanism` GSSAPI)\n  hint: build it with `cargo build --release --features gssapi`; that needs the headers of Cyrus SASL (Debian: libsasl2-dev)"
+    )]
+    WithoutGssapi,
+    #[error(
         "another copy took over (`{id}`): this one was given up for dead and can commit nothing more\n  hint: nothing is lost; start it again and it shares the work"
     )]
     Fenced { id: String },
@@ -306,6 +310,11 @@ impl Cluster {
         T::from_config_and_context(&self.config(settings), reports).map_err(|error| match error {
             KafkaError::ClientConfig(_, reason, option, _) => {
                 BrokerError::Option { option, reason }
+            }
+            KafkaError::ClientCreation(reason)
+                if !cfg!(feature = "gssapi") && reason.contains("GSSAPI") =>
+            {
+                BrokerError::WithoutGssapi
             }
             KafkaError::ClientCreation(reason) => {
                 BrokerError::Option { option: "(several)".to_owned(), reason }
@@ -620,5 +629,24 @@ mod tests {
         let token = token("e30.eyJzdWIiOiJhbm5hIiwiZXhwIjoyMDAwMDAwMDAwfQ.").expect("read");
         assert_eq!((token.principal_name.as_str(), token.lifetime_ms), ("anna", 2_000_000_000_000));
         assert_eq!(super::token("opaque").expect("read").principal_name, "twinsid");
+    }
+
+    #[test]
+    fn gssapi_is_there_or_it_is_said_how_to_have_it() {
+        let options = [
+            ("security.protocol", "SASL_PLAINTEXT"),
+            ("sasl.mechanism", "GSSAPI"),
+            ("sasl.kerberos.keytab", "twinsid.keytab"),
+            // Instead of asking a domain controller for a ticket.
+            ("sasl.kerberos.kinit.cmd", "true"),
+        ];
+        let cluster = Cluster {
+            brokers: "127.0.0.1:1".to_owned(),
+            options: options.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
+            oauth_token_file: None,
+        };
+        let error = cluster.looker(Isolation::Committed).err().map(|error| error.to_string());
+        assert_eq!(error.is_none(), cfg!(feature = "gssapi"), "{error:?}");
+        assert!(error.is_none_or(|error| error.contains("--features gssapi")));
     }
 }
