@@ -88,7 +88,16 @@ impl BrokerError {
         match self {
             BrokerError::Unreachable { .. } => true,
             BrokerError::Kafka { cause, .. } if is_permanent(cause) => false,
-            BrokerError::Kafka { cause: KafkaError::Transaction(error), .. } => !error.is_fatal(),
+            // Even when this producer is beyond saving: a new one is not.
+            BrokerError::Kafka { cause: cause @ KafkaError::Transaction(_), .. } => {
+                !is_fenced(cause)
+            }
+            // What was sent before was not delivered, and nothing more is taken.
+            BrokerError::Kafka {
+                cause:
+                    KafkaError::MessageProduction(RDKafkaErrorCode::State | RDKafkaErrorCode::QueueFull),
+                ..
+            } => true,
             BrokerError::Kafka { cause, .. } => cause.rdkafka_error_code().is_some_and(is_passing),
             _ => false,
         }

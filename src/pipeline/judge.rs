@@ -80,6 +80,26 @@ pub enum JudgeError {
     State(#[from] MalformedState),
 }
 
+impl JudgeError {
+    /// Whether it may end by itself; then [`Judge::deliver`] tries again.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            JudgeError::Sink(error) => error.is_passing(),
+            _ => false,
+        }
+    }
+}
+
+/// What is to be committed in one step.
+struct Step {
+    start: Instant,
+    incidents: Vec<Incident>,
+    dead_letters: Vec<DeadLetter>,
+    frame: Vec<u8>,
+    /// With its size unpacked.
+    snapshot: Option<(Vec<u8>, usize)>,
+}
+
 pub struct Judge {
     detector: Detector,
     clocks: Clocks,
@@ -91,6 +111,8 @@ pub struct Judge {
     frame: Frame,
     dead_letters: Vec<DeadLetter>,
     waiting_since: Option<Instant>,
+    /// What is not committed yet, though it was tried.
+    step: Option<Step>,
     /// Whether something was taken in that was not looked at.
     unseen: bool,
     look_at: Instant,
@@ -174,6 +196,7 @@ impl Judge {
             frame: Frame::default(),
             dead_letters: Vec::new(),
             waiting_since: None,
+            step: None,
             traces,
             // What the last frames brought may not have been looked at.
             unseen: frames_bytes > 0 || !as_before,
@@ -249,8 +272,7 @@ impl Judge {
         if !due {
             return Ok(Tended::Nothing);
         }
-        let advance = if looks { Advance::To(watermark) } else { Advance::NotYet };
-        self.commit(advance, counters)
+        self.commit(if looks { Advance::To(watermark) } else { Advance::NotYet }, counters)
     }
 
     /// Commits whatever was taken in, with a snapshot: the next start is quick.
@@ -268,6 +290,7 @@ impl Judge {
     }
 
     fn commit(&mut self, advance: Advance, counters: &Counters) -> Result<Tended, JudgeError> {
+        assert!(self.step.is_none(), "a step is committed before the next is made");
         let mut incidents: Vec<Incident> = Vec::new();
         let start = Instant::now();
         match advance {
@@ -291,18 +314,27 @@ impl Judge {
         let bytes = checkpoint::encode(&frame);
         self.positions.absorb(frame.moved);
         self.frames_bytes += bytes.len();
+        self.waiting_since = None;
         let is_long = self.frames_bytes > FRAMES_BYTES_MIN.max(self.snapshot_bytes);
         let snapshot =
             (is_long || std::mem::take(&mut self.snapshot_next)).then(|| self.snapshot());
+        let dead_letters = std::mem::take(&mut self.dead_letters);
+        self.step = Some(Step { start, incidents, dead_letters, frame: bytes, snapshot });
+        self.deliver(counters)
+    }
+
+    /// Commits what an earlier call tried to, if there is any. Nothing else is to be
+    /// asked of the judge before that was done.
+    pub fn deliver(&mut self, counters: &Counters) -> Result<Tended, JudgeError> {
+        let Some(step) = &self.step else { return Ok(Tended::Nothing) };
         self.sink.commit(&Commit {
-            incidents: &incidents,
-            dead_letters: &self.dead_letters,
-            frame: &bytes,
-            snapshot: snapshot.as_ref().map(|(snapshot, _)| snapshot.as_slice()),
+            incidents: &step.incidents,
+            dead_letters: &step.dead_letters,
+            frame: &step.frame,
+            snapshot: step.snapshot.as_ref().map(|(snapshot, _)| snapshot.as_slice()),
         })?;
-        counters.committed(incidents.len(), start.elapsed(), self.watermark);
-        self.dead_letters.clear();
-        self.waiting_since = None;
+        counters.committed(step.incidents.len(), step.start.elapsed(), self.watermark);
+        let snapshot = self.step.take().and_then(|step| step.snapshot);
         let Some((_, bytes)) = snapshot else { return Ok(Tended::Committed) };
         (self.frames_bytes, self.snapshot_bytes) = (0, bytes);
         Ok(Tended::Shortened)

@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tracing::{error, info, warn};
 
 use super::gather::{Gather, Gathered, Rulebook};
-use super::judge::{Judge, JudgeError, JudgeSpec, Telling};
+use super::judge::{Judge, JudgeError, JudgeSpec, Telling, Tended};
 use super::{Counters, Stop};
 use crate::config::service::{NamedSource, Service, SinkSpec, SourceSpec};
 use crate::config::{Config, ConfigError};
@@ -43,6 +43,12 @@ const DELIVERIES_MAX: usize = 4;
 /// A stage that commits nothing and reads nothing for so long hangs: no call in
 /// it may take that long.
 const SILENT_MAX: Duration = Duration::from_secs(180);
+
+/// A commit that fails because brokers are away is tried again after a pause that
+/// grows, for some ten minutes and the time that the tries take.
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(30);
+const TRIES_MAX: u32 = 25;
 
 /// How a service runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -235,7 +241,8 @@ fn run_alone(
     reloaded: &Reloaded<'_>,
     counters: &Counters,
 ) -> Result<(), ServiceError> {
-    let stop = &reloaded.requests.stop;
+    let requests = reloaded.requests;
+    let stop = &requests.stop;
     let mut judge = Judge::open(judge_spec.clone(), open_sink(service)?)?;
     let mut sources: Vec<(&str, Box<dyn Source + Send>)> = Vec::new();
     for source in &service.sources {
@@ -279,7 +286,8 @@ fn run_alone(
                 judge.learn_inventory(inventory);
             }
             let caught_up = if at_end.iter().all(|at| *at) { CaughtUp::Yes } else { CaughtUp::No };
-            if let Err(error) = judge.tend(caught_up, counters) {
+            let tended = judge.tend(caught_up, counters);
+            if let Err(error) = settled(tended, &mut judge, requests, counters) {
                 break Err(error.into());
             }
         };
@@ -288,14 +296,46 @@ fn run_alone(
         drop(delivered);
         outcome?;
         match extent {
-            Extent::UntilEnd if reading == 0 && !reloaded.requests.was_asked_to_stop() => {
-                judge.finish(counters)?;
+            Extent::UntilEnd if reading == 0 && !requests.was_asked_to_stop() => {
+                let finished = judge.finish(counters);
+                settled(finished, &mut judge, requests, counters)?;
             }
             _ => {}
         }
-        judge.stop(counters)?;
+        let stopped = judge.stop(counters);
+        settled(stopped, &mut judge, requests, counters)?;
         Ok(())
     })
+}
+
+/// Tries a commit that failed again and again, if that may pass. The sources wait
+/// meanwhile, as what they have gathered is not taken.
+fn settled(
+    mut tended: Result<Tended, JudgeError>,
+    judge: &mut Judge,
+    requests: &Requests,
+    counters: &Counters,
+) -> Result<Tended, JudgeError> {
+    let (mut pause, mut tries) = (PAUSE_MIN, 0);
+    while let Err(error) = &tended
+        && error.is_passing()
+        && tries < TRIES_MAX
+        && !requests.was_asked_to_stop()
+    {
+        warn!("{error}; it is tried again in {} seconds", pause.as_secs());
+        let until = Instant::now() + pause;
+        while Instant::now() < until && !requests.was_asked_to_stop() {
+            counters.alive();
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        counters.alive();
+        tended = judge.deliver(counters);
+        (pause, tries) = ((pause * 2).min(PAUSE_MAX), tries + 1);
+    }
+    if tries > 0 && tended.is_ok() {
+        info!(tries, "the commit that failed is done");
+    }
+    tended
 }
 
 /// The thread of one source.
@@ -448,7 +488,7 @@ fn watch(counters: &Counters, done: &Stop, every: Duration) {
             mb_per_s = ((now.1 - before.1) as f64 / seconds / 1e6) as u64,
             records = now.0,
             lag = load(&counters.lag),
-            watermark = %EventTime(load(&counters.watermark)),
+            watermark = watermark_text(EventTime(load(&counters.watermark))),
             incidents = load(&counters.incidents),
             skipped = load(&counters.skipped),
             dead_letters = load(&counters.dead_letters),
@@ -457,6 +497,14 @@ fn watch(counters: &Counters, done: &Stop, every: Duration) {
             "going on"
         );
         before = now;
+    }
+}
+
+/// Before anything was judged there is none.
+fn watermark_text(watermark: EventTime) -> String {
+    match watermark {
+        EventTime::MIN => "none".to_owned(),
+        watermark => watermark.to_string(),
     }
 }
 

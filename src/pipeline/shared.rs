@@ -24,7 +24,6 @@ use std::time::Duration;
 use super::judge::JudgeError;
 use crate::brokers::BrokerError;
 use crate::checkpoint::StoredError;
-use crate::sink::SinkError;
 use crate::sink::kafka::KafkaSinkSpec;
 use crate::source::SourceError;
 use crate::source::kafka::KafkaSpec;
@@ -74,8 +73,8 @@ pub enum SharedError {
 impl SharedError {
     fn is_passing(&self) -> bool {
         match self {
-            SharedError::Broker(error)
-            | SharedError::Judge(JudgeError::Sink(SinkError::Brokers(error))) => error.is_passing(),
+            SharedError::Broker(error) => error.is_passing(),
+            SharedError::Judge(error) => error.is_passing(),
             _ => false,
         }
     }

@@ -14,6 +14,11 @@
 //!
 //! The transactional id names this sink over restarts: whoever starts with it
 //! ends what a copy before left open, and that copy can commit nothing more.
+//!
+//! When a commit fails because brokers are away, the transaction is taken back
+//! and the same one is sent again. Where it cannot be taken back, a new producer
+//! ends it one way or the other, and the changelog tells which: its last entry is
+//! that of the commit, or the one before. If it is neither, another copy wrote it.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,12 +29,13 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
+use tracing::info;
 
 use super::format::Format;
 use super::wire::WireDeadLetter;
 use super::{Commit, Kept, Sink, SinkError, escape};
 use crate::brokers::{BrokerError, CONNECT_TIMEOUT, Cluster, Reports, Settings, ends};
-use crate::faults::point;
+use crate::faults::{fails, point};
 use crate::incident::Incident;
 
 /// A piece fits a message of the broker's default size, with room to spare.
@@ -69,10 +75,47 @@ pub struct KafkaSinkSpec {
 pub struct KafkaSink {
     spec: KafkaSinkSpec,
     producer: ThreadedProducer<Reports>,
+    /// Of the next entry.
+    place: Place,
+    footing: Footing,
+}
+
+/// Where an entry stands in the changelog.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
     generation: u64,
-    /// The number of the next entry.
     entry: u64,
-    failed: bool,
+}
+
+impl Place {
+    /// A snapshot begins a new generation.
+    fn of(self, commit: &Commit<'_>) -> Place {
+        match commit.snapshot {
+            Some(_) => Place { generation: self.generation + 1, entry: 0 },
+            None => self,
+        }
+    }
+
+    fn next(self) -> Place {
+        Place { entry: self.entry + 1, ..self }
+    }
+}
+
+/// What the producer is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Footing {
+    Sound,
+    /// A commit failed, and whether it was done is to be found out.
+    Unsettled,
+    /// Only a restart helps.
+    Lost,
+}
+
+/// What became of a commit that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fate {
+    Done,
+    TakenBack,
 }
 
 impl fmt::Debug for KafkaSink {
@@ -97,7 +140,8 @@ pub fn transactional(id: &str) -> Settings {
 impl KafkaSink {
     pub fn new(spec: KafkaSinkSpec) -> Result<KafkaSink, BrokerError> {
         let producer = spec.cluster.client(&transactional(&spec.transactional_id))?;
-        Ok(KafkaSink { spec, producer, generation: 0, entry: 1, failed: false })
+        let place = Place { generation: 0, entry: 1 };
+        Ok(KafkaSink { spec, producer, place, footing: Footing::Sound })
     }
 
     fn transaction(&mut self, commit: &Commit<'_>) -> Result<(), BrokerError> {
@@ -113,20 +157,65 @@ impl KafkaSink {
             let record = BaseRecord::<[u8], str>::to(&self.spec.dead_letter_topic).payload(&value);
             send(&self.producer, record).map_err(failed("send a dead letter"))?;
         }
-        match commit.snapshot {
-            Some(snapshot) => {
-                self.generation += 1;
-                self.entry = 0;
-                self.send_entry(snapshot).map_err(failed("send a snapshot"))?;
-            }
-            None => self.send_entry(commit.frame).map_err(failed("send the state"))?,
-        }
-        self.entry += 1;
+        let place = self.place.of(commit);
+        self.send_entry(place, entry_of(commit)).map_err(failed("send the state"))?;
         point("detector sent");
         drain(&self.producer);
+        if fails("detector sent") {
+            return Err(lost_answer());
+        }
         let committed = patiently(|| self.producer.commit_transaction(STEP_TIMEOUT));
         point("detector committed");
+        if fails("detector committed") {
+            return Err(lost_answer());
+        }
         committed.map_err(failed("commit a transaction"))
+    }
+
+    /// What became of a commit that failed. Afterwards the producer is sound.
+    fn settle(&mut self, commit: &Commit<'_>) -> Result<Fate, BrokerError> {
+        if patiently(|| self.producer.abort_transaction(STEP_TIMEOUT)).is_ok() {
+            return Ok(Fate::TakenBack);
+        }
+        let id = &self.spec.transactional_id;
+        self.producer = self.spec.cluster.client(&transactional(id))?;
+        self.begin()?;
+        let looker = self.spec.cluster.connect()?;
+        let (generation, entries) = read_changelog(&looker, &self.spec.changelog_topic)?;
+        let last = entries.last_key_value();
+        let stands = Place { generation, entry: last.map_or(0, |(number, _)| *number) };
+        let place = self.place.of(commit);
+        let is_ours = |(_, entry): (_, &Entry)| entry.is(entry_of(commit));
+        if stands == place && last.is_some_and(is_ours) {
+            return Ok(Fate::Done);
+        }
+        if stands.next() == self.place {
+            return Ok(Fate::TakenBack);
+        }
+        Err(BrokerError::Fenced { id: id.clone() })
+    }
+
+    /// Ends what a producer of the same id left open.
+    fn begin(&self) -> Result<(), BrokerError> {
+        self.producer.init_transactions(STEP_TIMEOUT).map_err(BrokerError::of_transaction(
+            &self.spec.transactional_id,
+            "begin transactions with the brokers",
+        ))
+    }
+
+    fn settle_and_commit(&mut self, commit: &Commit<'_>) -> Result<(), BrokerError> {
+        if self.footing == Footing::Unsettled {
+            let fate = self.settle(commit)?;
+            self.footing = Footing::Sound;
+            info!(
+                done = fate == Fate::Done,
+                "the brokers tell whether the commit that failed was done"
+            );
+            if fate == Fate::Done {
+                return Ok(());
+            }
+        }
+        self.transaction(commit)
     }
 
     fn send_incident(&self, incident: &Incident) -> Result<(), KafkaError> {
@@ -155,16 +244,13 @@ impl KafkaSink {
         send(&self.producer, record)
     }
 
-    fn send_entry(&self, bytes: &[u8]) -> Result<(), KafkaError> {
-        let pieces: Vec<&[u8]> = match bytes {
-            [] => vec![bytes],
-            _ => bytes.chunks(PIECE_BYTES_MAX).collect(),
-        };
+    fn send_entry(&self, place: Place, bytes: &[u8]) -> Result<(), KafkaError> {
+        let pieces: Vec<&[u8]> = pieces_of(bytes).collect();
         let count = pieces.len() as u32;
         for (at, piece) in pieces.into_iter().enumerate() {
-            let key = format!("{}/{at}", self.entry);
+            let key = format!("{}/{at}", place.entry);
             let mut value = Vec::with_capacity(12 + piece.len());
-            value.extend_from_slice(&self.generation.to_le_bytes());
+            value.extend_from_slice(&place.generation.to_le_bytes());
             value.extend_from_slice(&count.to_le_bytes());
             value.extend_from_slice(piece);
             let record =
@@ -173,6 +259,23 @@ impl KafkaSink {
         }
         Ok(())
     }
+}
+
+/// What stands in the changelog for a commit.
+fn entry_of<'c>(commit: &Commit<'c>) -> &'c [u8] {
+    commit.snapshot.unwrap_or(commit.frame)
+}
+
+/// One at least, which may be empty.
+fn pieces_of(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let (first, rest) = bytes.split_at(bytes.len().min(PIECE_BYTES_MAX));
+    std::iter::once(first).chain(rest.chunks(PIECE_BYTES_MAX))
+}
+
+/// As a test has it.
+fn lost_answer() -> BrokerError {
+    let cause = KafkaError::Global(RDKafkaErrorCode::OperationTimedOut);
+    BrokerError::Kafka { doing: "commit a transaction", cause }
 }
 
 /// Asks again where the client says that the answer is still to come: whether a
@@ -225,27 +328,21 @@ fn line(value: &impl serde::Serialize) -> String {
 impl Sink for KafkaSink {
     fn restore(&mut self) -> Result<Kept, SinkError> {
         // Whatever the copy before left open is ended by this.
-        self.producer
-            .init_transactions(STEP_TIMEOUT)
-            .map_err(BrokerError::of_transaction(
-                &self.spec.transactional_id,
-                "begin transactions with the brokers",
-            ))
-            .map_err(broken)?;
+        self.begin().map_err(broken)?;
         point("detector took over");
         let looker = self.spec.cluster.connect().map_err(broken)?;
         let (generation, entries) =
             read_changelog(&looker, &self.spec.changelog_topic).map_err(broken)?;
-        (self.generation, self.entry) = (generation, 1);
+        self.place = Place { generation, entry: 1 };
         let mut kept = Kept::default();
         for (number, entry) in entries {
             match number {
                 0 => kept.snapshot = Some(entry.whole(&self.spec.changelog_topic, number)?),
-                number if number == self.entry => {
+                number if number == self.place.entry => {
                     kept.frames.push(entry.whole(&self.spec.changelog_topic, number)?);
-                    self.entry += 1;
+                    self.place = self.place.next();
                 }
-                _ => return Err(damaged(&self.spec.changelog_topic, self.entry)),
+                _ => return Err(damaged(&self.spec.changelog_topic, self.place.entry)),
             }
         }
         if generation > 0 && kept.snapshot.is_none() {
@@ -255,11 +352,20 @@ impl Sink for KafkaSink {
     }
 
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), SinkError> {
-        assert!(!self.failed, "a sink that failed is not used again");
-        self.transaction(commit).map_err(|error| {
-            self.failed = true;
-            broken(error)
-        })
+        assert!(self.footing != Footing::Lost, "a sink that failed is not used again");
+        match self.settle_and_commit(commit) {
+            Ok(()) => {
+                self.place = self.place.of(commit).next();
+                Ok(())
+            }
+            Err(error) => {
+                self.footing = match error.is_passing() {
+                    true => Footing::Unsettled,
+                    false => Footing::Lost,
+                };
+                Err(broken(error))
+            }
+        }
     }
 }
 
@@ -281,6 +387,11 @@ struct Entry {
 }
 
 impl Entry {
+    fn is(&self, bytes: &[u8]) -> bool {
+        self.pieces.len() == self.count as usize
+            && self.pieces.values().map(Vec::as_slice).eq(pieces_of(bytes))
+    }
+
     fn whole(self, topic: &str, number: u64) -> Result<Vec<u8>, SinkError> {
         let present = (0..self.count).zip(self.pieces.keys()).all(|(at, piece)| at == *piece);
         if !present || self.pieces.len() != self.count as usize {

@@ -43,8 +43,10 @@ pub trait Sink {
     /// taken back. Called once, before the first commit.
     fn restore(&mut self) -> Result<Kept, SinkError>;
 
-    /// Makes everything in it durable, or nothing. After an error the sink
-    /// must not be used again: only a restart tells what is durable.
+    /// Makes everything in it durable, or nothing. After an error that may pass
+    /// ([`SinkError::is_passing`]) the same step, and no other, can be committed
+    /// again: should it have been done after all, it is not done twice. After any
+    /// other the sink must not be used again: only a restart tells what is durable.
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), SinkError>;
 }
 
@@ -127,6 +129,17 @@ pub enum SinkError {
         "nothing can be committed after an error\n  hint: start again; it goes on behind what was committed last"
     )]
     Torn,
+}
+
+impl SinkError {
+    /// Whether it may end by itself: brokers are away or change.
+    pub fn is_passing(&self) -> bool {
+        match self {
+            #[cfg(feature = "kafka")]
+            SinkError::Brokers(error) => error.is_passing(),
+            _ => false,
+        }
+    }
 }
 
 /// Completes what the disk says about a path.

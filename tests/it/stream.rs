@@ -467,9 +467,13 @@ fn await_told(service: &Service<'_>, config: &Path, enough: impl Fn(&[Record]) -
     }
 }
 
-fn terminate(child: &mut Child) -> Option<std::process::ExitStatus> {
-    let sent = Command::new("kill").arg(child.id().to_string()).status();
+fn signal(signal: &str, child: &Child) {
+    let sent = Command::new("kill").arg(signal).arg(child.id().to_string()).status();
     assert!(sent.expect("kill").success());
+}
+
+fn terminate(child: &mut Child) -> Option<std::process::ExitStatus> {
+    signal("-TERM", child);
     wait(child, PATIENCE)
 }
 
@@ -532,10 +536,6 @@ fn a_copy_that_was_given_up_for_dead_is_fenced_and_says_so() {
     let half = fleet.values.len() / 2;
     broker.produce(&service.input, 1, &fleet.values[..half]);
     let mut paused = start_live(&service, &old);
-    let signal = |signal: &str, child: &Child| {
-        let sent = Command::new("kill").arg(signal).arg(child.id().to_string()).status();
-        assert!(sent.expect("kill").success());
-    };
     signal("-STOP", &paused);
     // The group gives it up after its session's time.
     broker.produce(&service.input, 1, &fleet.values[half..]);
@@ -861,6 +861,129 @@ fn logs_that_grow_end_in_a_topic_exactly_once_whatever_is_killed() {
     assert_same(&broker.consume(&output), &local.replayed);
 }
 
+/// A service from logs into a topic, on brokers that fail while the logs grow: it
+/// goes on by itself. What a commit may take is short, so that some fail.
+#[track_caller]
+fn check_brokers_that_fail(seed: u64, port: u16, broker: &Broker, strikes: &[&dyn Fn()]) {
+    let local = Local::new(seed);
+    let output = unique("incidents");
+    let sink = format!(
+        "[sink]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{port}\"\ntopic = \"{output}\"\n\
+         [sink.options]\n\"message.timeout.ms\" = 1200\n\"socket.timeout.ms\" = 2000\n\
+         \"transaction.timeout.ms\" = 5000\n"
+    );
+    let config = local.config(&sink);
+    local.grow(1, strikes.len() + 1);
+    let mut child = start(&config, &[], &[]);
+    let began = Instant::now();
+    while broker.consume(&output).is_empty() {
+        assert!(began.elapsed() < PATIENCE, "nothing was told\n{}", log_of(&config));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    for (number, strike) in strikes.iter().enumerate() {
+        local.grow(number + 2, strikes.len() + 1);
+        strike();
+    }
+    assert_eq!(child.try_wait().expect("a child"), None, "it goes on: {}", log_of(&config));
+    assert!(log_of(&config).contains("tried again"), "commits failed: {}", log_of(&config));
+    let began = Instant::now();
+    while !log_of(&config).contains("the commit that failed is done") {
+        assert!(began.elapsed() < PATIENCE, "it is done: {}", log_of(&config));
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let status = terminate(&mut child);
+    assert!(status.is_some_and(|status| status.success()), "{}", log_of(&config));
+    run_to_end(&config);
+    assert_same(&broker.consume(&output), &local.replayed);
+}
+
+#[test]
+fn logs_end_in_a_topic_although_the_brokers_restart_and_hang() {
+    let Some(broker) = broker::own(None) else { return };
+    let hang = || {
+        broker.hang();
+        std::thread::sleep(Duration::from_secs(4));
+        broker.wake();
+    };
+    check_brokers_that_fail(31, broker.plain, &broker, &[&|| broker.restart(), &hang, &hang]);
+}
+
+#[test]
+fn logs_end_in_a_topic_although_the_network_is_cut() {
+    let (proxy, listener) = broker::Proxy::listen();
+    let Some(broker) = broker::own(Some(proxy.port)) else { return };
+    proxy.forward(listener, broker.proxied);
+    let cut = || {
+        proxy.cut();
+        std::thread::sleep(Duration::from_secs(4));
+        proxy.restore();
+        std::thread::sleep(Duration::from_secs(1));
+    };
+    check_brokers_that_fail(32, proxy.port, &broker, &[&cut, &cut]);
+}
+
+#[test]
+fn a_commit_whose_answer_is_lost_is_done_once() {
+    let Some(broker) = broker::shared() else { return };
+    let local = Local::new(33);
+    let output = unique("incidents");
+    let sink = format!(
+        "[sink]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{}\"\ntopic = \"{output}\"",
+        broker.plain
+    );
+    let config = local.config(&sink);
+    // The last is that of a run to the end.
+    let steps = ["detector sent:1", "detector committed:1"].repeat(3);
+    for (number, step) in steps.iter().enumerate() {
+        local.grow(number + 1, steps.len());
+        let _ = fs::remove_file(config.with_extension("log"));
+        let at_end: &[&str] = if number + 1 == steps.len() { &["--until-end"] } else { &[] };
+        let mut child = start(&config, at_end, &[("TWINSID_FAIL_AT", step)]);
+        let (began, done) = (Instant::now(), format!("done={}", step.contains("committed")));
+        while !log_of(&config).contains(&done) {
+            assert!(began.elapsed() < PATIENCE, "{step}, {done}:\n{}", log_of(&config));
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let status = match at_end {
+            [] => terminate(&mut child),
+            _ => wait(&mut child, PATIENCE),
+        };
+        assert!(status.is_some_and(|status| status.success()), "{step}\n{}", log_of(&config));
+    }
+    run_to_end(&config);
+    assert_same(&broker.consume(&output), &local.replayed);
+}
+
+#[test]
+fn a_copy_that_tries_again_after_another_took_over_is_fenced() {
+    let Some(broker) = broker::shared() else { return };
+    let local = Local::new(34);
+    let output = unique("incidents");
+    let sink = format!(
+        "[sink]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{}\"\ntopic = \"{output}\"",
+        broker.plain
+    );
+    let config = local.config(&sink);
+    local.grow(1, 2);
+    let mut paused = start(&config, &[], &[("TWINSID_FAIL_AT", "detector committed:1")]);
+    let began = Instant::now();
+    while !log_of(&config).contains("tried again") {
+        assert!(began.elapsed() < PATIENCE, "{}", log_of(&config));
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    signal("-STOP", &paused);
+    local.grow(2, 2);
+    let other = local.folder.path().join("other.toml");
+    fs::copy(&config, &other).expect("copied");
+    run_to_end(&other);
+    signal("-CONT", &paused);
+    let status = wait(&mut paused, PATIENCE);
+    let log = log_of(&config);
+    assert_eq!(status.and_then(|status| status.code()), Some(5), "{log}");
+    assert!(log.contains("another copy took over"), "{log}");
+    assert_same(&broker.consume(&output), &local.replayed);
+}
+
 #[test]
 fn topics_end_in_a_file_exactly_once_whatever_is_killed() {
     let Some(broker) = broker::shared() else { return };
@@ -982,14 +1105,10 @@ fn an_inventory_is_read_anew_on_a_signal_and_a_wrong_one_is_not_taken() {
         assert!(began.elapsed() < PATIENCE, "{}", log_of(&config));
         std::thread::sleep(Duration::from_millis(50));
     }
-    let hang_up = |child: &Child| {
-        let sent = Command::new("kill").arg("-HUP").arg(child.id().to_string()).status();
-        assert!(sent.expect("kill").success());
-    };
-    hang_up(&child);
+    signal("-HUP", &child);
     until("read anew");
     fs::write(&inventory, "nothing of use\n1\n").expect("written");
-    hang_up(&child);
+    signal("-HUP", &child);
     until("stay as they were");
     assert!(terminate(&mut child).expect("it ends").success(), "{}", log_of(&config));
     fs::write(&inventory, "host,owner\nPC-1,anna\n").expect("written");
