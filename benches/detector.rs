@@ -259,10 +259,13 @@ fn fleet() {
     assert_eq!(detector.open_keys(), FLEET_KEYS);
     assert!(detector.given_up().iter().all(|(what, count)| *count == 0 || what.contains("nearby")));
     let gained = resident_bytes().zip(before).map(|(after, before)| after.saturating_sub(before));
-    let start = Instant::now();
+    let concluded = median((0..RUNS).map(|_| {
+        seconds_of(&mut || {
+            black_box(detector.fleet());
+        })
+    }));
     let fleet = detector.fleet();
     assert_eq!(fleet.known_hosts(detector.names()).count(), FLEET_HOSTS);
-    let concluded = start.elapsed().as_secs_f64();
     println!(
         "large fleet: {FLEET_HOSTS} hosts, {FLEET_ACCOUNTS} accounts, {FLEET_KEYS} open keys in {} \
          MiB; what follows of the hosts takes {concluded:.2} s",

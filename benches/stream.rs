@@ -71,7 +71,8 @@ fn bench() {
         rates(&kafka, folder.path(), count);
     }
     if chosen("latency") {
-        latency(&kafka, folder.path(), &events);
+        latency(&kafka, folder.path(), &events, 0);
+        latency(&kafka, folder.path(), &events, HOSTS);
     }
     if chosen("hosts") {
         hosts(&kafka, folder.path());
@@ -522,12 +523,13 @@ fn consume(port: u16, count: usize) {
 /// Failures at a steady pace among other events, and when each account's
 /// incident is on the output topic. The pace is half of what sender, broker and
 /// service manage side by side: the sender takes more of two processors than
-/// the service does.
-fn latency(kafka: &Kafka, folder: &Path, events: &[Vec<u8>]) {
+/// the service does. Beforehand the service learns of so many more hosts.
+fn latency(kafka: &Kafka, folder: &Path, events: &[Vec<u8>], more_hosts: usize) {
     const FLAT_OUT: usize = 1_000_000;
     const INCIDENTS: usize = 500;
     const PAUSE: Duration = Duration::from_millis(20);
-    let name = "latency";
+    let name = &format!("latency-{more_hosts}");
+    kafka.produce(TOPIC, (0..more_hosts).flat_map(host_events));
     let config = kafka.config(folder, name);
     let mut child = Command::new(env!("CARGO_BIN_EXE_twinsid"))
         .args(["run", "-q", "-c"])
@@ -571,10 +573,12 @@ fn latency(kafka: &Kafka, folder: &Path, events: &[Vec<u8>]) {
         )
         .into_bytes()
     };
+    // Others than those of the run before, whose events the topic still holds.
+    let lock = |number: usize| lock(more_hosts + number);
     let account = |value: &[u8]| -> Option<usize> {
         let text = String::from_utf8_lossy(value);
         let rest = &text[text.find("\"name\":\"late")? + 12..];
-        rest[..rest.find('"')?].parse().ok()
+        rest[..rest.find('"')?].parse::<usize>().ok()?.checked_sub(more_hosts)
     };
     // An account whose incident is told once the service has read what there is.
     let catch_up = |number: usize| {
@@ -631,7 +635,8 @@ fn latency(kafka: &Kafka, folder: &Path, events: &[Vec<u8>]) {
     let rate = next as f64 / sent_in.as_secs_f64();
     took.sort_by(f64::total_cmp);
     println!(
-        "from sending to told, at {:.0} k events/s: median {:.0} ms, 99 % {:.0} ms (targets 200, 1000)",
+        "from sending to told, at {:.0} k events/s, with {more_hosts} more hosts: median {:.0} ms, 99 % \
+         {:.0} ms (targets 200, 1000)",
         rate / 1e3,
         took[took.len() / 2],
         took[took.len() * 99 / 100]

@@ -381,7 +381,10 @@ pub const NETBIOS_NAME_CHARS_MAX: usize = 15;
 /// The first DNS label of a computer name: the part that NetBIOS names,
 /// local accounts and Kerberos principals are compared by.
 pub fn short_host(name: &str) -> &str {
-    name.split('.').next().unwrap_or(name)
+    match name.bytes().position(|byte| byte == b'.') {
+        Some(dot) => &name[..dot],
+        None => name,
+    }
 }
 
 /// Identifies one event of one machine, however often and in whatever format

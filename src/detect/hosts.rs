@@ -15,6 +15,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use compact_str::CompactString;
 use rustc_hash::FxHashMap;
 
 use super::directory::Span;
@@ -65,8 +66,13 @@ const RANDOM_NAMES: [(&str, usize); 2] = [("WIN-", 11), ("DESKTOP-", 7)];
 
 /// The name by which NetBIOS and local accounts know a computer: its first
 /// label, cut to fifteen characters, in upper case.
-pub fn netbios(computer: &str) -> String {
+pub fn netbios(computer: &str) -> CompactString {
     let label = short_host(computer);
+    if label.is_ascii() {
+        let mut name = CompactString::from(&label[..label.len().min(NETBIOS_NAME_CHARS_MAX)]);
+        name.make_ascii_uppercase();
+        return name;
+    }
     label.chars().take(NETBIOS_NAME_CHARS_MAX).flat_map(char::to_uppercase).collect()
 }
 
@@ -79,10 +85,9 @@ pub fn is_random(name: &str) -> bool {
     })
 }
 
-/// Whether a name is one of Windows Setup's own.
-pub fn is_placeholder(computer: &str) -> bool {
-    let name = netbios(computer);
-    PLACEHOLDERS.contains(&name.as_str()) || name.starts_with(PLACEHOLDER_PREFIX)
+/// Whether a NetBIOS name is one of Windows Setup's own.
+pub fn is_placeholder(name: &str) -> bool {
+    PLACEHOLDERS.contains(&name) || name.starts_with(PLACEHOLDER_PREFIX)
 }
 
 /// A record of a host that shows something.
@@ -282,8 +287,9 @@ impl Hosts {
         self.facts.get(&computer)
     }
 
-    pub fn names(&self) -> impl Iterator<Item = Symbol> {
-        self.facts.keys().copied()
+    /// Every computer by its name, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (Symbol, &Arc<HostFacts>)> {
+        self.facts.iter().map(|(name, facts)| (*name, facts))
     }
 
     /// When accounts of this issuer were first seen that only a domain has.

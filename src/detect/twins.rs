@@ -18,6 +18,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use compact_str::CompactString;
 use rustc_hash::FxHashMap;
 
 use super::directory::Span;
@@ -117,15 +118,44 @@ impl Group {
 pub struct Fleet {
     pub hosts: Vec<Host>,
     pub groups: BTreeMap<DomainSid, Group>,
+    /// Domain controllers by their domains.
+    controllers: BTreeMap<DomainSid, Vec<usize>>,
+    /// All the time that events tell of.
+    seen: Option<Span>,
     by_symbol: FxHashMap<Symbol, usize>,
-    by_netbios: FxHashMap<String, Vec<usize>>,
-    /// Every spelling of a computer's name, by what it is shown as.
+    by_netbios: FxHashMap<CompactString, Places>,
+    /// What a computer's name is shown as, if that is another spelling.
     spelled: FxHashMap<Symbol, Symbol>,
+}
+
+/// Indices of hosts with one NetBIOS name; nearly always it is one.
+#[derive(Debug)]
+enum Places {
+    One([usize; 1]),
+    Several(Vec<usize>),
+}
+
+impl Places {
+    fn as_slice(&self) -> &[usize] {
+        match self {
+            Places::One(one) => one,
+            Places::Several(several) => several,
+        }
+    }
+
+    fn add(&mut self, at: usize) {
+        match self {
+            Places::One([one]) if *one != at => *self = Places::Several(vec![*one, at]),
+            Places::Several(several) if !several.contains(&at) => several.push(at),
+            _ => {}
+        }
+    }
 }
 
 /// One computer name in all its spellings.
 #[derive(Debug)]
 struct Computer {
+    netbios: CompactString,
     /// The fullest first.
     spellings: Vec<Symbol>,
     facts: Arc<HostFacts>,
@@ -202,7 +232,8 @@ impl Fleet {
         let spelled: FxHashMap<Symbol, Symbol> = computers
             .iter()
             .flat_map(|computer| {
-                computer.spellings.iter().map(|name| (*name, computer.spellings[0]))
+                let shorter = computer.spellings[1..].iter();
+                shorter.map(|name| (*name, computer.spellings[0]))
             })
             .collect();
         let successors = Renames::new(&mut computers, names).successors;
@@ -249,7 +280,11 @@ impl Fleet {
             Arc::make_mut(&mut host.facts).absorb(&computer.facts);
             host.names.extend(computer.spellings);
         }
-        for host in &mut self.hosts {
+        for (at, host) in self.hosts.iter_mut().enumerate() {
+            self.seen.get_or_insert(host.facts.seen).join(host.facts.seen);
+            for domain in &host.facts.domains {
+                self.controllers.entry(*domain).or_default().push(at);
+            }
             host.machine_sids = host.facts.machine_sids.iter().map(HeldSid::shown).collect();
             let by_setup = |(_, from, to): &&(EventTime, Symbol, Symbol)| {
                 let from = netbios(names.text(*from));
@@ -261,13 +296,14 @@ impl Fleet {
     }
 
     fn index(&mut self, names: &Names) {
+        let all = self.hosts.iter().map(|host| host.names.len()).sum();
+        self.by_symbol.reserve(all);
+        self.by_netbios.reserve(self.hosts.len());
         for (at, host) in self.hosts.iter().enumerate() {
             for name in &host.names {
                 self.by_symbol.insert(*name, at);
-                let same = self.by_netbios.entry(netbios(names.text(*name))).or_default();
-                if !same.contains(&at) {
-                    same.push(at);
-                }
+                let place = self.by_netbios.entry(netbios(names.text(*name)));
+                place.and_modify(|same| same.add(at)).or_insert(Places::One([at]));
             }
         }
     }
@@ -281,7 +317,8 @@ impl Fleet {
             });
             if known.is_none() {
                 self.by_symbol.insert(*name, at);
-                self.by_netbios.entry(netbios(names.text(*name))).or_default().push(at);
+                let place = self.by_netbios.entry(netbios(names.text(*name)));
+                place.and_modify(|same| same.add(at)).or_insert(Places::One([at]));
             }
             let host = &mut self.hosts[at];
             host.owner.clone_from(&entry.owner);
@@ -302,18 +339,17 @@ impl Fleet {
     }
 
     fn add_groups(&mut self, hosts: &Hosts, names: &Names) {
-        let mut members: BTreeMap<DomainSid, Vec<usize>> = BTreeMap::new();
-        for (at, host) in self.hosts.iter().enumerate() {
-            for held in &host.machine_sids {
-                members.entry(held.sid).or_default().push(at);
-            }
-        }
-        let span = self.hosts.iter().map(|host| host.facts.seen).reduce(|mut one, other| {
-            one.join(other);
-            one
-        });
-        for (sid, members) in members {
+        let of_fleet = self.hosts.iter().enumerate();
+        let mut members: Vec<(DomainSid, usize)> = of_fleet
+            .flat_map(|(at, host)| host.machine_sids.iter().map(move |held| (held.sid, at)))
+            .collect();
+        members.sort_unstable();
+        for members in members.chunk_by(|(one, _), (other, _)| one == other) {
+            let sid = members[0].0;
             let domain = hosts.domain(sid);
+            if members.len() == 1 && domain.is_none() {
+                continue;
+            }
             let is_member = |at: &usize| {
                 let host = &self.hosts[*at];
                 // What a domain controller showed before it was one is its
@@ -324,16 +360,11 @@ impl Fleet {
                 })
             };
             let (former, twins): (Vec<usize>, Vec<usize>) =
-                members.into_iter().filter(is_member).partition(|at| {
+                members.iter().map(|(_, at)| *at).filter(is_member).partition(|at| {
                     self.hosts[*at].hold(sid).map(|held| held.hold) == Some(Hold::Former)
                 });
-            let controllers: Vec<usize> = match domain {
-                Some(_) => {
-                    let serves = |at: &usize| self.hosts[*at].facts.domains.contains(&sid);
-                    (0..self.hosts.len()).filter(serves).collect()
-                }
-                None => Vec::new(),
-            };
+            let controllers = domain.and_then(|_| self.controllers.get(&sid));
+            let controllers = controllers.cloned().unwrap_or_default();
             let given_up = self.given_up(&twins, names);
             let former: Vec<usize> = former
                 .into_iter()
@@ -344,7 +375,7 @@ impl Fleet {
             if hosts == 0 || hosts + usize::from(of_domain) < 2 {
                 continue;
             }
-            let pool = self.is_pool(&twins, span, names);
+            let pool = self.is_pool(&twins, names);
             let confidence = self.confidence(sid, &twins, &former, of_domain);
             let group = Group { sid, twins, former, of_domain, controllers, pool, confidence };
             self.groups.insert(sid, group);
@@ -358,7 +389,7 @@ impl Fleet {
         &self,
         at: usize,
         sid: DomainSid,
-        given_up: &BTreeMap<String, EventTime>,
+        given_up: &BTreeMap<CompactString, EventTime>,
         names: &Names,
     ) -> bool {
         let host = &self.hosts[at];
@@ -369,8 +400,8 @@ impl Fleet {
     }
 
     /// The names that hosts gave up, by event 6011, and when they last did.
-    fn given_up(&self, hosts: &[usize], names: &Names) -> BTreeMap<String, EventTime> {
-        let mut given_up: BTreeMap<String, EventTime> = BTreeMap::new();
+    fn given_up(&self, hosts: &[usize], names: &Names) -> BTreeMap<CompactString, EventTime> {
+        let mut given_up: BTreeMap<CompactString, EventTime> = BTreeMap::new();
         for (time, from, _) in hosts.iter().flat_map(|at| &self.hosts[*at].facts.renames) {
             let last = given_up.entry(netbios(names.text(*from))).or_insert(*time);
             *last = (*last).max(*time);
@@ -380,7 +411,7 @@ impl Fleet {
 
     /// Whether names differ in their number alone, and most hosts lived for
     /// less than half the time that the events tell of.
-    fn is_pool(&self, twins: &[usize], all: Option<Span>, names: &Names) -> bool {
+    fn is_pool(&self, twins: &[usize], names: &Names) -> bool {
         let stems: BTreeSet<String> = twins
             .iter()
             .map(|at| {
@@ -391,7 +422,7 @@ impl Fleet {
             })
             .collect();
         let short = |at: &&usize| {
-            let all = all.map_or(0, Span::ticks);
+            let all = self.seen.map_or(0, Span::ticks);
             self.hosts[**at].facts.seen.ticks() < all / 2
         };
         twins.len() >= POOL_HOSTS_MIN
@@ -429,8 +460,8 @@ impl Fleet {
             return Some(*at);
         }
         let text = names.text(name);
-        let same = self.by_netbios.get(&netbios(text))?;
-        if let [only] = same[..] {
+        let same = self.by_netbios.get(&netbios(text))?.as_slice();
+        if let [only] = *same {
             let full = names.text(self.hosts[only].name);
             // Another domain's host of that name is another host.
             let other_domain = |one: &str, other: &str| matches!((suffix(one), suffix(other)), (Some(one), Some(other)) if !one.eq_ignore_ascii_case(other));
@@ -566,30 +597,32 @@ fn suffix(name: &str) -> Option<&str> {
 
 /// Names as they are written, those of one computer together.
 fn computers(hosts: &Hosts, names: &Names) -> Vec<Computer> {
-    let mut by_netbios: BTreeMap<String, Vec<Symbol>> = BTreeMap::new();
-    for name in hosts.names() {
+    let mut named: Vec<(CompactString, Symbol, &Arc<HostFacts>)> = hosts
+        .iter()
+        .map(|(name, facts)| (netbios(names.text(name)), name, facts))
+        .filter(|(netbios, _, _)| !is_placeholder(netbios))
+        .collect();
+    named.sort_unstable_by(|(one, name, _), (other, other_name, _)| {
+        one.cmp(other).then_with(|| names.compare(*name, *other_name))
+    });
+    let is_full = |name: Symbol| {
         let text = names.text(name);
-        if !is_placeholder(text) {
-            by_netbios.entry(netbios(text)).or_default().push(name);
-        }
-    }
-    let mut computers = Vec::new();
-    for (_, mut same) in by_netbios {
-        same.sort_by(|one, other| names.compare(*one, *other));
-        let is_full = |name: &Symbol| {
-            let text = names.text(*name);
-            text.contains('.') || short_host(text).chars().count() > NETBIOS_NAME_CHARS_MAX
-        };
-        let (full, short): (Vec<Symbol>, Vec<Symbol>) = same.into_iter().partition(is_full);
-        let facts = |name: Symbol| {
-            hosts.get(name).cloned().unwrap_or_else(|| HostFacts::new(EventTime::MIN).into())
+        let short = short_host(text);
+        let is_long = short.len() > NETBIOS_NAME_CHARS_MAX;
+        short.len() < text.len() || is_long && short.chars().count() > NETBIOS_NAME_CHARS_MAX
+    };
+    let mut computers = Vec::with_capacity(named.len());
+    for same in named.chunk_by(|(one, _, _), (other, _, _)| one == other) {
+        let netbios = &same[0].0;
+        let computer = |(_, name, facts): &(_, Symbol, &Arc<HostFacts>)| Computer {
+            netbios: netbios.clone(),
+            spellings: vec![*name],
+            facts: Arc::clone(facts),
         };
         let from = computers.len();
-        computers.extend(
-            full.into_iter().map(|name| Computer { spellings: vec![name], facts: facts(name) }),
-        );
-        for name in short {
-            let facts = facts(name);
+        computers.extend(same.iter().filter(|(_, name, _)| is_full(*name)).map(computer));
+        for short in same.iter().filter(|(_, name, _)| !is_full(*name)) {
+            let (_, name, facts) = short;
             let of_name = &mut computers[from..];
             let owner = match of_name {
                 [only] => Some(only),
@@ -606,15 +639,21 @@ fn computers(hosts: &Hosts, names: &Names) -> Vec<Computer> {
             };
             match owner {
                 Some(computer) => {
-                    Arc::make_mut(&mut computer.facts).absorb(&facts);
-                    computer.spellings.push(name);
+                    Arc::make_mut(&mut computer.facts).absorb(facts);
+                    computer.spellings.push(*name);
                 }
-                None => computers.push(Computer { spellings: vec![name], facts }),
+                None => computers.push(computer(short)),
             }
         }
     }
     computers
 }
+
+/// When, by which computer, from which name to which.
+type Told = (EventTime, usize, CompactString, CompactString);
+
+/// A machine SID, since when its computer was seen, and which that is.
+type Held = (DomainSid, EventTime, usize);
 
 /// Which computer went on under which other name.
 struct Renames<'a> {
@@ -627,28 +666,46 @@ impl<'a> Renames<'a> {
     fn new(computers: &'a mut [Computer], names: &'a Names) -> Renames<'a> {
         let successors = vec![None; computers.len()];
         let mut renames = Renames { computers, names, successors };
-        renames.told();
-        renames.continued();
+        let (told, held) = renames.shown();
+        renames.told(told);
+        renames.continued(&held);
         renames
     }
 
-    /// By event 6011.
-    fn told(&mut self) {
-        let mut by_netbios: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-        for (at, computer) in self.computers.iter().enumerate() {
-            let name = netbios(self.names.text(computer.spellings[0]));
-            by_netbios.entry(name).or_default().push(at);
-        }
-        let mut told: Vec<(EventTime, usize, String, String)> = Vec::new();
-        for (at, computer) in self.computers.iter().enumerate() {
-            for (time, from, to) in &computer.facts.renames {
+    /// The renames that hosts logged, and the machine SIDs that they showed, each in
+    /// order. At once, as the facts of many hosts are far apart in memory.
+    fn shown(&self) -> (Vec<Told>, Vec<Held>) {
+        let (mut told, mut held) = (Vec::new(), Vec::with_capacity(self.computers.len()));
+        for (at, Computer { facts, .. }) in self.computers.iter().enumerate() {
+            for (time, from, to) in &facts.renames {
                 let [from, to] = [from, to].map(|name| netbios(self.names.text(*name)));
                 told.push((*time, at, from, to));
             }
+            held.extend(facts.machine_sids.iter().map(|known| (known.sid, facts.seen.first, at)));
         }
         told.sort();
+        held.sort_unstable();
+        (told, held)
+    }
+
+    /// By event 6011.
+    fn told(&mut self, told: Vec<Told>) {
+        if told.is_empty() {
+            return;
+        }
+        let mut by_netbios: FxHashMap<CompactString, Vec<usize>> = FxHashMap::default();
+        for (_, _, from, to) in &told {
+            for name in [from, to] {
+                by_netbios.entry(name.clone()).or_default();
+            }
+        }
+        for (at, computer) in self.computers.iter().enumerate() {
+            if let Some(same) = by_netbios.get_mut(&computer.netbios) {
+                same.push(at);
+            }
+        }
         for (time, at, from, to) in told {
-            let find = |name: &String| {
+            let find = |name: &CompactString| {
                 let same = by_netbios.get(name)?;
                 if same.contains(&at) {
                     return Some(at);
@@ -677,7 +734,7 @@ impl<'a> Renames<'a> {
         let shared = old_sids.iter().any(|sid| new_sids.contains(sid));
         if shared || old_sids.is_empty() || new_sids.is_empty() {
             self.successors[old] = Some(new);
-        } else if is_random(&netbios(self.names.text(self.computers[old].spellings[0]))) {
+        } else if is_random(&self.computers[old].netbios) {
             // Setup's first start, still with the machine SID of the image.
             Arc::make_mut(&mut self.computers[old].facts).machine_sids.clear();
         }
@@ -694,23 +751,24 @@ impl<'a> Renames<'a> {
     }
 
     /// By record ids that go on: one name after the other, never both.
-    fn continued(&mut self) {
-        let mut by_sid: BTreeMap<DomainSid, Vec<usize>> = BTreeMap::new();
-        for (at, computer) in self.computers.iter().enumerate() {
-            for machine in &computer.facts.machine_sids {
-                by_sid.entry(machine.sid).or_default().push(at);
+    fn continued(&mut self, held: &[Held]) {
+        for sharing in held.chunk_by(|(one, _, _), (other, _, _)| one == other) {
+            if sharing.len() == 1 {
+                continue;
             }
-        }
-        for (_, mut sharing) in by_sid {
-            sharing.sort_by_key(|at| (self.computers[*at].facts.seen.first, *at));
-            for (place, old) in sharing.iter().enumerate() {
-                let mut later = sharing[place + 1..].iter().take(SUCCESSORS_MAX);
-                let next = later.find(|new| self.goes_on(*old, **new));
+            // Some were found to be that of the image.
+            let shows = |(sid, _, at): &&Held| {
+                self.computers[*at].facts.machine_sids.iter().any(|known| known.sid == *sid)
+            };
+            let sharing: Vec<&Held> = sharing.iter().filter(shows).collect();
+            for (place, (_, _, old)) in sharing.iter().enumerate() {
+                let later = sharing[place + 1..].iter().take(SUCCESSORS_MAX);
+                let next = later.map(|(_, _, new)| *new).find(|new| self.goes_on(*old, *new));
                 if let Some(new) = next
                     && self.successors[*old].is_none()
-                    && !self.leads_to(*new, *old)
+                    && !self.leads_to(new, *old)
                 {
-                    self.successors[*old] = Some(*new);
+                    self.successors[*old] = Some(new);
                 }
             }
         }

@@ -31,9 +31,9 @@ const COMMIT_AFTER: Duration = Duration::from_millis(25);
 /// snapshot: then restoring takes no more than twice as long as need be.
 const FRAMES_BYTES_MIN: usize = 16 * 1024 * 1024;
 
-/// Of its time the detector spends no more than a quarter on telling what is
-/// news: the larger the state, the rarer it is looked through.
-const LOOK_SHARE: u32 = 4;
+/// Of its time the detector spends no more than half on telling what is news: the
+/// larger the state, the rarer it is looked through.
+const LOOK_SHARE: u32 = 2;
 
 /// What is given up because of bounds is said so often.
 const WARN_EVERY: Duration = Duration::from_secs(60);
