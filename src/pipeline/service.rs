@@ -488,7 +488,7 @@ fn watch(counters: &Counters, done: &Stop, every: Duration) {
             mb_per_s = ((now.1 - before.1) as f64 / seconds / 1e6) as u64,
             records = now.0,
             lag = load(&counters.lag),
-            watermark = watermark_text(EventTime(load(&counters.watermark))),
+            watermark = %watermark_text(EventTime(load(&counters.watermark))),
             incidents = load(&counters.incidents),
             skipped = load(&counters.skipped),
             dead_letters = load(&counters.dead_letters),

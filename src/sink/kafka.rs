@@ -50,6 +50,9 @@ const PIECES_MAX: u32 = 2000;
 /// How long each step of a transaction may take.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// A step whose answer is still to come is asked for again after that.
+const RETRY_PAUSE: Duration = Duration::from_millis(10);
+
 /// After this long without a commit the broker gives the transaction up.
 pub const TRANSACTION_TIMEOUT_MS: u32 = 60_000;
 
@@ -107,6 +110,8 @@ enum Footing {
     Sound,
     /// A commit failed, and whether it was done is to be found out.
     Unsettled,
+    /// So it is, and only a new producer can.
+    Spent,
     /// Only a restart helps.
     Lost,
 }
@@ -174,8 +179,11 @@ impl KafkaSink {
 
     /// What became of a commit that failed. Afterwards the producer is sound.
     fn settle(&mut self, commit: &Commit<'_>) -> Result<Fate, BrokerError> {
-        if patiently(|| self.producer.abort_transaction(STEP_TIMEOUT)).is_ok() {
-            return Ok(Fate::TakenBack);
+        if self.footing == Footing::Unsettled {
+            if patiently(|| self.producer.abort_transaction(STEP_TIMEOUT)).is_ok() {
+                return Ok(Fate::TakenBack);
+            }
+            self.footing = Footing::Spent;
         }
         let id = &self.spec.transactional_id;
         self.producer = self.spec.cluster.client(&transactional(id))?;
@@ -204,7 +212,7 @@ impl KafkaSink {
     }
 
     fn settle_and_commit(&mut self, commit: &Commit<'_>) -> Result<(), BrokerError> {
-        if self.footing == Footing::Unsettled {
+        if matches!(self.footing, Footing::Unsettled | Footing::Spent) {
             let fate = self.settle(commit)?;
             self.footing = Footing::Sound;
             info!(
@@ -285,7 +293,11 @@ pub fn patiently(mut step: impl FnMut() -> Result<(), KafkaError>) -> Result<(),
     loop {
         match step() {
             Err(KafkaError::Transaction(error))
-                if error.is_retriable() && Instant::now() < until => {}
+                if error.is_retriable() && Instant::now() < until =>
+            {
+                // Some are told at once.
+                std::thread::sleep(RETRY_PAUSE);
+            }
             done => return done,
         }
     }
@@ -359,9 +371,10 @@ impl Sink for KafkaSink {
                 Ok(())
             }
             Err(error) => {
-                self.footing = match error.is_passing() {
-                    true => Footing::Unsettled,
-                    false => Footing::Lost,
+                self.footing = match self.footing {
+                    _ if !error.is_passing() => Footing::Lost,
+                    Footing::Spent => Footing::Spent,
+                    _ => Footing::Unsettled,
                 };
                 Err(broken(error))
             }
