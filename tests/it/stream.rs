@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,6 +11,7 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 use crate::broker::{self, Broker, Record, Trio, unique};
+use crate::traps::{IMAGE, own, renamed};
 
 /// How long a run to the end may take.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -100,13 +102,37 @@ fn write_config(
     path
 }
 
-fn start(config: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Child {
+/// A service that ends with its test, also when that fails.
+struct Running(Child);
+
+impl Deref for Running {
+    type Target = Child;
+
+    fn deref(&self) -> &Child {
+        &self.0
+    }
+}
+
+impl DerefMut for Running {
+    fn deref_mut(&mut self) -> &mut Child {
+        &mut self.0
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn start(config: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
     let log = fs::File::options()
         .create(true)
         .append(true)
         .open(config.with_extension("log"))
         .expect("a log");
-    twinsid()
+    let child = twinsid()
         .args(["run", "-c"])
         .arg(config)
         .args(arguments)
@@ -114,8 +140,8 @@ fn start(config: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Chi
         .stdout(log.try_clone().expect("a log"))
         .stderr(log)
         .stdin(Stdio::null())
-        .spawn()
-        .expect("runs")
+        .spawn();
+    Running(child.expect("runs"))
 }
 
 fn log_of(config: &Path) -> String {
@@ -138,9 +164,6 @@ fn wait(child: &mut Child, patience: Duration) -> Option<std::process::ExitStatu
 fn run_to_end(config: &Path) {
     let mut child = start(config, &["--until-end"], &[]);
     let status = wait(&mut child, PATIENCE);
-    if status.is_none() {
-        let _ = child.kill();
-    }
     assert!(status.is_some_and(|status| status.success()), "{status:?}\n{}", log_of(config));
 }
 
@@ -219,6 +242,31 @@ fn every_shape_gives_the_incidents_of_replay() {
         assert_eq!(first.headers["ce_time"], incident["last_seen"].as_str().expect("a time"));
         // 2026-05: what retention would delete by.
         assert!(first.time_ms > 1_790_000_000_000, "the create-time is that of sending");
+    }
+}
+
+#[test]
+fn every_format_goes_into_a_topic() {
+    let Some(broker) = broker::shared() else { return };
+    let fleet = Fleet::new("winlogbeat", 10);
+    for (format, native) in [("ecs", "twinsid"), ("ocsf", "unmapped")] {
+        let service = Service::new(broker, fleet.folder.path(), 2);
+        broker.produce(&service.input, 2, &fleet.values);
+        let config = service.config(format, broker.plain, "");
+        let text = fs::read_to_string(&config).expect("a configuration");
+        let text = text.replace("[sink]\n", &format!("[sink]\nformat = \"{format}\"\n"));
+        fs::write(&config, text).expect("written");
+        run_to_end(&config);
+        let mut told = service.told();
+        assert!(!told.is_empty());
+        for record in &mut told {
+            let value: Value = serde_json::from_str(&record.value).expect("JSON");
+            assert!(value[native]["schema"].is_number(), "{format}: {value}");
+            record.value = value[native].to_string();
+            let id = format!("{}-{}", record.key, value[native]["revision"]);
+            assert_eq!(record.headers["ce_id"], id);
+        }
+        assert_same(&told, &fleet.replayed);
     }
 }
 
@@ -327,34 +375,23 @@ fn of_three_brokers_one_after_the_other_fails_and_nothing_is_lost_or_told_twice(
 
 #[test]
 fn the_detector_goes_on_from_its_last_commit_when_one_fails() {
-    let Some(broker) = broker::own(None) else { return };
-    let fleet = Fleet::new("openwec", 22);
-    let service = Service::new(&broker, fleet.folder.path(), 3);
-    // Sending fails soon: a broker that hangs in the middle of a commit ends it.
-    let soon = "[sink.options]\n\"message.timeout.ms\" = 1200\n";
-    let config = service.config("a", broker.plain, soon);
-    broker.produce(&service.input, 3, &fleet.values);
-    let mut child = start_live(&service, &config);
-    let (mut chance, began) = (Chance(22), Instant::now());
-    while !log_of(&config).contains("from the last committed state") {
-        assert!(began.elapsed() < PATIENCE, "a commit fails: {}", log_of(&config));
-        // Again: they are known, but their offsets have to be committed.
-        broker.produce(&service.input, 3, &fleet.values);
-        std::thread::sleep(Duration::from_millis(chance.below(150)));
-        broker.hang();
-        std::thread::sleep(Duration::from_secs(3));
-        broker.wake();
-        std::thread::sleep(Duration::from_millis(500));
-        assert_eq!(child.try_wait().expect("a child"), None, "it goes on: {}", log_of(&config));
+    let Some(broker) = broker::shared() else { return };
+    for (seed, step) in [(22, "detector sent:2"), (23, "detector committed:2")] {
+        let fleet = Fleet::new("openwec", seed);
+        let service = Service::new(broker, fleet.folder.path(), 3);
+        let config = service.config("a", broker.plain, "");
+        let half = fleet.values.len() / 2;
+        broker.produce(&service.input, 3, &fleet.values[..half]);
+        let mut child = start(&config, &[], &[("TWINSID_FAIL_AT", step)]);
+        await_told(&service, &config, |told| !told.is_empty());
+        broker.produce(&service.input, 3, &fleet.values[half..]);
+        await_log(&config, "from the last committed state");
+        await_log(&config, "the state is restored");
+        let status = terminate(&mut child);
+        assert!(status.is_some_and(|status| status.success()), "{step}: {}", log_of(&config));
+        run_to_end(&config);
+        assert_same(&service.told(), &fleet.replayed);
     }
-    let restored = || log_of(&config).contains("the state is restored");
-    while !restored() {
-        assert!(began.elapsed() < PATIENCE * 2, "it is restored: {}", log_of(&config));
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    assert!(terminate(&mut child).is_some_and(|status| status.success()), "{}", log_of(&config));
-    run_to_end(&config);
-    assert_same(&service.told(), &fleet.replayed);
 }
 
 /// Kills of a service that reads one fleet.
@@ -431,7 +468,7 @@ fn copies_that_join_and_die_share_the_work() {
         broker.produce(&service.input, 6, &fleet.values);
         let configs: Vec<PathBuf> =
             (0..copies).map(|copy| service.config(&format!("c{copy}"), broker.plain, "")).collect();
-        let mut children: Vec<Child> =
+        let mut children: Vec<Running> =
             configs.iter().map(|config| start(config, &["--until-end"], &[])).collect();
         if copies > 1 {
             // One dies in the middle of it, and another takes its place.
@@ -442,9 +479,6 @@ fn copies_that_join_and_die_share_the_work() {
         }
         for child in &mut children {
             let status = wait(child, PATIENCE);
-            if status.is_none() {
-                let _ = child.kill();
-            }
             let logs: Vec<String> = configs.iter().map(|config| log_of(config)).collect();
             assert!(status.is_some_and(|s| s.success()), "{status:?}\n{}", logs.join("\n---\n"));
         }
@@ -453,7 +487,7 @@ fn copies_that_join_and_die_share_the_work() {
 }
 
 /// Starts the service live, and waits until it has told something.
-fn start_live(service: &Service<'_>, config: &Path) -> Child {
+fn start_live(service: &Service<'_>, config: &Path) -> Running {
     let child = start(config, &[], &[]);
     await_told(service, config, |told| !told.is_empty());
     child
@@ -464,6 +498,14 @@ fn await_told(service: &Service<'_>, config: &Path, enough: impl Fn(&[Record]) -
     while !enough(&service.told()) {
         assert!(start.elapsed() < PATIENCE, "nothing more was told\n{}", log_of(config));
         std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn await_log(config: &Path, what: &str) {
+    let began = Instant::now();
+    while !log_of(config).contains(what) {
+        assert!(began.elapsed() < PATIENCE, "`{what}` is not said:\n{}", log_of(config));
+        std::thread::sleep(Duration::from_millis(10));
     }
 }
 
@@ -585,6 +627,58 @@ fn what_cannot_be_decoded_goes_to_dead_letters_and_stops_nothing() {
 }
 
 #[test]
+fn clones_that_turn_out_to_be_none_are_withdrawn_on_the_topic() {
+    let Some(broker) = broker::shared() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let service = Service::new(broker, folder.path(), 1);
+    let config = service.config("a", broker.plain, "");
+    let produce = |event: Value| {
+        broker.produce(&service.input, 1, &[event.to_string().into_bytes()]);
+    };
+    let (old, new) = ("LAB-07.corp.example", "PC-FIN-011.corp.example");
+    produce(own("07:00:00", old, 1, IMAGE));
+    produce(own("09:00:00", new, 1, IMAGE));
+    let mut child = start_live(&service, &config);
+    produce(renamed("08:00:00", new, 9, "LAB-07", "PC-FIN-011"));
+    await_told(&service, &config, |told| told.len() > 1);
+    assert!(terminate(&mut child).expect("it ends").success(), "{}", log_of(&config));
+    run_to_end(&config);
+    let told = service.told();
+    assert!(last_revisions(&told).is_empty(), "{told:#?}");
+    let [first, last] = &told[..] else { panic!("two revisions: {told:#?}") };
+    let state = |record: &Record| -> Value {
+        serde_json::from_str::<Value>(&record.value).expect("JSON")["state"].clone()
+    };
+    assert_eq!((state(first), state(last)), ("latent".into(), "remedied".into()));
+    assert_eq!(first.key, last.key);
+}
+
+#[test]
+fn a_copy_that_does_not_judge_reads_its_inventory_anew_too() {
+    let Some(broker) = broker::shared() else { return };
+    let fleet = Fleet::new("winlogbeat", 16);
+    let service = Service::new(broker, fleet.folder.path(), 2);
+    let inventory = fleet.folder.path().join("hosts.csv");
+    fs::write(&inventory, "host,machine_sid\nINV-1,\n").expect("written");
+    let more = "status_ms = 100\ninventory = \"hosts.csv\"\n";
+    let [first, second] = ["a", "b"].map(|name| service.config(name, broker.plain, more));
+    broker.produce(&service.input, 2, &fleet.values);
+    let mut judges = start_live(&service, &first);
+    let mut waits = start(&second, &[], &[]);
+    await_log(&second, "going on");
+    let twins = format!("host,machine_sid\nINV-1,{IMAGE}\nINV-2,{IMAGE}\n");
+    fs::write(&inventory, twins).expect("written");
+    signal("-HUP", &waits);
+    await_log(&second, "read anew");
+    let is_of_inventory =
+        |record: &Record| record.headers.get("ce_subject").is_some_and(|subject| subject == IMAGE);
+    assert!(!service.told().iter().any(is_of_inventory), "it does not judge");
+    assert!(terminate(&mut judges).expect("it ends").success(), "{}", log_of(&first));
+    await_told(&service, &second, |told| told.iter().any(is_of_inventory));
+    assert!(terminate(&mut waits).expect("it ends").success(), "{}", log_of(&second));
+}
+
+#[test]
 fn a_second_start_goes_on_where_the_first_ended() {
     let Some(broker) = broker::shared() else { return };
     let fleet = Fleet::new("winlogbeat", 15);
@@ -610,9 +704,6 @@ fn check_refused(config: &Path, code: i32, says: &[&str]) {
     let _ = fs::remove_file(config.with_extension("log"));
     let mut child = start(config, &["--until-end"], &[]);
     let status = wait(&mut child, Duration::from_secs(40));
-    if status.is_none() {
-        let _ = child.kill();
-    }
     let log = log_of(config);
     assert_eq!(status.and_then(|status| status.code()), Some(code), "{log}");
     for word in says {
@@ -886,11 +977,7 @@ fn check_brokers_that_fail(seed: u64, port: u16, broker: &Broker, strikes: &[&dy
     }
     assert_eq!(child.try_wait().expect("a child"), None, "it goes on: {}", log_of(&config));
     assert!(log_of(&config).contains("tried again"), "commits failed: {}", log_of(&config));
-    let began = Instant::now();
-    while !log_of(&config).contains("the commit that failed is done") {
-        assert!(began.elapsed() < PATIENCE, "it is done: {}", log_of(&config));
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    await_log(&config, "the commit that failed is done");
     let status = terminate(&mut child);
     assert!(status.is_some_and(|status| status.success()), "{}", log_of(&config));
     run_to_end(&config);
@@ -939,11 +1026,7 @@ fn a_commit_whose_answer_is_lost_is_done_once() {
         let _ = fs::remove_file(config.with_extension("log"));
         let at_end: &[&str] = if number + 1 == steps.len() { &["--until-end"] } else { &[] };
         let mut child = start(&config, at_end, &[("TWINSID_FAIL_AT", step)]);
-        let (began, done) = (Instant::now(), format!("done={}", step.contains("committed")));
-        while !log_of(&config).contains(&done) {
-            assert!(began.elapsed() < PATIENCE, "{step}, {done}:\n{}", log_of(&config));
-            std::thread::sleep(Duration::from_millis(50));
-        }
+        await_log(&config, &format!("done={}", step.contains("committed")));
         let status = match at_end {
             [] => terminate(&mut child),
             _ => wait(&mut child, PATIENCE),
@@ -966,11 +1049,7 @@ fn a_copy_that_tries_again_after_another_took_over_is_fenced() {
     let config = local.config(&sink);
     local.grow(1, 2);
     let mut paused = start(&config, &[], &[("TWINSID_FAIL_AT", "detector committed:1")]);
-    let began = Instant::now();
-    while !log_of(&config).contains("tried again") {
-        assert!(began.elapsed() < PATIENCE, "{}", log_of(&config));
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    await_log(&config, "tried again");
     signal("-STOP", &paused);
     local.grow(2, 2);
     let other = local.folder.path().join("other.toml");
@@ -1023,13 +1102,9 @@ fn what_comes_over_sockets_and_standard_input_is_told() {
     );
     fs::write(&config, text).expect("written");
     let log = fs::File::create(config.with_extension("log")).expect("a log");
-    let mut child = twinsid()
-        .args(["run", "-c"])
-        .arg(&config)
-        .stderr(log)
-        .stdin(Stdio::piped())
-        .spawn()
-        .expect("runs");
+    let child =
+        twinsid().args(["run", "-c"]).arg(&config).stderr(log).stdin(Stdio::piped()).spawn();
+    let mut child = Running(child.expect("runs"));
     let third = fleet.values.len() / 3;
     let text = |values: &[Vec<u8>]| [values.join(&b'\n'), b"\n".to_vec()].concat();
     let began = Instant::now();
@@ -1093,23 +1168,16 @@ fn an_inventory_is_read_anew_on_a_signal_and_a_wrong_one_is_not_taken() {
     fs::write(&config, text + "inventory = \"hosts.csv\"\n").expect("written");
     let mut child = start(&config, &[], &[]);
     let out = local.folder.path().join("incidents.jsonl");
-    let until = |what: &str| {
-        let began = Instant::now();
-        while !log_of(&config).contains(what) {
-            assert!(began.elapsed() < PATIENCE, "`{what}` is not said:\n{}", log_of(&config));
-            std::thread::sleep(Duration::from_millis(50));
-        }
-    };
     let began = Instant::now();
     while lines_of_whole(&out).is_empty() {
         assert!(began.elapsed() < PATIENCE, "{}", log_of(&config));
         std::thread::sleep(Duration::from_millis(50));
     }
     signal("-HUP", &child);
-    until("read anew");
+    await_log(&config, "read anew");
     fs::write(&inventory, "nothing of use\n1\n").expect("written");
     signal("-HUP", &child);
-    until("stay as they were");
+    await_log(&config, "stay as they were");
     assert!(terminate(&mut child).expect("it ends").success(), "{}", log_of(&config));
     fs::write(&inventory, "host,owner\nPC-1,anna\n").expect("written");
     run_to_end(&config);

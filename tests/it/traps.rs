@@ -9,18 +9,18 @@ use twinsid::incident::{
 
 use crate::attribution::{SECURITY, event, known_hosts, logged_on, of_kind, refused, replayed};
 
-const IMAGE: &str = "S-1-5-21-11-12-13";
+pub const IMAGE: &str = "S-1-5-21-11-12-13";
 const OTHER: &str = "S-1-5-21-21-22-23";
 const DOMAIN: &str = "S-1-5-21-31-32-33";
 
 /// A computer logs its own Administrator.
-fn own(clock: &str, computer: &str, record_id: u64, machine_sid: &str) -> Value {
+pub fn own(clock: &str, computer: &str, record_id: u64, machine_sid: &str) -> Value {
     let netbios: String = computer.split('.').next().unwrap_or_default().chars().take(15).collect();
     let sid = format!("{machine_sid}-500");
     logged_on(clock, computer, record_id, [&netbios.to_uppercase(), "Administrator", &sid])
 }
 
-fn renamed(clock: &str, computer: &str, record_id: u64, from: &str, to: &str) -> Value {
+pub fn renamed(clock: &str, computer: &str, record_id: u64, from: &str, to: &str) -> Value {
     let data = json!({"param1": from, "param2": to});
     event("EventLog", 6011, clock, computer, record_id, &data)
 }
