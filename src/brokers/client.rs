@@ -344,6 +344,8 @@ impl Cluster {
             ("isolation.level", isolation.to_owned()),
             ("auto.offset.reset", "earliest".to_owned()),
             ("enable.partition.eof", "true".to_owned()),
+            // An end is told when the broker has waited so long for more.
+            ("fetch.wait.max.ms", "5".to_owned()),
             ("allow.auto.create.topics", "false".to_owned()),
         ])
     }
