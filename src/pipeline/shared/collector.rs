@@ -461,3 +461,173 @@ fn producer(cluster: &Cluster, id: &str) -> Result<ThreadedProducer<Reports>, Br
         .map_err(BrokerError::of_transaction(id, "begin transactions with the brokers"))?;
     Ok(producer)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use rdkafka::message::Message as _;
+    use rdkafka::mocking::MockCluster;
+    use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
+
+    use super::*;
+    use crate::brokers::Isolation;
+    use crate::config::Config;
+    use crate::detect::rules::Rules;
+    use crate::pipeline::gather::Rulebook;
+    use crate::sink::format::Format;
+    use crate::sink::kafka::KafkaSinkSpec;
+    use crate::source::kafka::{KafkaSpec, Sharing};
+
+    /// So many that there are several transactions.
+    const EVENTS: u64 = 20_000;
+    const PARTITIONS: u64 = 2;
+
+    const PATIENCE: Duration = Duration::from_secs(60);
+
+    fn event(number: u64) -> String {
+        format!(
+            "{{\"@timestamp\":\"2026-09-21T10:{:02}:{:02}.000Z\",\"winlog\":{{\"channel\":\"Security\",\
+             \"computer_name\":\"PC\",\"event_id\":\"4625\",\"record_id\":{number},\
+             \"provider_name\":\"Microsoft-Windows-Security-Auditing\",\"event_data\":{{\
+             \"TargetUserName\":\"ann\",\"Status\":\"0xc000006a\",\"LogonType\":\"3\"}}}}}}",
+            number / 60 % 60,
+            number % 60
+        )
+    }
+
+    /// Collects all events from brokers that answer one request of a kind, behind
+    /// `passed` that they do not, with an error; the record ids that came out.
+    fn collected(api: Api, passed: usize, error: Code) -> Result<BTreeSet<u64>, SharedError> {
+        let mock = MockCluster::new(1).unwrap();
+        for (topic, partitions) in [("events", PARTITIONS as i32), ("observations", 1)] {
+            mock.create_topic(topic, partitions, 1).unwrap();
+        }
+        let cluster = Cluster {
+            brokers: mock.bootstrap_servers(),
+            options: BTreeMap::new(),
+            oauth_token_file: None,
+        };
+        let sender: ThreadedProducer<Reports> = cluster.client(&Vec::new()).unwrap();
+        for number in 0..EVENTS {
+            let (value, partition) = (event(number), (number % PARTITIONS) as i32);
+            let record = BaseRecord::<[u8], str>::to("events").partition(partition);
+            send(&sender, record.payload(&value)).unwrap();
+        }
+        sender.flush(STEP_TIMEOUT).unwrap();
+        let mut errors = vec![Code::RD_KAFKA_RESP_ERR_NO_ERROR; passed];
+        errors.push(error);
+        mock.request_errors(api, &errors);
+
+        let name = |name: &str| name.to_owned();
+        let spec = SharedSpec {
+            input: KafkaSpec {
+                cluster: cluster.clone(),
+                topics: vec![name("events")],
+                group: name("group"),
+                instance: None,
+                sharing: Sharing::Shared,
+                // Mock brokers keep no offsets of transactions.
+                until: Until::Stopped,
+            },
+            observations_topic: name("observations"),
+            sink: KafkaSinkSpec {
+                cluster: cluster.clone(),
+                topic: name("incidents"),
+                format: Format::Native,
+                dead_letter_topic: name("dead-letters"),
+                changelog_topic: name("changelog"),
+                transactional_id: name("detector"),
+            },
+            collector_id: name("collector"),
+            interval: Duration::from_millis(20),
+        };
+        let config = Config::embedded();
+        let rules = Rulebook::new(Arc::new(Rules::new(&config.rules, &config.teachings)));
+        let source = KafkaSource::new(spec.input.clone())?;
+        let gather = Gather::new(&rules, spec.interval, "group");
+        let (stop, done, counters) = (Stop::default(), AtomicBool::new(false), Counters::new());
+        std::thread::scope(|scope| {
+            let ended = scope.spawn(|| {
+                let outcome = collect(&spec, source, gather, &stop, &done, &counters);
+                stop.ask();
+                outcome
+            });
+            let records = observed(&cluster, &stop);
+            stop.ask();
+            ended.join().unwrap().map(|()| records)
+        })
+    }
+
+    /// The record ids of the observations, until all are there or `stop` is asked.
+    fn observed(cluster: &Cluster, stop: &Stop) -> BTreeSet<u64> {
+        let looker = cluster.looker(Isolation::Uncommitted).unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset("observations", 0, Offset::Beginning).unwrap();
+        looker.assign(&list).unwrap();
+        let (mut records, start) = (BTreeSet::new(), Instant::now());
+        while (records.len() as u64) < EVENTS && !stop.is_asked() && start.elapsed() < PATIENCE {
+            let Some(Ok(message)) = looker.poll(WAIT_MAX) else { continue };
+            let parcel: Parcel = checkpoint::decode(message.payload().unwrap()).unwrap();
+            records.extend(parcel.observations.iter().map(|known| known.key.record_id));
+        }
+        records
+    }
+
+    #[track_caller]
+    fn check_all_collected(faults: &[(Api, Code)]) {
+        std::thread::scope(|scope| {
+            for (api, error) in faults {
+                for passed in [0, 2] {
+                    scope.spawn(move || {
+                        let records = collected(*api, passed, *error);
+                        let records = records.unwrap_or_else(|cause| {
+                            panic!("{error:?} for {api:?} behind {passed}: {cause}")
+                        });
+                        let all = (0..EVENTS).eq(records.iter().copied());
+                        assert!(all, "{error:?} for {api:?} behind {passed}: {}", records.len());
+                    });
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn what_brokers_refuse_for_a_while_is_asked_again() {
+        check_all_collected(&[
+            (Api::AddPartitionsToTxn, Code::RD_KAFKA_RESP_ERR_CONCURRENT_TRANSACTIONS),
+            (Api::Produce, Code::RD_KAFKA_RESP_ERR_NOT_LEADER_FOR_PARTITION),
+            (Api::AddOffsetsToTxn, Code::RD_KAFKA_RESP_ERR_COORDINATOR_NOT_AVAILABLE),
+            (Api::EndTxn, Code::RD_KAFKA_RESP_ERR_NOT_COORDINATOR),
+        ]);
+    }
+
+    #[test]
+    fn a_transaction_that_has_to_be_taken_back_is_done_again() {
+        check_all_collected(&[
+            (Api::AddPartitionsToTxn, Code::RD_KAFKA_RESP_ERR_UNKNOWN_TOPIC_OR_PART),
+            (Api::Produce, Code::RD_KAFKA_RESP_ERR_UNKNOWN_PRODUCER_ID),
+            (Api::TxnOffsetCommit, Code::RD_KAFKA_RESP_ERR_ILLEGAL_GENERATION),
+            (Api::EndTxn, Code::RD_KAFKA_RESP_ERR_INVALID_PRODUCER_ID_MAPPING),
+        ]);
+    }
+
+    #[test]
+    fn a_producer_that_is_beyond_saving_is_replaced() {
+        check_all_collected(&[
+            (Api::AddPartitionsToTxn, Code::RD_KAFKA_RESP_ERR_INVALID_TXN_STATE),
+            (Api::AddOffsetsToTxn, Code::RD_KAFKA_RESP_ERR_INVALID_TXN_STATE),
+            (Api::EndTxn, Code::RD_KAFKA_RESP_ERR_INVALID_TXN_STATE),
+        ]);
+    }
+
+    #[test]
+    fn what_would_be_refused_again_ends_it() {
+        let error = |api, code| collected(api, 1, code).unwrap_err().to_string();
+        let fenced = error(Api::EndTxn, Code::RD_KAFKA_RESP_ERR_PRODUCER_FENCED);
+        assert!(fenced.contains("another copy took over (`collector`)"), "{fenced}");
+        let refused =
+            error(Api::TxnOffsetCommit, Code::RD_KAFKA_RESP_ERR_GROUP_AUTHORIZATION_FAILED);
+        assert!(refused.contains("cannot commit observations"), "{refused}");
+    }
+}
