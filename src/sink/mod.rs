@@ -157,7 +157,7 @@ fn hint(cause: &io::Error) -> &'static str {
         io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
             "\n  hint: name a file in a folder that you may write to"
         }
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             "\n  hint: make room, or name a file on another disk"
         }
         io::ErrorKind::AlreadyExists => "\n  hint: move away what stands there",

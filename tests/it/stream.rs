@@ -939,6 +939,33 @@ fn logs_that_grow_end_in_a_file_exactly_once_whatever_is_killed() {
 }
 
 #[test]
+fn a_full_disk_ends_it_with_the_reason_and_nothing_is_lost_or_told_twice() {
+    let local = Local::new(26);
+    let config = local.config("[sink]\nkind = \"file\"\npath = \"incidents.jsonl\"");
+    // No file may grow beyond some KiB, as on a disk that has no more room: at
+    // first not even the state's.
+    for (round, kib) in [1, 4, 8, 16].into_iter().enumerate() {
+        local.grow(round + 1, 4);
+        let limited = format!("trap '' XFSZ; ulimit -f {kib}; exec \"$0\" run -c \"$1\"");
+        let child = Command::new("bash")
+            .args(["-c", &limited, env!("CARGO_BIN_EXE_twinsid")])
+            .arg(&config)
+            .stdin(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn();
+        let mut child = Running(child.expect("bash"));
+        let status = wait(&mut child, PATIENCE);
+        let mut said = String::new();
+        let mut errors = child.stderr.take().expect("piped");
+        std::io::Read::read_to_string(&mut errors, &mut said).expect("text");
+        assert_eq!(status.and_then(|status| status.code()), Some(1), "{kib} KiB: {said}");
+        assert!(said.contains("hint: make room"), "{kib} KiB: {said}");
+    }
+    run_to_end(&config);
+    assert_same(&lines_of(&local.folder.path().join("incidents.jsonl")), &local.replayed);
+}
+
+#[test]
 fn logs_that_grow_end_in_a_topic_exactly_once_whatever_is_killed() {
     let Some(broker) = broker::shared() else { return };
     let local = Local::new(22);
