@@ -24,6 +24,7 @@ pub mod traces;
 pub mod worker;
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::event::EventTime;
@@ -47,4 +48,15 @@ impl Stop {
     pub fn is_asked(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
+}
+
+/// A thread under a name that `top -H` shows.
+fn spawn<'scope, T: Send + 'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    name: &str,
+    body: impl FnOnce() -> T + Send + 'scope,
+) -> ScopedJoinHandle<'scope, T> {
+    // A name with a zero in it would be refused.
+    let thread = thread::Builder::new().name(name.replace('\0', " "));
+    thread.spawn_scoped(scope, body).expect("a process may have some threads")
 }

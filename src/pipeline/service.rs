@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 
 use super::gather::{Gather, Gathered, Rulebook};
 use super::judge::{Judge, JudgeError, JudgeSpec, Telling, Tended};
-use super::{Counters, Stop};
+use super::{Counters, Stop, spawn};
 use crate::config::service::{NamedSource, Service, SinkSpec, SourceSpec};
 use crate::config::{Config, ConfigError};
 use crate::decode::lines::last_boundary;
@@ -152,7 +152,7 @@ pub fn run(
     let reloaded = Reloaded { path, service, requests, rules: &rules };
     let done = Stop::default();
     std::thread::scope(|scope| {
-        scope.spawn(|| watch(&counters, &done, service.status_interval));
+        spawn(scope, "watch", || watch(&counters, &done, service.status_interval));
         let outcome = run_kind(service, &judge_spec, &rules, extent, &reloaded, &counters);
         requests.stop.ask();
         done.ask();
@@ -257,7 +257,9 @@ fn run_alone(
         for (number, (_, source)) in sources.into_iter().enumerate() {
             let gather = Gather::new(rules, service.gather_interval, names[number]);
             let deliver = deliver.clone();
-            scope.spawn(move || read(source, gather, number, &deliver, stop, counters));
+            spawn(scope, names[number], move || {
+                read(source, gather, number, &deliver, stop, counters);
+            });
         }
         drop(deliver);
         let mut reading = names.len();
@@ -627,7 +629,7 @@ mod kafka {
         let inputs_done = AtomicBool::new(false);
         std::thread::scope(|scope| {
             let gather = Gather::new(rules, spec.interval, &spec.input.group);
-            let collector = scope.spawn(|| {
+            let collector = spawn(scope, "collect", || {
                 let outcome = shared::collect(spec, source, gather, stop, &inputs_done, counters);
                 if outcome.is_err() {
                     stop.ask();

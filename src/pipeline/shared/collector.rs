@@ -21,7 +21,7 @@ use crate::checkpoint::{self, Parcel, Traced};
 use crate::event::Observation;
 use crate::faults::point;
 use crate::pipeline::gather::{Gather, Gathered};
-use crate::pipeline::{Counters, Stop};
+use crate::pipeline::{Counters, Stop, spawn};
 use crate::sink::kafka::{drain, patiently, send, transactional};
 use crate::sink::wire::WireDeadLetter;
 use crate::source::Position;
@@ -89,7 +89,7 @@ pub fn collect(
     let (tell, outcomes) = sync_channel::<Outcome>(4);
     std::thread::scope(|scope| {
         let mut committer = Committer::new(spec, source.consumer(), &epoch)?;
-        scope.spawn(move || committer.run(&taken, &tell));
+        spawn(scope, "commit", move || committer.run(&taken, &tell));
         let collector = Collector {
             source: &mut source,
             gather,
