@@ -60,7 +60,7 @@ pub enum BrokerError {
     )]
     WithoutGssapi,
     #[error(
-        "another copy took over (`{id}`): this one was given up for dead and can commit nothing more\n  hint: nothing is lost; start it again and it shares the work"
+        "another copy took over (`{id}`): this one was given up for dead and can commit nothing more\n  hint: nothing is lost; copies with one `group` share Kafka topics, but of other sources there may be only one"
     )]
     Fenced { id: String },
     #[error("cannot {doing}: {cause}")]
@@ -124,6 +124,8 @@ pub struct Reports {
     changed: AtomicBool,
     revocations: AtomicU64,
     lag: AtomicU64,
+    /// Whether the last record that was sent was not delivered.
+    undelivered: AtomicBool,
 }
 
 /// A rebalance, in the order of events.
@@ -230,9 +232,14 @@ impl rdkafka::producer::ProducerContext for Reports {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &rdkafka::message::DeliveryResult<'_>, (): ()) {
-        // The commit fails too; this says which record it was.
-        if let Err((error, _)) = result {
-            debug!("not delivered: {error}");
+        // The commit fails too, but tells only how many were not.
+        match result {
+            Ok(_) => self.undelivered.store(false, Ordering::Relaxed),
+            Err((error, record)) => {
+                if !self.undelivered.swap(true, Ordering::Relaxed) {
+                    warn!(topic = record.topic(), "a record was not delivered: {error}");
+                }
+            }
         }
     }
 }
@@ -432,6 +439,8 @@ pub fn is_permanent(error: &KafkaError) -> bool {
                 | Code::InvalidMessage
                 | Code::InvalidTopic
                 | Code::PolicyViolation
+                | Code::InvalidTransactionTimeout
+                | Code::UnsupportedVersion
         )
     )
 }

@@ -21,7 +21,7 @@ use crate::detect::clocks::{CaughtUp, Clocks};
 use crate::detect::{Detector, GIVEN_UP, MalformedState, Settings};
 use crate::event::{EventTime, ListedHost, TICKS_PER_SEC, What, short_host};
 use crate::incident::Incident;
-use crate::sink::{Commit, DeadLetter, Sink, SinkError};
+use crate::sink::{Commit, DeadLetter, Fate, Sink, SinkError};
 use crate::source::Position;
 
 /// What waits for a commit waits so long at the most.
@@ -98,6 +98,8 @@ struct Step {
     frame: Vec<u8>,
     /// With its size unpacked.
     snapshot: Option<(Vec<u8>, usize)>,
+    /// Whether it was tried, and may have been done.
+    tried: bool,
 }
 
 pub struct Judge {
@@ -319,20 +321,29 @@ impl Judge {
         let snapshot =
             (is_long || std::mem::take(&mut self.snapshot_next)).then(|| self.snapshot());
         let dead_letters = std::mem::take(&mut self.dead_letters);
-        self.step = Some(Step { start, incidents, dead_letters, frame: bytes, snapshot });
+        let tried = false;
+        self.step = Some(Step { start, incidents, dead_letters, frame: bytes, snapshot, tried });
         self.deliver(counters)
     }
 
     /// Commits what an earlier call tried to, if there is any. Nothing else is to be
     /// asked of the judge before that was done.
     pub fn deliver(&mut self, counters: &Counters) -> Result<Tended, JudgeError> {
-        let Some(step) = &self.step else { return Ok(Tended::Nothing) };
-        self.sink.commit(&Commit {
+        let Some(step) = &mut self.step else { return Ok(Tended::Nothing) };
+        let commit = Commit {
             incidents: &step.incidents,
             dead_letters: &step.dead_letters,
             frame: &step.frame,
             snapshot: step.snapshot.as_ref().map(|(snapshot, _)| snapshot.as_slice()),
-        })?;
+        };
+        let fate = match std::mem::replace(&mut step.tried, true) {
+            true => self.sink.settle(&commit)?,
+            false => Fate::TakenBack,
+        };
+        counters.alive();
+        if fate == Fate::TakenBack {
+            self.sink.commit(&commit)?;
+        }
         counters.committed(step.incidents.len(), step.start.elapsed(), self.watermark);
         let snapshot = self.step.take().and_then(|step| step.snapshot);
         let Some((_, bytes)) = snapshot else { return Ok(Tended::Committed) };
@@ -415,6 +426,10 @@ mod tests {
                 None => memory.frames.push(commit.frame.to_vec()),
             }
             Ok(())
+        }
+
+        fn settle(&mut self, _: &Commit<'_>) -> Result<Fate, SinkError> {
+            panic!("nothing fails")
         }
     }
 

@@ -50,6 +50,9 @@ const PAUSE_MIN: Duration = Duration::from_secs(1);
 const PAUSE_MAX: Duration = Duration::from_secs(30);
 const TRIES_MAX: u32 = 25;
 
+/// When it is to stop, it is tried no more often than that.
+const STOP_TRIES_MAX: u32 = 5;
+
 /// How a service runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
@@ -318,21 +321,22 @@ fn settled(
     requests: &Requests,
     counters: &Counters,
 ) -> Result<Tended, JudgeError> {
-    let (mut pause, mut tries) = (PAUSE_MIN, 0);
+    let (mut next_pause, mut tries) = (PAUSE_MIN, 0);
+    let tries_max = || if requests.was_asked_to_stop() { STOP_TRIES_MAX } else { TRIES_MAX };
     while let Err(error) = &tended
         && error.is_passing()
-        && tries < TRIES_MAX
-        && !requests.was_asked_to_stop()
+        && tries < tries_max()
     {
-        warn!("{error}; it is tried again in {} seconds", pause.as_secs());
-        let until = Instant::now() + pause;
-        while Instant::now() < until && !requests.was_asked_to_stop() {
+        warn!("a commit is tried again in {} seconds: {error}", next_pause.as_secs());
+        let start = Instant::now();
+        let pause = || if requests.was_asked_to_stop() { PAUSE_MIN } else { next_pause };
+        while start.elapsed() < pause() {
             counters.alive();
             std::thread::sleep(Duration::from_millis(50));
         }
-        counters.alive();
         tended = judge.deliver(counters);
-        (pause, tries) = ((pause * 2).min(PAUSE_MAX), tries + 1);
+        counters.alive();
+        (next_pause, tries) = ((next_pause * 2).min(PAUSE_MAX), tries + 1);
     }
     if tries > 0 && tended.is_ok() {
         info!(tries, "the commit that failed is done");

@@ -18,7 +18,8 @@
 //! When a commit fails because brokers are away, the transaction is taken back
 //! and the same one is sent again. Where it cannot be taken back, a new producer
 //! ends it one way or the other, and the changelog tells which: its last entry is
-//! that of the commit, or the one before. If it is neither, another copy wrote it.
+//! that of the commit, or the one before. If it is neither, another copy wrote it;
+//! that is looked for first, so as not to take over from the other.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -33,7 +34,7 @@ use tracing::info;
 
 use super::format::Format;
 use super::wire::WireDeadLetter;
-use super::{Commit, Kept, Sink, SinkError, escape};
+use super::{Commit, Fate, Kept, Sink, SinkError, escape};
 use crate::brokers::{BrokerError, CONNECT_TIMEOUT, Cluster, Reports, Settings, ends};
 use crate::faults::{fails, point};
 use crate::incident::Incident;
@@ -49,6 +50,9 @@ const PIECES_MAX: u32 = 2000;
 
 /// How long each step of a transaction may take.
 const STEP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Longer than that a transaction is not waited for to be taken back.
+const ABORT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A step whose answer is still to come is asked for again after that.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
@@ -116,13 +120,6 @@ enum Footing {
     Lost,
 }
 
-/// What became of a commit that failed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fate {
-    Done,
-    TakenBack,
-}
-
 impl fmt::Debug for KafkaSink {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("KafkaSink").field("spec", &self.spec).finish_non_exhaustive()
@@ -154,16 +151,9 @@ impl KafkaSink {
         let failed = |doing| BrokerError::of_transaction(&id, doing);
         self.producer.begin_transaction().map_err(failed("begin a transaction"))?;
         point("detector began");
-        for incident in commit.incidents {
-            self.send_incident(incident).map_err(failed("send an incident"))?;
-        }
-        for letter in commit.dead_letters {
-            let value = line(&WireDeadLetter::from(letter));
-            let record = BaseRecord::<[u8], str>::to(&self.spec.dead_letter_topic).payload(&value);
-            send(&self.producer, record).map_err(failed("send a dead letter"))?;
-        }
-        let place = self.place.of(commit);
-        self.send_entry(place, entry_of(commit)).map_err(failed("send the state"))?;
+        self.send_all(commit)
+            .map_err(|error| self.cause(error))
+            .map_err(failed("send into a transaction"))?;
         point("detector sent");
         drain(&self.producer);
         if fails("detector sent") {
@@ -177,30 +167,48 @@ impl KafkaSink {
         committed.map_err(failed("commit a transaction"))
     }
 
-    /// What became of a commit that failed. Afterwards the producer is sound.
-    fn settle(&mut self, commit: &Commit<'_>) -> Result<Fate, BrokerError> {
+    fn send_all(&self, commit: &Commit<'_>) -> Result<(), KafkaError> {
+        for incident in commit.incidents {
+            self.send_incident(incident)?;
+        }
+        for letter in commit.dead_letters {
+            let value = line(&WireDeadLetter::from(letter));
+            let record = BaseRecord::<[u8], str>::to(&self.spec.dead_letter_topic).payload(&value);
+            send(&self.producer, record)?;
+        }
+        self.send_entry(self.place.of(commit), entry_of(commit))
+    }
+
+    fn find_fate(&mut self, commit: &Commit<'_>) -> Result<Fate, BrokerError> {
         if self.footing == Footing::Unsettled {
-            if patiently(|| self.producer.abort_transaction(STEP_TIMEOUT)).is_ok() {
+            if self.producer.abort_transaction(ABORT_TIMEOUT).is_ok() {
                 return Ok(Fate::TakenBack);
             }
             self.footing = Footing::Spent;
         }
-        let id = &self.spec.transactional_id;
-        self.producer = self.spec.cluster.client(&transactional(id))?;
-        self.begin()?;
         let looker = self.spec.cluster.connect()?;
-        let (generation, entries) = read_changelog(&looker, &self.spec.changelog_topic)?;
+        self.fate_by_changelog(&looker, commit)?;
+        self.producer = self.spec.cluster.client(&transactional(&self.spec.transactional_id))?;
+        self.begin()?;
+        self.fate_by_changelog(&looker, commit)
+    }
+
+    fn fate_by_changelog(
+        &self,
+        looker: &BaseConsumer<Reports>,
+        commit: &Commit<'_>,
+    ) -> Result<Fate, BrokerError> {
+        let (generation, entries) = read_changelog(looker, &self.spec.changelog_topic)?;
         let last = entries.last_key_value();
         let stands = Place { generation, entry: last.map_or(0, |(number, _)| *number) };
-        let place = self.place.of(commit);
         let is_ours = |(_, entry): (_, &Entry)| entry.is(entry_of(commit));
-        if stands == place && last.is_some_and(is_ours) {
+        if stands == self.place.of(commit) && last.is_some_and(is_ours) {
             return Ok(Fate::Done);
         }
         if stands.next() == self.place {
             return Ok(Fate::TakenBack);
         }
-        Err(BrokerError::Fenced { id: id.clone() })
+        Err(BrokerError::Fenced { id: self.spec.transactional_id.clone() })
     }
 
     /// Ends what a producer of the same id left open.
@@ -211,19 +219,26 @@ impl KafkaSink {
         ))
     }
 
-    fn settle_and_commit(&mut self, commit: &Commit<'_>) -> Result<(), BrokerError> {
-        if matches!(self.footing, Footing::Unsettled | Footing::Spent) {
-            let fate = self.settle(commit)?;
-            self.footing = Footing::Sound;
-            info!(
-                done = fate == Fate::Done,
-                "the brokers tell whether the commit that failed was done"
-            );
-            if fate == Fate::Done {
-                return Ok(());
+    /// What to do about an error that may pass, and what not.
+    fn note(&mut self, error: BrokerError) -> SinkError {
+        self.footing = match self.footing {
+            _ if !error.is_passing() => Footing::Lost,
+            Footing::Spent => Footing::Spent,
+            _ => Footing::Unsettled,
+        };
+        SinkError::Brokers(error)
+    }
+
+    /// Why nothing more can be sent in a transaction; the client tells only that it
+    /// cannot. Nothing is committed by asking: the transaction has failed.
+    fn cause(&self, error: KafkaError) -> KafkaError {
+        use RDKafkaErrorCode::{Fatal, State};
+        match error {
+            KafkaError::MessageProduction(State | Fatal) => {
+                self.producer.commit_transaction(STEP_TIMEOUT).err().unwrap_or(error)
             }
+            error => error,
         }
-        self.transaction(commit)
     }
 
     fn send_incident(&self, incident: &Incident) -> Result<(), KafkaError> {
@@ -287,13 +302,16 @@ fn lost_answer() -> BrokerError {
 }
 
 /// Asks again where the client says that the answer is still to come: whether a
-/// step was done is not known then, and must not be guessed.
+/// step was done is not known then, and must not be guessed. Not so if another step
+/// is still waited for.
 pub fn patiently(mut step: impl FnMut() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
     let until = Instant::now() + STEP_TIMEOUT * 2;
     loop {
         match step() {
             Err(KafkaError::Transaction(error))
-                if error.is_retriable() && Instant::now() < until =>
+                if error.is_retriable()
+                    && error.code() != RDKafkaErrorCode::Conflict
+                    && Instant::now() < until =>
             {
                 // Some are told at once.
                 std::thread::sleep(RETRY_PAUSE);
@@ -364,21 +382,22 @@ impl Sink for KafkaSink {
     }
 
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), SinkError> {
+        assert!(self.footing == Footing::Sound, "a step that failed is settled first");
+        self.transaction(commit).map_err(|error| self.note(error))?;
+        self.place = self.place.of(commit).next();
+        Ok(())
+    }
+
+    fn settle(&mut self, commit: &Commit<'_>) -> Result<Fate, SinkError> {
         assert!(self.footing != Footing::Lost, "a sink that failed is not used again");
-        match self.settle_and_commit(commit) {
-            Ok(()) => {
-                self.place = self.place.of(commit).next();
-                Ok(())
-            }
-            Err(error) => {
-                self.footing = match self.footing {
-                    _ if !error.is_passing() => Footing::Lost,
-                    Footing::Spent => Footing::Spent,
-                    _ => Footing::Unsettled,
-                };
-                Err(broken(error))
-            }
+        let fate = self.find_fate(commit).map_err(|error| self.note(error))?;
+        self.footing = Footing::Sound;
+        let done = fate == Fate::Done;
+        info!(done, "the brokers tell whether the commit that failed was done");
+        if done {
+            self.place = self.place.of(commit).next();
         }
+        Ok(fate)
     }
 }
 

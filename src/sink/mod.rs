@@ -45,9 +45,20 @@ pub trait Sink {
 
     /// Makes everything in it durable, or nothing. After an error that may pass
     /// ([`SinkError::is_passing`]) the same step, and no other, can be committed
-    /// again: should it have been done after all, it is not done twice. After any
-    /// other the sink must not be used again: only a restart tells what is durable.
+    /// again, once it was settled. After any other the sink must not be used again:
+    /// only a restart tells what is durable.
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), SinkError>;
+
+    /// Finds out whether a step was done after all that failed with an error that
+    /// may pass; if so it must not be committed again. Can itself fail like that.
+    fn settle(&mut self, commit: &Commit<'_>) -> Result<Fate, SinkError>;
+}
+
+/// What became of a step that failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    Done,
+    TakenBack,
 }
 
 /// One step of the service.

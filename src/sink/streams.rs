@@ -21,7 +21,7 @@ use super::journal::Journal;
 use super::jsonl::write_line;
 use super::rotated::{Mark, Rotated, RotatedSpec};
 use super::wire::WireDeadLetter;
-use super::{Commit, Kept, Sink, SinkError, io_error, journal};
+use super::{Commit, Fate, Kept, Sink, SinkError, io_error, journal};
 
 /// What a stream is called in messages.
 const STREAM: &str = "standard output";
@@ -112,6 +112,10 @@ impl Sink for Streams {
             State::Closed(_) => panic!("a sink is restored before the first commit"),
             State::Torn => Err(SinkError::Torn),
         }
+    }
+
+    fn settle(&mut self, _: &Commit<'_>) -> Result<Fate, SinkError> {
+        Err(SinkError::Torn)
     }
 }
 

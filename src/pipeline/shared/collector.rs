@@ -51,6 +51,9 @@ const FULL_WAIT: Duration = Duration::from_millis(20);
 const ABORT_PAUSE: Duration = Duration::from_millis(100);
 const ABORT_PAUSES_MAX: u32 = 20;
 
+/// Brokers with which no transaction can be begun are waited for so long.
+const AWAY_MAX: Duration = Duration::from_secs(600);
+
 /// How often a collector says that its partitions are there though silent.
 const HEARD_EVERY: Duration = Duration::from_secs(5);
 
@@ -84,11 +87,11 @@ pub fn collect(
     inputs_done: &AtomicBool,
     counters: &Counters,
 ) -> Result<(), SharedError> {
-    let epoch = Arc::new(AtomicU64::new(0));
+    let epoch = AtomicU64::new(0);
     let (orders, taken) = sync_channel::<Consignment>(1);
     let (tell, outcomes) = sync_channel::<Outcome>(4);
     std::thread::scope(|scope| {
-        let mut committer = Committer::new(spec, source.consumer(), &epoch)?;
+        let mut committer = Committer::new(spec, source.consumer(), &epoch, stop)?;
         spawn(scope, "commit", move || committer.run(&taken, &tell));
         let collector = Collector {
             source: &mut source,
@@ -269,28 +272,31 @@ fn part_key(part: &str) -> Option<PartKey> {
 }
 
 /// Commits one consignment after the other.
-struct Committer {
+struct Committer<'c> {
     cluster: Cluster,
     producer: ThreadedProducer<Reports>,
     consumer: SharedConsumer,
-    epoch: Arc<AtomicU64>,
+    epoch: &'c AtomicU64,
+    stop: &'c Stop,
     id: String,
     observations_topic: String,
     dead_letter_topic: String,
 }
 
-impl Committer {
+impl<'c> Committer<'c> {
     fn new(
         spec: &SharedSpec,
         consumer: &SharedConsumer,
-        epoch: &Arc<AtomicU64>,
-    ) -> Result<Committer, BrokerError> {
+        epoch: &'c AtomicU64,
+        stop: &'c Stop,
+    ) -> Result<Committer<'c>, BrokerError> {
         let (cluster, id) = (spec.sink.cluster.clone(), spec.collector_id.clone());
         Ok(Committer {
             producer: producer(&cluster, &id)?,
             cluster,
             consumer: Arc::clone(consumer),
-            epoch: Arc::clone(epoch),
+            epoch,
+            stop,
             id,
             observations_topic: spec.observations_topic.clone(),
             dead_letter_topic: spec.sink.dead_letter_topic.clone(),
@@ -335,11 +341,10 @@ impl Committer {
         info!("a transaction is taken back and done again: {error}");
         match patiently(|| self.producer.abort_transaction(STEP_TIMEOUT)) {
             Ok(()) => Outcome::Aborted { epoch },
-            Err(cause) if is_fatal(&cause) && !is_fenced(&cause) => self.begin_anew(epoch, &cause),
-            Err(cause) => Outcome::Failed(BrokerError::of_transaction(
-                &self.id,
-                "take a transaction back",
-            )(cause)),
+            Err(cause) if is_fenced(&cause) || is_permanent(&cause) => Outcome::Failed(
+                BrokerError::of_transaction(&self.id, "take a transaction back")(cause),
+            ),
+            Err(cause) => self.begin_anew(epoch, &cause),
         }
     }
 
@@ -347,13 +352,22 @@ impl Committer {
     /// open. Should that have been committed after all, observations come twice,
     /// and the detector knows them.
     fn begin_anew(&mut self, epoch: u64, error: &KafkaError) -> Outcome {
-        warn!("{error}; a new producer takes back what is open, and it is done again");
-        match producer(&self.cluster, &self.id) {
-            Ok(producer) => {
-                self.producer = producer;
-                Outcome::Aborted { epoch }
+        warn!("a new producer takes back what is open, and it is done again: {error}");
+        let until = Instant::now() + AWAY_MAX;
+        loop {
+            match producer(&self.cluster, &self.id) {
+                Ok(producer) => {
+                    self.producer = producer;
+                    return Outcome::Aborted { epoch };
+                }
+                Err(error)
+                    if error.is_passing() && !self.stop.is_asked() && Instant::now() < until =>
+                {
+                    info!("brokers are waited for: {error}");
+                    std::thread::sleep(ABORT_PAUSE);
+                }
+                Err(error) => return Outcome::Failed(error),
             }
-            Err(error) => Outcome::Failed(error),
         }
     }
 
@@ -464,8 +478,6 @@ fn producer(cluster: &Cluster, id: &str) -> Result<ThreadedProducer<Reports>, Br
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
     use rdkafka::message::Message as _;
     use rdkafka::mocking::MockCluster;
     use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
@@ -485,6 +497,12 @@ mod tests {
 
     const PATIENCE: Duration = Duration::from_secs(60);
 
+    /// The client asks again by itself.
+    const RETRIED: [Code; 1] = [Code::RD_KAFKA_RESP_ERR_NOT_COORDINATOR];
+
+    /// Record ids, and how often each came: mock brokers show what was taken back too.
+    type Records = BTreeMap<u64, u32>;
+
     fn event(number: u64) -> String {
         format!(
             "{{\"@timestamp\":\"2026-09-21T10:{:02}:{:02}.000Z\",\"winlog\":{{\"channel\":\"Security\",\
@@ -498,7 +516,7 @@ mod tests {
 
     /// Collects all events from brokers that answer one request of a kind, behind
     /// `passed` that they do not, with an error; the record ids that came out.
-    fn collected(api: Api, passed: usize, error: Code) -> Result<BTreeSet<u64>, SharedError> {
+    fn collected(api: Api, passed: usize, error: Code) -> Result<Records, SharedError> {
         let mock = MockCluster::new(1).unwrap();
         for (topic, partitions) in [("events", PARTITIONS as i32), ("observations", 1)] {
             mock.create_topic(topic, partitions, 1).unwrap();
@@ -560,16 +578,18 @@ mod tests {
     }
 
     /// The record ids of the observations, until all are there or `stop` is asked.
-    fn observed(cluster: &Cluster, stop: &Stop) -> BTreeSet<u64> {
+    fn observed(cluster: &Cluster, stop: &Stop) -> Records {
         let looker = cluster.looker(Isolation::Uncommitted).unwrap();
         let mut list = TopicPartitionList::new();
         list.add_partition_offset("observations", 0, Offset::Beginning).unwrap();
         looker.assign(&list).unwrap();
-        let (mut records, start) = (BTreeSet::new(), Instant::now());
+        let (mut records, start) = (Records::new(), Instant::now());
         while (records.len() as u64) < EVENTS && !stop.is_asked() && start.elapsed() < PATIENCE {
             let Some(Ok(message)) = looker.poll(WAIT_MAX) else { continue };
             let parcel: Parcel = checkpoint::decode(message.payload().unwrap()).unwrap();
-            records.extend(parcel.observations.iter().map(|known| known.key.record_id));
+            for observation in &parcel.observations {
+                *records.entry(observation.key.record_id).or_default() += 1;
+            }
         }
         records
     }
@@ -580,12 +600,15 @@ mod tests {
             for (api, error) in faults {
                 for passed in [0, 2] {
                     scope.spawn(move || {
+                        let case = format!("{error:?} for {api:?} behind {passed}");
                         let records = collected(*api, passed, *error);
-                        let records = records.unwrap_or_else(|cause| {
-                            panic!("{error:?} for {api:?} behind {passed}: {cause}")
-                        });
-                        let all = (0..EVENTS).eq(records.iter().copied());
-                        assert!(all, "{error:?} for {api:?} behind {passed}: {}", records.len());
+                        let records = records.unwrap_or_else(|cause| panic!("{case}: {cause}"));
+                        let all = (0..EVENTS).eq(records.keys().copied());
+                        assert!(all, "{case}: {} records", records.len());
+                        // All of it was delivered when its transaction failed.
+                        if *api == Api::EndTxn && !RETRIED.contains(error) {
+                            assert!(records.values().any(|times| *times > 1), "{case}");
+                        }
                     });
                 }
             }

@@ -143,11 +143,18 @@ pub fn detect(
                 continue;
             };
             match &mut judge {
-                Some(judge) if judged_to(judge, topic) >= end => {
-                    judge.finish(counters)?;
-                    show_offset(source.consumer(), topic, judge, &closed_note(end));
-                    break;
-                }
+                Some(of_now) if judged_to(of_now, topic) >= end => match of_now.finish(counters) {
+                    Ok(_) => {
+                        show_offset(source.consumer(), topic, of_now, &closed_note(end));
+                        break;
+                    }
+                    Err(error) => {
+                        let position = judged_to(of_now, topic);
+                        judge = None;
+                        failed = Some(Failed::of(error.into(), Some(position), failed)?);
+                        take_over_at = Some(Instant::now() + FAILURE_PAUSE);
+                    }
+                },
                 Some(_) => {}
                 None => {
                     // Brokers that do not answer now may later.
