@@ -284,6 +284,21 @@ fn desktops_that_live_briefly_are_a_pool() {
 }
 
 #[test]
+fn a_host_that_only_the_inventory_lists_makes_no_pool() {
+    let hours = ["07:00:00", "17:00:00"];
+    let of_host = |number: u64| {
+        let name = format!("PC-00{number}");
+        hours.map(|hour| own(hour, &name, number * 100, IMAGE))
+    };
+    let events: Vec<Value> = (1..=3).flat_map(of_host).collect();
+    let listed = ListedHost { host: "PC-009".into(), ..ListedHost::default() };
+    let found = replayed(&events, vec![listed]).incidents;
+    let found = of_kind(&found, Kind::DuplicateMachineSid);
+    assert_eq!(found.len(), 1);
+    assert!(!found[0].title.contains("pool"), "{}", found[0].title);
+}
+
+#[test]
 fn names_that_an_attacker_chooses_are_no_evidence() {
     let forged = |computer: &str, id| {
         let data = json!({
