@@ -258,6 +258,8 @@ impl Fleet {
         };
         let mut places: Vec<usize> = Vec::with_capacity(computers.len());
         let mut former: Vec<(usize, Computer)> = Vec::new();
+        // As many as there are: growing would take twice the memory for a moment.
+        self.hosts.reserve_exact(computers.len());
         for (at, computer) in computers.into_iter().enumerate() {
             places.push(self.hosts.len());
             if successors[at].is_some() {

@@ -515,7 +515,7 @@ fn watermark_text(watermark: EventTime) -> String {
 }
 
 /// How often free memory is handed back; it takes some milliseconds.
-const TRIM_EVERY: Duration = Duration::from_secs(3);
+const TRIM_EVERY: Duration = Duration::from_secs(1);
 
 /// The exit code when the watchdog ends the process.
 const EXIT_HANGS: i32 = 70;
