@@ -92,10 +92,8 @@ impl BrokerError {
             BrokerError::Kafka { cause: cause @ KafkaError::Transaction(_), .. } => {
                 !is_fenced(cause)
             }
-            // What was sent before was not delivered, and nothing more is taken.
             BrokerError::Kafka {
-                cause:
-                    KafkaError::MessageProduction(RDKafkaErrorCode::State | RDKafkaErrorCode::QueueFull),
+                cause: KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull),
                 ..
             } => true,
             BrokerError::Kafka { cause, .. } => cause.rdkafka_error_code().is_some_and(is_passing),
