@@ -122,10 +122,24 @@ pub struct Fleet {
     controllers: BTreeMap<DomainSid, Vec<usize>>,
     /// All the time that events tell of.
     seen: Option<Span>,
-    by_symbol: FxHashMap<Symbol, usize>,
-    by_netbios: FxHashMap<CompactString, Places>,
+    index: Index,
     /// What a computer's name is shown as, if that is another spelling.
     spelled: FxHashMap<Symbol, Symbol>,
+}
+
+/// Hosts by their names.
+#[derive(Debug, Default)]
+struct Index {
+    by_symbol: FxHashMap<Symbol, usize>,
+    by_netbios: FxHashMap<CompactString, Places>,
+}
+
+impl Index {
+    fn add(&mut self, name: Symbol, at: usize, names: &Names) {
+        self.by_symbol.insert(name, at);
+        let place = self.by_netbios.entry(netbios(names.text(name)));
+        place.and_modify(|same| same.add(at)).or_insert(Places::One([at]));
+    }
 }
 
 /// Indices of hosts with one NetBIOS name; nearly always it is one.
@@ -299,13 +313,11 @@ impl Fleet {
 
     fn index(&mut self, names: &Names) {
         let all = self.hosts.iter().map(|host| host.names.len()).sum();
-        self.by_symbol.reserve(all);
-        self.by_netbios.reserve(self.hosts.len());
+        self.index.by_symbol.reserve(all);
+        self.index.by_netbios.reserve(self.hosts.len());
         for (at, host) in self.hosts.iter().enumerate() {
             for name in &host.names {
-                self.by_symbol.insert(*name, at);
-                let place = self.by_netbios.entry(netbios(names.text(*name)));
-                place.and_modify(|same| same.add(at)).or_insert(Places::One([at]));
+                self.index.add(*name, at, names);
             }
         }
     }
@@ -318,9 +330,7 @@ impl Fleet {
                 self.hosts.len() - 1
             });
             if known.is_none() {
-                self.by_symbol.insert(*name, at);
-                let place = self.by_netbios.entry(netbios(names.text(*name)));
-                place.and_modify(|same| same.add(at)).or_insert(Places::One([at]));
+                self.index.add(*name, at, names);
             }
             let host = &mut self.hosts[at];
             host.owner.clone_from(&entry.owner);
@@ -458,11 +468,11 @@ impl Fleet {
     /// The host that a name means. Of several with one short name, the one in
     /// the domain of `beside`.
     pub fn find(&self, name: Symbol, beside: Option<usize>, names: &Names) -> Option<usize> {
-        if let Some(at) = self.by_symbol.get(&name) {
+        if let Some(at) = self.index.by_symbol.get(&name) {
             return Some(*at);
         }
         let text = names.text(name);
-        let same = self.by_netbios.get(&netbios(text))?.as_slice();
+        let same = self.index.by_netbios.get(&netbios(text))?.as_slice();
         if let [only] = *same {
             let full = names.text(self.hosts[only].name);
             // Another domain's host of that name is another host.
@@ -478,7 +488,7 @@ impl Fleet {
     }
 
     pub fn host(&self, name: Symbol) -> Option<usize> {
-        self.by_symbol.get(&name).copied()
+        self.index.by_symbol.get(&name).copied()
     }
 
     /// A computer's name in its fullest spelling.
