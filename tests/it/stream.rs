@@ -376,21 +376,26 @@ fn of_three_brokers_one_after_the_other_fails_and_nothing_is_lost_or_told_twice(
 #[test]
 fn the_detector_goes_on_from_its_last_commit_when_one_fails() {
     let Some(broker) = broker::shared() else { return };
-    let steps = ["detector sent:2", "detector committed:2"];
-    for (seed, step) in (22..).zip(steps) {
+    for (seed, step) in (22..).zip(["detector sent", "detector committed"]) {
         let fleet = Fleet::new("openwec", seed);
         let service = Service::new(broker, fleet.folder.path(), 3);
         let config = service.config("a", broker.plain, "");
         let half = fleet.values.len() / 2;
         broker.produce(&service.input, 3, &fleet.values[..half]);
-        let mut child = start(&config, &[], &[("TWINSID_FAIL_AT", step)]);
+        let mut child = start(&config, &[], &[("TWINSID_FAIL_AT", &format!("{step}:2"))]);
         await_told(&service, &config, |told| !told.is_empty());
         broker.produce(&service.input, 3, &fleet.values[half..]);
         await_log(&config, "from the last committed state");
         await_log(&config, "the state is restored");
         let status = terminate(&mut child);
         assert!(status.is_some_and(|status| status.success()), "{step}: {}", log_of(&config));
-        run_to_end(&config);
+        // All is judged: the first commit is the one that closes everything.
+        let _ = fs::remove_file(config.with_extension("log"));
+        let fail_at = format!("{step}:1");
+        let mut child = start(&config, &["--until-end"], &[("TWINSID_FAIL_AT", &fail_at)]);
+        let status = wait(&mut child, PATIENCE);
+        assert!(status.is_some_and(|status| status.success()), "{step}: {}", log_of(&config));
+        assert!(log_of(&config).contains("from the last committed state"), "{}", log_of(&config));
         assert_same(&service.told(), &fleet.replayed);
     }
 }
@@ -495,8 +500,12 @@ fn start_live(service: &Service<'_>, config: &Path) -> Running {
 }
 
 fn await_told(service: &Service<'_>, config: &Path, enough: impl Fn(&[Record]) -> bool) {
+    await_records(service.broker, &service.output, config, enough);
+}
+
+fn await_records(broker: &Broker, topic: &str, config: &Path, enough: impl Fn(&[Record]) -> bool) {
     let start = Instant::now();
-    while !enough(&service.told()) {
+    while !enough(&broker.consume(topic)) {
         assert!(start.elapsed() < PATIENCE, "nothing more was told\n{}", log_of(config));
         std::thread::sleep(Duration::from_millis(100));
     }
@@ -887,6 +896,10 @@ impl Local {
     }
 }
 
+fn topic_sink(port: u16, topic: &str) -> String {
+    format!("[sink]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{port}\"\ntopic = \"{topic}\"\n")
+}
+
 fn evtx_below(folder: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).expect("a folder") {
@@ -971,11 +984,7 @@ fn logs_that_grow_end_in_a_topic_exactly_once_whatever_is_killed() {
     let Some(broker) = broker::shared() else { return };
     let local = Local::new(22);
     let output = unique("incidents");
-    let sink = format!(
-        "[sink]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{}\"\ntopic = \"{output}\"",
-        broker.plain
-    );
-    let config = local.config(&sink);
+    let config = local.config(&topic_sink(broker.plain, &output));
     kill_while_logs_grow(&local, &config, 12, 6);
     assert_same(&broker.consume(&output), &local.replayed);
 }
@@ -986,18 +995,11 @@ fn logs_that_grow_end_in_a_topic_exactly_once_whatever_is_killed() {
 fn check_brokers_that_fail(seed: u64, port: u16, broker: &Broker, strikes: &[&dyn Fn()]) {
     let local = Local::new(seed);
     let output = unique("incidents");
-    let sink = format!(
-        "[sink]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{port}\"\ntopic = \"{output}\"\n\
-         [sink.options]\n\"message.timeout.ms\" = 1200\n\"socket.timeout.ms\" = 2000\n"
-    );
-    let config = local.config(&sink);
+    let soon = "[sink.options]\n\"message.timeout.ms\" = 1200\n\"socket.timeout.ms\" = 2000\n";
+    let config = local.config(&(topic_sink(port, &output) + soon));
     local.grow(1, strikes.len() + 1);
     let mut child = start(&config, &[], &[]);
-    let began = Instant::now();
-    while broker.consume(&output).is_empty() {
-        assert!(began.elapsed() < PATIENCE, "nothing was told\n{}", log_of(&config));
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    await_records(broker, &output, &config, |told| !told.is_empty());
     for (number, strike) in strikes.iter().enumerate() {
         local.grow(number + 2, strikes.len() + 1);
         strike();
@@ -1051,11 +1053,7 @@ fn a_commit_whose_answer_is_lost_is_done_once() {
     let Some(broker) = broker::shared() else { return };
     let local = Local::new(33);
     let output = unique("incidents");
-    let sink = format!(
-        "[sink]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{}\"\ntopic = \"{output}\"",
-        broker.plain
-    );
-    let config = local.config(&sink);
+    let config = local.config(&topic_sink(broker.plain, &output));
     // The first is a snapshot, the last that of a run to the end.
     let steps = ["detector committed:1", "detector sent:1"].repeat(3);
     for (number, step) in steps.iter().enumerate() {
@@ -1079,11 +1077,7 @@ fn a_copy_that_tries_again_after_another_took_over_is_fenced() {
     let Some(broker) = broker::shared() else { return };
     let local = Local::new(34);
     let output = unique("incidents");
-    let sink = format!(
-        "[sink]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{}\"\ntopic = \"{output}\"",
-        broker.plain
-    );
-    let config = local.config(&sink);
+    let config = local.config(&topic_sink(broker.plain, &output));
     local.grow(1, 2);
     let mut paused = start(&config, &[], &[("TWINSID_FAIL_AT", "detector committed:1")]);
     await_log(&config, "tried again");
@@ -1093,11 +1087,7 @@ fn a_copy_that_tries_again_after_another_took_over_is_fenced() {
     fs::copy(&config, &other).expect("copied");
     let told = broker.consume(&output).len();
     let mut took_over = start(&other, &[], &[]);
-    let began = Instant::now();
-    while broker.consume(&output).len() == told {
-        assert!(began.elapsed() < PATIENCE, "the other tells more: {}", log_of(&other));
-        std::thread::sleep(Duration::from_millis(100));
-    }
+    await_records(broker, &output, &other, |now| now.len() > told);
     signal("-CONT", &paused);
     let status = wait(&mut paused, PATIENCE);
     let log = log_of(&config);
