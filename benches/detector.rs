@@ -15,11 +15,13 @@ use std::time::{Duration, Instant};
 use criterion::{BatchSize, Criterion, Throughput};
 use twinsid::config::Config;
 use twinsid::detect::{Detector, Settings};
-use twinsid::event::{
-    Account, Build, CodeFamily, DomainSid, EventTime, Fact, Failure, Mismatch, Observation, Peer,
-    Protocol, RecordKey, Side, StatusCode, TICKS_PER_SEC, What,
-};
 use twinsid::incident::Incident;
+use twinsid::observation::{
+    Account, Build, Fact, Failure, Mismatch, Observation, Peer, Protocol, RecordKey, Side, What,
+};
+use twinsid::sid::DomainSid;
+use twinsid::status::{CodeFamily, StatusCode};
+use twinsid::time::{EventTime, TICKS_PER_SEC};
 
 use log::{Numbers, is_profiling, median, seconds as seconds_of};
 
@@ -257,7 +259,9 @@ fn fleet() {
         detector.ingest(&batch);
     }
     assert_eq!(detector.open_keys(), FLEET_KEYS);
-    assert!(detector.given_up().iter().all(|(what, count)| *count == 0 || what.contains("nearby")));
+    assert!(
+        detector.over_bounds().iter().all(|(what, count)| *count == 0 || what.contains("nearby"))
+    );
     let gained = resident_bytes().zip(before).map(|(after, before)| after.saturating_sub(before));
     let concluded = median((0..RUNS).map(|_| {
         seconds_of(&mut || {

@@ -163,7 +163,7 @@ fn corpus() -> Vec<Vec<u8>> {
 fn measure(input: &Input, criterion: &mut Criterion) {
     let config = Config::embedded();
     let bare = Arc::clone(Rules::new(&config.rules, &[]).wanted());
-    let rules = Arc::new(Rules::new(&config.rules, &config.teachings));
+    let rules = Arc::new(Rules::new(&config.rules, &config.fact_rules));
     let (records, _) = input.rendered();
 
     let rules_only = || {

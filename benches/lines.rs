@@ -40,7 +40,7 @@ enum Mix {
     /// Ids that no rule wants, no field that teaches.
     Unwanted,
     /// Ids that no rule wants, with the SIDs of accounts.
-    Teaching,
+    FactRule,
     /// Failed logons.
     Wanted,
 }
@@ -52,7 +52,7 @@ fn block(mix: Mix, format: Format) -> (Vec<u8>, u64) {
     while text.len() < BLOCK_BYTES {
         let event = match mix {
             Mix::Unwanted => log.security(if events % 4 == 3 { 5158 } else { 5156 }),
-            Mix::Teaching => log.security([4624, 4688, 4634, 5145][events as usize % 4]),
+            Mix::FactRule => log.security([4624, 4688, 4634, 5145][events as usize % 4]),
             Mix::Wanted => log.refused(4625),
         };
         text.extend_from_slice(format(&event).as_bytes());
@@ -124,20 +124,20 @@ fn main() {
     let mut criterion = Criterion::default().configure_from_args();
     let config = Config::embedded();
     let bare = Arc::clone(Rules::new(&config.rules, &[]).wanted());
-    let full = Arc::clone(Rules::new(&config.rules, &config.teachings).wanted());
+    let full = Arc::clone(Rules::new(&config.rules, &config.fact_rules).wanted());
     for (format_name, format) in FORMATS {
-        for mix in [Mix::Unwanted, Mix::Teaching, Mix::Wanted] {
+        for mix in [Mix::Unwanted, Mix::FactRule, Mix::Wanted] {
             let (text, events) = block(mix, format);
             let what = match mix {
                 Mix::Unwanted => "not wanted",
-                Mix::Teaching => "account SIDs only",
+                Mix::FactRule => "account SIDs only",
                 Mix::Wanted => "wanted",
             };
-            for (rules, wanted) in [("rules alone", &bare), ("rules and teachings", &full)] {
+            for (rules, wanted) in [("rules alone", &bare), ("rules and fact_rules", &full)] {
                 let emitted = match mix {
                     Mix::Wanted => events,
-                    Mix::Teaching if rules == "rules and teachings" => events,
-                    Mix::Teaching | Mix::Unwanted => 0,
+                    Mix::FactRule if rules == "rules and fact_rules" => events,
+                    Mix::FactRule | Mix::Unwanted => 0,
                 };
                 let name = format!("{format_name}, {what}, {rules}");
                 measure(&Case { name, text: &text, events, emitted, wanted }, &mut criterion);

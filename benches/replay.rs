@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use criterion::{Criterion, Throughput};
 use twinsid::config::Config;
 use twinsid::decode::evtx::CHUNK_BYTES;
-use twinsid::pipeline::replay::{NoWatch, OnDamage, Replay, Replayed, replay};
+use twinsid::pipeline::replay::{NoProgress, OnDamage, Replay, Replayed, replay};
 
 use log::{FILE_HEADER_BYTES, evtx_file, is_profiling, median};
 
@@ -45,12 +45,12 @@ fn main() {
             outputs: Vec::new(),
             settings: config.settings.clone(),
             rules: config.rules.clone(),
-            teachings: config.teachings.clone(),
+            fact_rules: config.fact_rules.clone(),
             inventory: Vec::new(),
             threads,
             damage: OnDamage::Stop,
         };
-        replay(spec, &mut NoWatch).expect("the file is whole")
+        replay(spec, &mut NoProgress).expect("the file is whole")
     };
     let (one, two) = (run(1), run(2));
     for replayed in [&one, &two] {

@@ -307,7 +307,7 @@ fn events(folder: &Path) -> Vec<Vec<u8>> {
 /// of all: a simulated fleet is busier.
 fn thinned<'l>(lines: impl Iterator<Item = &'l str>) -> Vec<Vec<u8>> {
     let config = Config::embedded();
-    let wanted = Arc::clone(Rules::new(&config.rules, &config.teachings).wanted());
+    let wanted = Arc::clone(Rules::new(&config.rules, &config.fact_rules).wanted());
     let is_wanted = |line: &str| {
         let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
         let provider = event["winlog"]["provider_name"].as_str().expect("a provider");

@@ -7,7 +7,10 @@ use std::net::IpAddr;
 use borsh::{BorshDeserialize, BorshSerialize};
 use sha2::{Digest, Sha256};
 
-use crate::event::{Build, Category, DomainSid, EventTime, Sid, StatusCode};
+use crate::observation::Build;
+use crate::sid::{DomainSid, Sid};
+use crate::status::{Category, StatusCode};
+use crate::time::EventTime;
 
 /// Says which incident this is, in every revision and in every replay of the
 /// same events: a digest of the kind, the key and the session's first record.

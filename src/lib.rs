@@ -15,14 +15,16 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`event`] | the vocabulary: SID, time, observation, status code |
+//! | [`sid`], [`time`], [`status`], [`observation`], [`position`], [`reject`] | the vocabulary |
 //! | [`record`] | one event between `decode` and `detect`, and what is wanted of it |
 //! | [`decode`] | bytes to records: EVTX, XML, JSON |
 //! | [`detect`] | records to observations to incidents |
 //! | [`incident`] | what is emitted |
 //! | [`source`] | files, archives, standard input; live: growing logs, sockets, Kafka |
 //! | [`sink`] | incidents as JSON lines, cards for people, files that appear whole; with their resume point: rotated files, Kafka |
-//! | [`checkpoint`] | what outlives the process: frames, snapshots, positions |
+//! | [`store`] | what outlives the process |
+//! | [`output`] | incidents as others see them: JSON, ECS, OCSF, cards |
+//! | [`net`] | what listens on the network |
 //! | [`brokers`] | Kafka clients: settings, reports, topics |
 //! | [`config`] | settings and rule files, checked |
 //! | [`pipeline`] | the only place that knows every stage: replay, and the service |
@@ -38,18 +40,24 @@
 //! depends on it; standard output carries data only.
 
 pub mod brokers;
-pub mod checkpoint;
 pub mod cli;
 pub mod config;
 pub mod decode;
 pub mod detect;
-pub mod event;
 pub mod faults;
 pub mod heap;
 pub mod incident;
-pub mod inventory;
+pub mod net;
+pub mod observation;
+pub mod output;
 pub mod pipeline;
+pub mod position;
 pub mod record;
+pub mod reject;
+pub mod sid;
 pub mod simulate;
 pub mod sink;
 pub mod source;
+pub mod status;
+pub mod store;
+pub mod time;

@@ -9,7 +9,7 @@ use clap::Parser;
 use indicatif::{ProgressBar, ProgressDrawTarget};
 use tracing::level_filters::LevelFilter;
 use twinsid::cli::Cli;
-use twinsid::sink::escape;
+use twinsid::output::escape;
 
 use progress::{Bar, BesideBar};
 

@@ -3,7 +3,7 @@
 use std::io::{self, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use twinsid::pipeline::replay::Watch;
+use twinsid::pipeline::replay::ReplayProgress;
 
 /// Log lines go above the progress bar, not through it.
 pub struct BesideBar(pub ProgressBar);
@@ -20,7 +20,7 @@ impl Write for BesideBar {
 
 pub struct Bar(pub ProgressBar);
 
-impl Watch for Bar {
+impl ReplayProgress for Bar {
     fn started(&mut self, total_bytes: u64) {
         let template = if total_bytes > 0 {
             "{bar:32} {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left  {msg}"

@@ -11,7 +11,8 @@ use std::fmt::Write as _;
 
 use rustc_hash::FxHashMap;
 
-use crate::event::{EventTime, Sid};
+use crate::sid::Sid;
+use crate::time::EventTime;
 
 /// One decoded event.
 #[derive(Clone, Debug, Default)]
@@ -294,10 +295,10 @@ pub struct Wanted {
     any_provider: IdSet,
     names: Vec<Box<str>>,
     by_name: FxHashMap<Box<str>, FieldId>,
-    teaching: Vec<bool>,
+    with_facts: Vec<bool>,
     /// Fields that are read of a record that only teaches.
-    taught: Vec<bool>,
-    reads_taught_only: bool,
+    fact_fields: Vec<bool>,
+    reads_fact_fields_only: bool,
     positions: Vec<Option<FieldId>>,
 }
 
@@ -312,7 +313,7 @@ impl Wanted {
     pub fn new<'n>(
         events: impl IntoIterator<Item = (&'n str, u32)>,
         fields: impl IntoIterator<Item = &'n str>,
-        teaching: impl IntoIterator<Item = &'n str>,
+        with_facts: impl IntoIterator<Item = &'n str>,
     ) -> Wanted {
         let mut wanted = Wanted::default();
         let mut providers: FxHashMap<Box<str>, Vec<u32>> = FxHashMap::default();
@@ -328,10 +329,10 @@ impl Wanted {
         for name in fields {
             wanted.intern(name);
         }
-        for name in teaching {
+        for name in with_facts {
             let id = wanted.intern(name);
-            wanted.teaching[usize::from(id.0)] = true;
-            wanted.taught[usize::from(id.0)] = true;
+            wanted.with_facts[usize::from(id.0)] = true;
+            wanted.fact_fields[usize::from(id.0)] = true;
         }
         wanted.positions = (1..=POSITIONS_MAX)
             .map(|position| wanted.by_name.get(format!("#{position}").as_str()).copied())
@@ -342,18 +343,18 @@ impl Wanted {
     /// Names the fields that go with the teaching ones: of a record that no
     /// rule wants, only these and the teaching ones need be read. Without this
     /// all fields are.
-    pub fn with_taught<'n>(mut self, fields: impl IntoIterator<Item = &'n str>) -> Wanted {
+    pub fn with_fact_fields<'n>(mut self, fields: impl IntoIterator<Item = &'n str>) -> Wanted {
         for name in fields {
             let id = self.intern(name);
-            self.taught[usize::from(id.0)] = true;
+            self.fact_fields[usize::from(id.0)] = true;
         }
-        self.reads_taught_only = true;
+        self.reads_fact_fields_only = true;
         self
     }
 
     /// Whether a field is read of a record that no rule wants.
     pub fn reads_unruled(&self, field: FieldId) -> bool {
-        !self.reads_taught_only || self.taught[usize::from(field.0)]
+        !self.reads_fact_fields_only || self.fact_fields[usize::from(field.0)]
     }
 
     fn intern(&mut self, name: &str) -> FieldId {
@@ -364,8 +365,8 @@ impl Wanted {
         let id = FieldId(self.names.len() as u16);
         self.names.push(name.into());
         self.by_name.insert(name.into(), id);
-        self.teaching.push(false);
-        self.taught.push(false);
+        self.with_facts.push(false);
+        self.fact_fields.push(false);
         id
     }
 
@@ -426,16 +427,16 @@ impl Wanted {
 
     /// Whether a record is wanted whatever its id when this field holds the SID
     /// of an account.
-    pub fn teaches(&self, field: FieldId) -> bool {
-        self.teaching[usize::from(field.0)]
+    pub fn carries_fact(&self, field: FieldId) -> bool {
+        self.with_facts[usize::from(field.0)]
     }
 
     /// Names of the fields for which [`Wanted::teaches`] holds.
-    pub fn teaching_names(&self) -> impl Iterator<Item = &str> {
+    pub fn fact_field_names(&self) -> impl Iterator<Item = &str> {
         self.names
             .iter()
-            .zip(&self.teaching)
-            .filter(|(_, teaches)| **teaches)
+            .zip(&self.with_facts)
+            .filter(|(_, carries_fact)| **carries_fact)
             .map(|(name, _)| &**name)
     }
 
@@ -517,6 +518,6 @@ mod tests {
         assert_eq!(wanted.position(1), wanted.field("#1"));
         assert_eq!(wanted.position(2), None);
         let subject = wanted.field("SubjectUserSid").expect("interned");
-        assert!(wanted.teaches(subject));
+        assert!(wanted.carries_fact(subject));
     }
 }

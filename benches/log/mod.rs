@@ -11,8 +11,9 @@ use std::io::Cursor;
 use std::time::{Duration, Instant};
 
 use twinsid::decode::evtx::CHUNK_BYTES;
-use twinsid::event::{DomainSid, EventTime, Sid, TICKS_PER_SEC};
+use twinsid::sid::{DomainSid, Sid};
 use twinsid::simulate::evtx::{Data, EventSpec, Value, Writer};
+use twinsid::time::{EventTime, TICKS_PER_SEC};
 
 /// Bytes in front of the first chunk.
 pub const FILE_HEADER_BYTES: usize = 4096;

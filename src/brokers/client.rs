@@ -84,7 +84,7 @@ impl BrokerError {
 
 impl BrokerError {
     /// Whether it may end by itself: brokers are away or change.
-    pub fn is_passing(&self) -> bool {
+    pub fn is_retryable(&self) -> bool {
         match self {
             BrokerError::Unreachable { .. } => true,
             BrokerError::Kafka { cause, .. } if is_permanent(cause) => false,
@@ -96,7 +96,9 @@ impl BrokerError {
                 cause: KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull),
                 ..
             } => true,
-            BrokerError::Kafka { cause, .. } => cause.rdkafka_error_code().is_some_and(is_passing),
+            BrokerError::Kafka { cause, .. } => {
+                cause.rdkafka_error_code().is_some_and(is_retryable)
+            }
             _ => false,
         }
     }
@@ -338,7 +340,7 @@ impl Cluster {
     }
 
     /// A consumer without a group, for looking around.
-    pub fn looker(&self, isolation: Isolation) -> Result<BaseConsumer<Reports>, BrokerError> {
+    pub fn inspector(&self, isolation: Isolation) -> Result<BaseConsumer<Reports>, BrokerError> {
         let isolation = match isolation {
             Isolation::Committed => "read_committed",
             Isolation::Uncommitted => "read_uncommitted",
@@ -357,14 +359,16 @@ impl Cluster {
 
     /// Waits until a broker answers, and tells soon why none does.
     pub fn connect(&self) -> Result<BaseConsumer<Reports>, BrokerError> {
-        let looker = self.looker(Isolation::Committed)?;
+        let inspector = self.inspector(Isolation::Committed)?;
         let start = Instant::now();
         loop {
             // Events are served only when something is polled.
-            let _ = looker.poll(Duration::ZERO);
-            let Err(error) = looker.fetch_metadata(None, CONNECT_TRY) else { return Ok(looker) };
-            let _ = looker.poll(Duration::ZERO);
-            let told = looker.context().last_error();
+            let _ = inspector.poll(Duration::ZERO);
+            let Err(error) = inspector.fetch_metadata(None, CONNECT_TRY) else {
+                return Ok(inspector);
+            };
+            let _ = inspector.poll(Duration::ZERO);
+            let told = inspector.context().last_error();
             let brokers = self.brokers.clone();
             match told {
                 Some((Some(code), reason)) if is_login(code) => {
@@ -387,7 +391,7 @@ impl Cluster {
 }
 
 /// Errors that end by themselves: brokers change, or are away for a while.
-pub fn is_passing(code: RDKafkaErrorCode) -> bool {
+pub fn is_retryable(code: RDKafkaErrorCode) -> bool {
     use RDKafkaErrorCode as Code;
     matches!(
         code,
@@ -456,9 +460,9 @@ fn persistently<T>(
             Ok(done) => return Ok(done),
             Err(cause) => {
                 let code = cause.rdkafka_error_code();
-                let passes = code.is_some_and(is_passing)
+                let retryable = code.is_some_and(is_retryable)
                     && !matches!(code, Some(UnknownTopic | UnknownTopicOrPartition));
-                if !passes || Instant::now() > until {
+                if !retryable || Instant::now() > until {
                     return Err(BrokerError::Kafka { doing, cause });
                 }
                 if !std::mem::replace(&mut said, true) {
@@ -663,7 +667,7 @@ mod tests {
             options: options.map(|(name, value)| (name.to_owned(), value.to_owned())).into(),
             oauth_token_file: None,
         };
-        let error = cluster.looker(Isolation::Committed).err().map(|error| error.to_string());
+        let error = cluster.inspector(Isolation::Committed).err().map(|error| error.to_string());
         assert_eq!(error.is_none(), cfg!(feature = "gssapi"), "{error:?}");
         assert!(error.is_none_or(|error| error.contains("--features gssapi")));
     }

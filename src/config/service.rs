@@ -12,7 +12,7 @@ use toml::Spanned;
 use super::{File, number, similar};
 use crate::brokers::{Cluster, refused_option};
 use crate::detect::seconds;
-use crate::sink::format::Format;
+use crate::output::format::Format;
 
 /// Largest file that holds a secret.
 const SECRET_BYTES_MAX: u64 = 64 * 1024;
@@ -30,7 +30,7 @@ pub struct Service {
     pub state_dir: Option<PathBuf>,
     pub lateness_ticks: u64,
     pub idle_ticks: u64,
-    pub gather_interval: Duration,
+    pub linger: Duration,
     pub status_interval: Duration,
     pub inventory: Option<PathBuf>,
 }
@@ -285,7 +285,7 @@ pub(super) fn check(
         state_dir,
         lateness_ticks: seconds(lateness),
         idle_ticks: seconds(idle),
-        gather_interval: Duration::from_millis(gather),
+        linger: Duration::from_millis(gather),
         status_interval: Duration::from_millis(status),
         inventory: service.inventory.map(|path| folder.join(path)),
     })

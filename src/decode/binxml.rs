@@ -139,7 +139,7 @@ pub struct Plan {
     /// of `items` stand before each.
     pub nested: Vec<(u16, Place, usize)>,
     /// Whether a field of `items` makes the record wanted whatever its id.
-    pub teaches: bool,
+    pub carries_fact: bool,
     /// Wanted ids of the provider and source, where these are literals.
     pub wanted_ids: Option<Box<[u32]>>,
 }
@@ -461,7 +461,7 @@ impl<'c> Compiler<'c> {
                     (false, _) => Name::Position,
                 };
                 if let Name::Field(field) = name {
-                    plan.teaches |= self.wanted.teaches(field);
+                    plan.carries_fact |= self.wanted.carries_fact(field);
                 }
                 plan.items.push(Item { name, from, unless_null });
             }

@@ -8,7 +8,7 @@
 //!
 //! Digits past the seventh are cut off, as Windows counts in 100 ns.
 
-use crate::event::{EventTime, TICKS_PER_SEC};
+use crate::time::{EventTime, TICKS_PER_SEC};
 
 /// `None` when the text has none of the forms, or text follows the timestamp.
 pub fn parse_time(text: &str) -> Option<EventTime> {

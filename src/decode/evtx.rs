@@ -22,14 +22,17 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use super::binxml;
 use super::binxml::{
-    self, Definition, From, Halt, Name, Place, Plan, read_u32, read_u64, text_at, value_type,
+    Definition, From, Halt, Name, Place, Plan, read_u32, read_u64, text_at, value_type,
 };
 use super::clock::parse_time;
 use super::xml::FieldPlan;
-use super::{Emit, Skip, Tally, oracle};
-use crate::event::{EventTime, Sid};
+use super::{Emit, Tally, oracle};
 use crate::record::{FieldId, Record, Value, Wanted, push_utf16};
+use crate::reject::RejectReason;
+use crate::sid::Sid;
+use crate::time::EventTime;
 
 /// Size of a chunk, whatever it holds.
 pub const CHUNK_BYTES: usize = 64 * 1024;
@@ -151,7 +154,7 @@ impl ChunkDecoder {
             message: wanted.field("#message"),
             culture: wanted.field("#culture"),
         };
-        let teaching = wanted.teaching_names().next().is_some();
+        let teaching = wanted.fact_field_names().next().is_some();
         ChunkDecoder {
             fields: FieldPlan::new(Arc::clone(&wanted)),
             wanted,
@@ -214,27 +217,27 @@ impl ChunkDecoder {
             // Files are allocated ahead: chunks of zeros were never written.
             if chunk.iter().any(|&byte| byte != 0) {
                 let (reason, what) = if chunk.len() < CHUNK_BYTES {
-                    (Skip::ChunkTruncated, "ends within the chunk")
+                    (RejectReason::ChunkTruncated, "ends within the chunk")
                 } else {
-                    (Skip::ChunkHeader, "does not start with `ElfChnk`")
+                    (RejectReason::ChunkHeader, "does not start with `ElfChnk`")
                 };
                 tally.skip(reason, || format!("chunk {number} {what}"));
-                tally.keep_letter(|| chunk.to_vec());
+                tally.keep_reject(|| chunk.to_vec());
             }
             return;
         }
         if chunk.len() < CHUNK_BYTES {
-            tally.skip(Skip::ChunkTruncated, || {
+            tally.skip(RejectReason::ChunkTruncated, || {
                 format!("chunk {number} has {} of {CHUNK_BYTES} bytes", chunk.len())
             });
-            tally.keep_letter(|| chunk.to_vec());
+            tally.keep_reject(|| chunk.to_vec());
         }
         tally.chunks += 1;
         if let Err(what) = verify_checksums(chunk) {
-            tally.skip(Skip::ChunkChecksum, || {
+            tally.skip(RejectReason::ChunkChecksum, || {
                 format!("chunk {number}: the checksum of its {what} is wrong; records are read all the same")
             });
-            tally.keep_letter(|| chunk.to_vec());
+            tally.keep_reject(|| chunk.to_vec());
         }
         self.plans.clear();
         self.slow.clear();
@@ -283,11 +286,11 @@ impl ChunkDecoder {
                 Err(damage) => {
                     let next = next_live_record(chunk, at + 1, header);
                     if next.is_some() || damage == Damage::Broken {
-                        tally.skip(Skip::RecordHeader, || {
+                        tally.skip(RejectReason::RecordHeader, || {
                             format!("chunk {number}, offset {at}: no record starts here")
                         });
                         let end = next.unwrap_or(header.live_end).max(at);
-                        tally.keep_letter(|| chunk[at..end].to_vec());
+                        tally.keep_reject(|| chunk[at..end].to_vec());
                     }
                     let Some(next) = next else { return };
                     at = next;
@@ -329,7 +332,7 @@ impl ChunkDecoder {
             self.nested(chunk, next)?;
             next += 1;
         }
-        if source == Source::Nobody && !self.teaches(chunk) {
+        if source == Source::Nobody && !self.carries_fact(chunk) {
             return Ok(Found::Unwanted);
         }
         self.read(chunk, event_id, source, record)
@@ -358,7 +361,7 @@ impl ChunkDecoder {
         }
         let (event_id, source) = found?;
         self.instances.push(own);
-        if source == Source::Nobody && !self.teaches(chunk) {
+        if source == Source::Nobody && !self.carries_fact(chunk) {
             return Ok(Found::Unwanted);
         }
         if !self.plans.inline.nested.is_empty() {
@@ -401,12 +404,12 @@ impl ChunkDecoder {
     }
 
     /// Whether a field that teaches holds an account's SID.
-    fn teaches(&self, chunk: &[u8]) -> bool {
+    fn carries_fact(&self, chunk: &[u8]) -> bool {
         self.instances.iter().any(|instance| {
             let Ok(plan) = self.plans.get(instance.plan) else { return false };
-            plan.teaches
+            plan.carries_fact
                 && plan.items.iter().any(|item| match item.name {
-                    Name::Field(field) if self.wanted.teaches(field) => {
+                    Name::Field(field) if self.wanted.carries_fact(field) => {
                         match instance.value(chunk, &item.from) {
                             Ok(Value::Sid(bytes)) => Sid::is_account_bytes(bytes),
                             Ok(value) => value.as_sid().is_some_and(|sid| sid.is_account()),

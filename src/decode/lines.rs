@@ -10,7 +10,7 @@
 //!
 //! XML declarations, comments, the tags of `<Events>`, byte order marks, blank
 //! lines and the brackets and commas of a JSON array with an object a line are
-//! passed over. Any other line is counted as [`Skip::LineNotAnEvent`].
+//! passed over. Any other line is counted as [`RejectReason::LineNotAnEvent`].
 //!
 //! Every byte is searched a fixed number of times, whatever the text.
 
@@ -20,10 +20,13 @@ use std::sync::Arc;
 use memchr::memmem::Finder;
 use memchr::{memchr, memmem};
 
-use super::json::{self, Layouts, Learning, Tape};
-use super::xml::{self, FieldPlan, excerpt};
-use super::{Emit, Skip, Tally};
+use super::json;
+use super::json::{Layouts, Learning, Tape};
+use super::xml;
+use super::xml::{FieldPlan, excerpt};
+use super::{Emit, Tally};
 use crate::record::Wanted;
+use crate::reject::RejectReason;
 
 /// Longest event that is decoded.
 pub const EVENT_BYTES_MAX: usize = 1 << 20;
@@ -137,15 +140,15 @@ impl EventDecoder {
                 Err((reason, sample)) => tally.skip(reason, || sample),
             },
             FrameKind::Json => self.json(bytes, fit, tally, emit),
-            FrameKind::Junk => tally.skip(Skip::LineNotAnEvent, || {
+            FrameKind::Junk => tally.skip(RejectReason::LineNotAnEvent, || {
                 format!("expected `<Event` or a JSON object: {}", excerpt(&utf8(head(bytes))))
             }),
-            FrameKind::TooLong => tally.skip(Skip::LineTooLong, || {
+            FrameKind::TooLong => tally.skip(RejectReason::LineTooLong, || {
                 let excerpt = excerpt(&utf8(head(bytes)));
                 format!("expected an event of at most {EVENT_BYTES_MAX} bytes: {excerpt}")
             }),
         }
-        tally.keep_letter(|| bytes.to_vec());
+        tally.keep_reject(|| bytes.to_vec());
     }
 
     /// What fitted no layout may be learnt.
@@ -187,10 +190,10 @@ pub fn last_boundary(text: &[u8]) -> Option<usize> {
 #[derive(Debug)]
 pub struct Prefilter {
     wanted: Arc<Wanted>,
-    teaching: Teaching,
+    fact_fields: FactFieldSearch,
     /// Ids of the events whose names come from their manifest, if one of those
     /// names teaches: in the text are none.
-    unnamed_teaching: Vec<u32>,
+    unnamed_fact_ids: Vec<u32>,
     event_id: Finder<'static>,
     event_id_snake: Finder<'static>,
     letter_escape: Finder<'static>,
@@ -198,15 +201,15 @@ pub struct Prefilter {
 
 impl Prefilter {
     pub fn new(wanted: Arc<Wanted>) -> Prefilter {
-        let teaches = |id: &u32| {
+        let carries_fact = |id: &u32| {
             (0..64)
                 .filter_map(|items| json::manifest_names(*id, items))
                 .flatten()
-                .any(|name| wanted.field(name).is_some_and(|field| wanted.teaches(field)))
+                .any(|name| wanted.field(name).is_some_and(|field| wanted.carries_fact(field)))
         };
         Prefilter {
-            teaching: Teaching::new(wanted.teaching_names()),
-            unnamed_teaching: json::MANIFEST_IDS.into_iter().filter(teaches).collect(),
+            fact_fields: FactFieldSearch::new(wanted.fact_field_names()),
+            unnamed_fact_ids: json::MANIFEST_IDS.into_iter().filter(carries_fact).collect(),
             event_id: Finder::new("EventID"),
             event_id_snake: Finder::new("event_id"),
             letter_escape: Finder::new("\\u00"),
@@ -217,7 +220,7 @@ impl Prefilter {
     /// False when no rule or fact can want this event, for certain: each id in
     /// it is unwanted, and no name of a teaching field occurs.
     pub fn may_want_xml(&self, xml: &[u8]) -> bool {
-        if self.teaching.occurs(xml) {
+        if self.fact_fields.occurs(xml) {
             return true;
         }
         let mut ids = 0;
@@ -238,7 +241,7 @@ impl Prefilter {
         let mut ids = 0;
         let whole =
             json.starts_with(b"{") && json.ends_with(b"}") && !json.starts_with(b"{\"records\"");
-        if !whole || self.teaching.occurs(json) {
+        if !whole || self.fact_fields.occurs(json) {
             return true;
         }
         for (finder, len) in
@@ -273,7 +276,7 @@ impl Prefilter {
     }
 
     fn wants_json_id(&self, id: u32) -> bool {
-        self.wanted.wants_id(id) || self.unnamed_teaching.contains(&id)
+        self.wanted.wants_id(id) || self.unnamed_fact_ids.contains(&id)
     }
 
     /// Whether ASCII letters are written as `\u00XX`: XML within JSON could
@@ -374,7 +377,7 @@ fn leading_number(text: &[u8]) -> Option<(u32, &[u8])> {
 /// Searches for any of the teaching fields' names at once: for a part that all
 /// have in common, and then for the rest of the name around it.
 #[derive(Debug)]
-struct Teaching {
+struct FactFieldSearch {
     /// Name, and where in it the common part stands.
     names: Vec<(Box<[u8]>, usize)>,
     common: Option<Finder<'static>>,
@@ -383,12 +386,12 @@ struct Teaching {
 /// A common part shorter than this would be found everywhere.
 const COMMON_BYTES_MIN: usize = 3;
 
-impl Teaching {
-    fn new<'n>(names: impl Iterator<Item = &'n str>) -> Teaching {
+impl FactFieldSearch {
+    fn new<'n>(names: impl Iterator<Item = &'n str>) -> FactFieldSearch {
         let names: Vec<&str> = names.collect();
         let common = longest_common_part(&names);
         match common.filter(|common| common.len() >= COMMON_BYTES_MIN) {
-            Some(common) => Teaching {
+            Some(common) => FactFieldSearch {
                 names: names
                     .iter()
                     .flat_map(|name| {
@@ -399,7 +402,7 @@ impl Teaching {
                     .collect(),
                 common: Some(Finder::new(common).into_owned()),
             },
-            None => Teaching {
+            None => FactFieldSearch {
                 names: names.iter().map(|name| (name.as_bytes().into(), 0)).collect(),
                 common: None,
             },
@@ -855,12 +858,12 @@ mod tests {
         ]
     }
 
-    fn wanted(teaching: &[&'static str]) -> Arc<Wanted> {
+    fn wanted(fact_fields: &[&'static str]) -> Arc<Wanted> {
         let rules = samples().map(|sample| (sample.provider, sample.id));
         let names =
             ["#1", "#2", "#3", "#4", "#binary", "#count", "Status", "LogonType", "IpAddress"];
         let names = names.into_iter().chain(["TargetUserName", "ProcessName", "SubjectUserName"]);
-        Arc::new(Wanted::new(rules, names, teaching.iter().copied()))
+        Arc::new(Wanted::new(rules, names, fact_fields.iter().copied()))
     }
 
     fn escape(text: &str) -> String {
@@ -1259,7 +1262,7 @@ mod tests {
 
     #[test]
     fn a_rejected_event_is_one_that_the_decoder_would_not_want() {
-        let teachings: [&[&str]; 4] = [
+        let fact_rules: [&[&str]; 4] = [
             &[],
             &["SubjectUserSid"],
             &["SubjectUserSid", "TargetSid"],
@@ -1267,8 +1270,8 @@ mod tests {
         ];
         let ids = ["4625", "4624", "6167", "1", "04625", "4625.0", "\"4625\"", "99999999999"];
         let mut rejected = 0;
-        for teaching in teachings {
-            let wanted = wanted(teaching);
+        for fact_fields in fact_rules {
+            let wanted = wanted(fact_fields);
             let prefilter = Prefilter::new(Arc::clone(&wanted));
             let plan = FieldPlan::new(Arc::clone(&wanted));
             for sample in samples() {
@@ -1301,7 +1304,7 @@ mod tests {
                                 );
                                 prefilter.may_want_xml(text.as_bytes())
                             };
-                            assert!(maybe || emitted == 0, "{shape} {id} {teaching:?}\n{text}");
+                            assert!(maybe || emitted == 0, "{shape} {id} {fact_fields:?}\n{text}");
                             rejected += usize::from(!maybe);
                         }
                     }
@@ -1327,10 +1330,10 @@ mod tests {
     #[test]
     fn a_line_that_fits_a_layout_says_what_it_says_without() {
         let names = ["#count", "#binary", "#1", "IpAddress", "ProcessName"];
-        let teaching = ["SubjectUserSid", "TargetUserSid"];
-        let taught = ["SubjectUserName", "SubjectDomainName", "TargetDomainName"];
-        let wanted =
-            Wanted::new([("Other", 4625), ("Other", 1)], names, teaching).with_taught(taught);
+        let sid_fields = ["SubjectUserSid", "TargetUserSid"];
+        let fact_fields = ["SubjectUserName", "SubjectDomainName", "TargetDomainName"];
+        let wanted = Wanted::new([("Other", 4625), ("Other", 1)], names, sid_fields)
+            .with_fact_fields(fact_fields);
         let wanted = Arc::new(wanted);
         let sid = "S-1-5-21-1-2-3-1104";
         let mut fitted: BTreeMap<&str, usize> = BTreeMap::new();
@@ -1468,7 +1471,7 @@ mod tests {
     }
 
     #[track_caller]
-    fn check_skips(text: &str, records: u64, skips: &[(Skip, u64)]) {
+    fn check_skips(text: &str, records: u64, skips: &[(RejectReason, u64)]) {
         let (_, tally) = decode(&wanted(&[]), text.as_bytes());
         let skipped: Vec<_> = tally.skipped.into_iter().collect();
         assert_eq!((tally.records, &*skipped), (records, skips), "{:?}", tally.samples);
@@ -1477,36 +1480,40 @@ mod tests {
     #[test]
     fn what_cannot_be_read_is_counted_and_passed_over() {
         let good = xml(&EMPTY);
-        check_skips("hello\n\n  \nworld", 0, &[(Skip::LineNotAnEvent, 2)]);
+        check_skips("hello\n\n  \nworld", 0, &[(RejectReason::LineNotAnEvent, 2)]);
         check_skips(&format!("<13>Oct 1 host: {good}\r\n"), 1, &[]);
         check_skips(
             &format!("{{\"a\":1\n{good}\n{{\"a\":1}}\n7\n"),
             1,
-            &[(Skip::LineNotAnEvent, 1), (Skip::JsonMalformed, 1), (Skip::JsonShapeUnknown, 1)],
+            &[
+                (RejectReason::LineNotAnEvent, 1),
+                (RejectReason::JsonMalformed, 1),
+                (RejectReason::JsonShapeUnknown, 1),
+            ],
         );
-        check_skips(&format!("<Event><System>{good}{good}"), 2, &[(Skip::XmlMalformed, 1)]);
+        check_skips(&format!("<Event><System>{good}{good}"), 2, &[(RejectReason::XmlMalformed, 1)]);
         check_skips(
             &format!("<Event><System>\n{}\n{good}", nxlog(&EMPTY)),
             2,
-            &[(Skip::XmlMalformed, 1)],
+            &[(RejectReason::XmlMalformed, 1)],
         );
         check_skips(
             &format!("<Event/>{good}</Event>\n</Event>"),
             1,
-            &[(Skip::LineNotAnEvent, 1), (Skip::FieldsMissing, 1)],
+            &[(RejectReason::LineNotAnEvent, 1), (RejectReason::FieldsMissing, 1)],
         );
         check_skips(
             &nxlog(&EMPTY).to_string().replace("Hostname", "H"),
             0,
-            &[(Skip::FieldsMissing, 1)],
+            &[(RejectReason::FieldsMissing, 1)],
         );
         check_skips(
             &json!({"records": [{}, nxlog(&EMPTY), 5]}).to_string(),
             1,
-            &[(Skip::JsonShapeUnknown, 2)],
+            &[(RejectReason::JsonShapeUnknown, 2)],
         );
-        check_skips("{\"OpenWEC\":{\"Error\":{}}}", 0, &[(Skip::JsonShapeUnknown, 1)]);
-        check_skips("{\"Event\":{}}", 0, &[(Skip::FieldsMissing, 1)]);
+        check_skips("{\"OpenWEC\":{\"Error\":{}}}", 0, &[(RejectReason::JsonShapeUnknown, 1)]);
+        check_skips("{\"Event\":{}}", 0, &[(RejectReason::FieldsMissing, 1)]);
     }
 
     #[test]
@@ -1528,7 +1535,7 @@ mod tests {
             format!("<Event><System>{long}\n{good}"),
             format!("{long}\n{good}"),
         ] {
-            check_skips(&text, 1, &[(Skip::LineTooLong, 1)]);
+            check_skips(&text, 1, &[(RejectReason::LineTooLong, 1)]);
             assert!(last_boundary(text.as_bytes()) == Some(text.len()));
         }
         for text in

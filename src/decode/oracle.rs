@@ -9,7 +9,8 @@ use std::sync::Arc;
 use ::evtx::{EvtxChunkData, ParserSettings};
 
 use super::xml::FieldPlan;
-use super::{Emit, Skip, Tally, xml};
+use super::{Emit, Tally, xml};
+use crate::reject::RejectReason;
 
 /// Offset of a record's BinXML behind its header.
 const RECORD_HEADER_BYTES: u64 = 24;
@@ -33,20 +34,20 @@ pub fn decode_records(
         }
         let result = match rendered {
             Ok(text) => xml::decode_event(&text, plan, emit).map(|_| ()),
-            Err(error) => Err((Skip::RecordContent, error)),
+            Err(error) => Err((RejectReason::RecordContent, error)),
         };
         if let Err((reason, sample)) = result {
             tally.records -= 1;
             tally.skip(reason, || format!("chunk {number}, offset {at}: {sample}"));
-            tally.keep_letter(|| record_at(chunk, at).to_vec());
+            tally.keep_reject(|| record_at(chunk, at).to_vec());
         }
     }
     for at in offsets.iter().filter(|at| left.contains(at)) {
         tally.records -= 1;
-        tally.skip(Skip::RecordContent, || {
+        tally.skip(RejectReason::RecordContent, || {
             format!("chunk {number}, offset {at}: the record's content cannot be read")
         });
-        tally.keep_letter(|| record_at(chunk, *at).to_vec());
+        tally.keep_reject(|| record_at(chunk, *at).to_vec());
     }
 }
 

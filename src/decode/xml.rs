@@ -27,13 +27,14 @@ use std::sync::Arc;
 use memchr::memchr;
 use quick_xml::events::Event as Token;
 
+use super::Emit;
 use super::clock::parse_time;
-use super::{Emit, Skip};
-use crate::event::EventTime;
 use crate::record::{FieldId, Record, Value, Wanted};
+use crate::reject::RejectReason;
+use crate::time::EventTime;
 
 /// Why an event was not decoded, and what was expected where.
-pub type Fault = (Skip, String);
+pub type Fault = (RejectReason, String);
 
 /// Deepest nesting of elements that is read.
 pub const DEPTH_MAX: usize = 64;
@@ -121,7 +122,7 @@ impl FieldPlan {
             }
             slots[slot] = Some(PlannedField { field, read_unruled: wanted.reads_unruled(field) });
         }
-        let teaching = wanted.teaching_names().next().is_some();
+        let teaching = wanted.fact_field_names().next().is_some();
         FieldPlan {
             teaching,
             binary: wanted.field("#binary"),
@@ -222,14 +223,14 @@ pub(super) struct Gather<'p, 'a> {
     fields: Vec<(FieldId, Value<'a>)>,
     items: u64,
     unnamed: usize,
-    teaches: bool,
+    carries_fact: bool,
     taught_only: bool,
 }
 
 impl<'p, 'a> Gather<'p, 'a> {
     pub(super) fn new(plan: &'p FieldPlan) -> Gather<'p, 'a> {
         let fields = Vec::new();
-        Gather { plan, fields, items: 0, unnamed: 0, teaches: false, taught_only: false }
+        Gather { plan, fields, items: 0, unnamed: 0, carries_fact: false, taught_only: false }
     }
 
     /// Of an event that no rule wants: reads only what it may teach.
@@ -259,8 +260,8 @@ impl<'p, 'a> Gather<'p, 'a> {
 
     /// A value whose field is known.
     pub(super) fn read(&mut self, field: FieldId, value: Value<'a>) {
-        self.teaches |=
-            self.plan.wanted.teaches(field) && value.as_sid().is_some_and(|sid| sid.is_account());
+        self.carries_fact |= self.plan.wanted.carries_fact(field)
+            && value.as_sid().is_some_and(|sid| sid.is_account());
         self.push(field, value);
     }
 
@@ -308,7 +309,7 @@ impl<'a> Parsed<'_, 'a> {
     /// The record, `None` when nobody wants it.
     pub(super) fn conclude(self, plan: &FieldPlan) -> Result<Option<Record<'a>>, Fault> {
         let Parsed { system, data } = self;
-        let missing = |what: &str| (Skip::FieldsMissing, format!("expected {what}"));
+        let missing = |what: &str| (RejectReason::FieldsMissing, format!("expected {what}"));
         let event_id = system.event_id.ok_or_else(|| missing("an event id"))?;
         let is_there = |name: &Cow<'_, str>| !name.trim_ascii().is_empty();
         let ruled = |name: &Option<Cow<'_, str>>| {
@@ -320,7 +321,7 @@ impl<'a> Parsed<'_, 'a> {
             (provider, true)
         } else if ruled(&source) {
             (source, true)
-        } else if data.teaches || (provider.is_none() && source.is_none()) {
+        } else if data.carries_fact || (provider.is_none() && source.is_none()) {
             (provider.or(source), false)
         } else {
             return Ok(None);
@@ -840,7 +841,7 @@ impl<'p, 'a> Build<'p, 'a> {
                     return Ok(());
                 }
                 let what = format!("expected {expected} at byte {start}: {}", excerpt(xml));
-                return Err((Skip::XmlMalformed, what));
+                return Err((RejectReason::XmlMalformed, what));
             }
         }
     }
@@ -1129,7 +1130,7 @@ mod tests {
         let plan = plan(Some("#message"));
         for end in 0..whole.find("</EventData>").map_or(0, |at| at + 12) {
             let Err((reason, _)) = read(&whole[..end], &plan) else { panic!("{}", &whole[..end]) };
-            assert_eq!(reason, Skip::XmlMalformed);
+            assert_eq!(reason, RejectReason::XmlMalformed);
             assert!(scan(&whole[..end], &plan).is_none(), "{}", &whole[..end]);
         }
     }

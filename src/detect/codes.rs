@@ -12,7 +12,7 @@
 //! is missing here is unknown to the callers too, and counts as
 //! [`Category::Other`].
 
-use crate::event::{Category, CodeFamily, StatusCode};
+use crate::status::{Category, CodeFamily, StatusCode};
 
 /// One code in plain words.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

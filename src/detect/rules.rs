@@ -14,13 +14,15 @@ use std::sync::Arc;
 use regex::Regex;
 use rustc_hash::{FxHashMap, FxHasher};
 
-use super::hosts::netbios;
-use crate::event::{
-    Account, Build, Category, CodeFamily, EventTime, Fact, Failure, Mismatch,
-    NETBIOS_NAME_CHARS_MAX, Observation, Peer, Protocol, RecordKey, Sid, Side, StatusCode, Success,
-    What,
+use super::fleet::hosts::netbios;
+use crate::observation::{
+    Account, Build, Fact, Failure, Mismatch, NETBIOS_NAME_CHARS_MAX, Observation, Peer, Protocol,
+    RecordKey, Side, Success, What,
 };
 use crate::record::{FieldId, Record, Value, Wanted};
+use crate::sid::Sid;
+use crate::status::{Category, CodeFamily, StatusCode};
+use crate::time::EventTime;
 use std::hash::Hasher;
 
 /// Longest name that is kept of an event, in bytes; longer ones are cut.
@@ -136,7 +138,7 @@ pub enum ProtocolField {
 
 /// Three fields that name an account and its SID together.
 #[derive(Clone, Debug)]
-pub struct Teaching {
+pub struct FactRule {
     pub sid: String,
     pub name: String,
     pub domain: String,
@@ -156,11 +158,11 @@ pub struct AddressFields {
 }
 
 #[derive(Debug)]
-struct CompiledTeaching {
+struct CompiledFactRule {
     fields: [FieldId; 3],
     /// Host and address.
     address: Option<[FieldId; 2]>,
-    teaching: Teaching,
+    fact_rule: FactRule,
 }
 
 /// All rules, compiled. Shared between workers.
@@ -169,7 +171,7 @@ pub struct Rules {
     wanted: Arc<Wanted>,
     rules: Vec<Rule>,
     by_event: FxHashMap<u32, Vec<usize>>,
-    teachings: Vec<CompiledTeaching>,
+    fact_rules: Vec<CompiledFactRule>,
 }
 
 #[derive(Debug)]
@@ -196,18 +198,20 @@ struct Rule {
 }
 
 impl Rules {
-    pub fn new(specs: &[RuleSpec], teachings: &[Teaching]) -> Rules {
+    pub fn new(specs: &[RuleSpec], fact_rules: &[FactRule]) -> Rules {
         let events = specs
             .iter()
             .flat_map(|spec| spec.event_ids.iter().map(|id| (spec.provider.as_str(), *id)));
-        fn taught(teaching: &Teaching) -> impl Iterator<Item = &str> {
-            let address = teaching.address.iter().flat_map(|a| [a.host.as_str(), a.ip.as_str()]);
-            [teaching.name.as_str(), teaching.domain.as_str()].into_iter().chain(address)
+        fn fact_fields(fact_rule: &FactRule) -> impl Iterator<Item = &str> {
+            let address = fact_rule.address.iter().flat_map(|a| [a.host.as_str(), a.ip.as_str()]);
+            [fact_rule.name.as_str(), fact_rule.domain.as_str()].into_iter().chain(address)
         }
-        let fields = specs.iter().flat_map(fields_of).chain(teachings.iter().flat_map(taught));
-        let teaches = teachings.iter().map(|teaching| teaching.sid.as_str());
-        let taught = teachings.iter().flat_map(taught);
-        let wanted = Arc::new(Wanted::new(events, fields, teaches).with_taught(taught));
+        let fields =
+            specs.iter().flat_map(fields_of).chain(fact_rules.iter().flat_map(fact_fields));
+        let carries_fact = fact_rules.iter().map(|fact_rule| fact_rule.sid.as_str());
+        let fact_fields = fact_rules.iter().flat_map(fact_fields);
+        let wanted =
+            Arc::new(Wanted::new(events, fields, carries_fact).with_fact_fields(fact_fields));
         let mut by_event: FxHashMap<u32, Vec<usize>> = FxHashMap::default();
         for (index, spec) in specs.iter().enumerate() {
             for id in &spec.event_ids {
@@ -216,18 +220,18 @@ impl Rules {
         }
         let rules = specs.iter().map(|spec| Rule::compile(spec, &wanted)).collect();
         let field = |name: &str| wanted.field(name).expect("every field was interned above");
-        let teachings = teachings
+        let fact_rules = fact_rules
             .iter()
-            .map(|t| CompiledTeaching {
+            .map(|t| CompiledFactRule {
                 fields: [field(&t.sid), field(&t.name), field(&t.domain)],
                 address: t
                     .address
                     .as_ref()
                     .map(|address| [field(&address.host), field(&address.ip)]),
-                teaching: t.clone(),
+                fact_rule: t.clone(),
             })
             .collect();
-        Rules { wanted, rules, by_event, teachings }
+        Rules { wanted, rules, by_event, fact_rules }
     }
 
     /// What decoders should read.
@@ -555,11 +559,11 @@ impl Observer {
             self.facts.drain(observations);
         }
         let rules = Arc::clone(&self.rules);
-        for CompiledTeaching { fields, address, teaching } in &rules.teachings {
-            if !teaching.except.contains(&record.event_id) {
-                self.teach(record, fields.map(|field| record.field(field)), teaching.machine_sid);
+        for CompiledFactRule { fields, address, fact_rule } in &rules.fact_rules {
+            if !fact_rule.except.contains(&record.event_id) {
+                self.teach(record, fields.map(|field| record.field(field)), fact_rule.machine_sid);
             }
-            if let (Some(address), Some(at)) = (&teaching.address, address)
+            if let (Some(address), Some(at)) = (&fact_rule.address, address)
                 && address.event_ids.contains(&record.event_id)
             {
                 let [sid, name, _] = fields.map(|field| record.field(field));

@@ -4,8 +4,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::decode::Tally;
-use crate::event::EventTime;
-use crate::sink::DeadLetter;
+use crate::reject::DeadLetter;
+use crate::time::EventTime;
 
 /// What all threads of the service count, for the line that it writes now and
 /// then and for the watchdog.

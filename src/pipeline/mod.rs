@@ -2,32 +2,29 @@
 //!
 //! | module | runs |
 //! |---|---|
-//! | [`worker`] | one batch: bytes to observations |
 //! | [`replay`] | archived logs: read all, then tell |
 //! | [`service`] | `twinsid run`: what is configured, threads, signals |
-//! | [`gather`] | what one source's batches came to, until it is handed over |
-//! | [`judge`] | detector and sink: take in, tell, commit |
+//! | [`decode`] | batches to observations |
+//! | [`correlate`] | detector and sink: take in, tell, commit |
 //! | [`Counters`] | what all threads count, for the status line and the watchdog |
 //! | [`traces`] | trace contexts that came with messages |
-//! | `shared` | Kafka to Kafka on several copies: collectors, and one detector |
+//! | [`link`] | Kafka to Kafka on several copies: collectors, and one detector |
 //!
 //! Plain threads and bounded channels.
 
+pub mod correlate;
 mod counters;
-pub mod gather;
-pub mod judge;
+pub mod decode;
+pub mod link;
 pub mod replay;
 pub mod service;
-#[cfg(feature = "kafka")]
-pub mod shared;
 pub mod traces;
-pub mod worker;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::event::EventTime;
+use crate::time::EventTime;
 pub use counters::Counters;
 
 /// What the wall clock shows.

@@ -18,16 +18,18 @@ use std::time::{Duration, Instant};
 
 use tracing::warn;
 
-use super::worker::{Decoded, Undecodable, Worker};
+use super::decode::worker::{Decoded, Undecodable, Worker};
+use crate::decode::Tally;
 use crate::decode::lines::last_boundary;
-use crate::decode::{Skip, Tally};
-use crate::detect::rules::{RuleSpec, Rules, Teaching};
+use crate::detect::rules::{FactRule, RuleSpec, Rules};
 use crate::detect::{Detector, Ingested, Settings};
-use crate::event::{EventTime, ListedHost, Observation};
 use crate::incident::Incident;
+use crate::observation::{ListedHost, Observation};
+use crate::reject::RejectReason;
 use crate::source::discover::{Input, discover};
 use crate::source::files::Files;
 use crate::source::{Batch, Next, SkippedWhat, Source, SourceError};
+use crate::time::EventTime;
 
 /// Batches on their way to one worker, and back from it.
 const BATCHES_PER_WORKER: usize = 2;
@@ -43,7 +45,7 @@ pub struct Replay {
     pub outputs: Vec<PathBuf>,
     pub settings: Settings,
     pub rules: Vec<RuleSpec>,
-    pub teachings: Vec<Teaching>,
+    pub fact_rules: Vec<FactRule>,
     /// Hosts that are known beforehand.
     pub inventory: Vec<ListedHost>,
     /// Workers that decode; 1 decodes on the calling thread.
@@ -55,7 +57,7 @@ pub struct Replay {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OnDamage {
     /// Count it and go on.
-    Skip,
+    RejectReason,
     /// Stop at the first.
     Stop,
 }
@@ -83,7 +85,7 @@ pub enum ReplayError {
 }
 
 /// Is told how far a replay is.
-pub trait Watch {
+pub trait ReplayProgress {
     /// Called once: bytes of all files, 0 when not known.
     fn started(&mut self, total_bytes: u64);
     fn advanced(&mut self, bytes: u64, records: u64);
@@ -92,9 +94,9 @@ pub trait Watch {
 
 /// For callers that do not want to know.
 #[derive(Clone, Copy, Debug)]
-pub struct NoWatch;
+pub struct NoProgress;
 
-impl Watch for NoWatch {
+impl ReplayProgress for NoProgress {
     fn started(&mut self, _: u64) {}
     fn advanced(&mut self, _: u64, _: u64) {}
     fn finished(&mut self) {}
@@ -107,8 +109,8 @@ struct Collector<'w> {
     tally: Tally,
     matched: BTreeMap<(Box<str>, u32), u64>,
     damage: OnDamage,
-    warned: BTreeSet<(Arc<str>, Skip)>,
-    watch: &'w mut dyn Watch,
+    warned: BTreeSet<(Arc<str>, RejectReason)>,
+    watch: &'w mut dyn ReplayProgress,
 }
 
 impl Collector<'_> {
@@ -119,7 +121,7 @@ impl Collector<'_> {
         for (event, count) in decoded.matched {
             *self.matched.entry(event).or_default() += count;
         }
-        let samples: Vec<(Skip, String)> = decoded
+        let samples: Vec<(RejectReason, String)> = decoded
             .tally
             .samples
             .iter()
@@ -139,9 +141,9 @@ impl Collector<'_> {
         why: &str,
     ) -> Result<(), ReplayError> {
         let reason = match what {
-            SkippedWhat::File => Skip::File,
-            SkippedWhat::ArchiveMember => Skip::ArchiveMember,
-            SkippedWhat::Connection => Skip::Connection,
+            SkippedWhat::File => RejectReason::File,
+            SkippedWhat::ArchiveMember => RejectReason::ArchiveMember,
+            SkippedWhat::Connection => RejectReason::Connection,
         };
         self.files.insert(Arc::clone(input));
         let sample = format!("{input}: {why}");
@@ -152,14 +154,14 @@ impl Collector<'_> {
     fn damaged(
         &mut self,
         input: &Arc<str>,
-        reason: Skip,
+        reason: RejectReason,
         sample: String,
     ) -> Result<(), ReplayError> {
         if self.damage == OnDamage::Stop {
             return Err(ReplayError::Damaged { reason: reason.name(), sample });
         }
         if self.warned.len() < WARNINGS_MAX && self.warned.insert((Arc::clone(input), reason)) {
-            let text = crate::sink::escape::terminal(&sample).into_owned();
+            let text = crate::output::escape::terminal(&sample).into_owned();
             warn!(reason = reason.name(), "{text}");
             if self.warned.len() == WARNINGS_MAX {
                 warn!("more is passed over without a warning; the summary counts all of it");
@@ -170,7 +172,7 @@ impl Collector<'_> {
 }
 
 /// Reads everything and gives the final incidents.
-pub fn replay(replay: Replay, watch: &mut dyn Watch) -> Result<Replayed, ReplayError> {
+pub fn replay(replay: Replay, watch: &mut dyn ReplayProgress) -> Result<Replayed, ReplayError> {
     let start = Instant::now();
     let inputs = discover(&replay.paths, &replay.outputs)?;
     let total = inputs.iter().map(|input| match input {
@@ -178,7 +180,7 @@ pub fn replay(replay: Replay, watch: &mut dyn Watch) -> Result<Replayed, ReplayE
         Input::StandardInput | Input::Unreadable { .. } => 0,
     });
     watch.started(total.sum());
-    let rules = Arc::new(Rules::new(&replay.rules, &replay.teachings));
+    let rules = Arc::new(Rules::new(&replay.rules, &replay.fact_rules));
     let mut source = Files::new(inputs, last_boundary);
     let mut detector = Detector::new(replay.settings);
     detector.learn_inventory(replay.inventory);

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! One thread reads and decodes each source; the calling thread judges and
-//! commits. What was gathered waits in one bounded channel, so a sink that is
+//! commits. What was flushed waits in one bounded channel, so a sink that is
 //! slow makes the sources wait.
 
 use std::path::Path;
@@ -18,24 +18,26 @@ use std::time::{Duration, Instant};
 
 use tracing::{error, info, warn};
 
-use super::gather::{Gather, Gathered, Rulebook};
-use super::judge::{Judge, JudgeError, JudgeSpec, Telling, Tended};
+use super::correlate::{CommitProgress, CorrelateError, Correlator, CorrelatorSpec, EmitMode};
+use super::decode::batcher::{Batcher, Flushed, SharedRules};
 use super::{Counters, Stop, spawn};
+use crate::config::inventory;
+use crate::config::inventory::InventoryError;
 use crate::config::service::{NamedSource, Service, SinkSpec, SourceSpec};
 use crate::config::{Config, ConfigError};
 use crate::decode::lines::last_boundary;
-use crate::detect::clocks::CaughtUp;
 use crate::detect::rules::Rules;
-use crate::event::{EventTime, ListedHost};
+use crate::detect::watermark::CaughtUp;
 use crate::heap;
-use crate::inventory::{self, InventoryError};
-use crate::sink::rotated::RotatedSpec;
-use crate::sink::streams::{IncidentsTo, Streams, StreamsSpec};
+use crate::net::listen::{Listen, ListenOn, ListenSpec, TlsSpec};
+use crate::observation::ListedHost;
+use crate::sink::file::{FileSink, FileSinkSpec, IncidentsTo};
 use crate::sink::{Sink, SinkError};
 use crate::source::follow::{Follow, FollowSpec};
-use crate::source::listen::{Listen, ListenOn, ListenSpec, TlsSpec};
 use crate::source::pipe::Pipe;
 use crate::source::{Next, Source, SourceError};
+use crate::store::rotating_file::RotatingFileSpec;
+use crate::time::EventTime;
 
 /// Handed over by sources, and not judged yet.
 const DELIVERIES_MAX: usize = 4;
@@ -55,9 +57,9 @@ const STOP_TRIES_MAX: u32 = 5;
 
 /// How a service runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Extent {
+pub enum RunMode {
     /// Until it is stopped.
-    Endless,
+    Continuous,
     /// To the end that each source had at the start; then everything is closed.
     UntilEnd,
 }
@@ -98,7 +100,7 @@ pub enum ServiceError {
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
-    Judge(#[from] JudgeError),
+    Correlator(#[from] CorrelateError),
     #[error(transparent)]
     Sink(#[from] SinkError),
     #[cfg(feature = "kafka")]
@@ -106,7 +108,7 @@ pub enum ServiceError {
     Broker(#[from] crate::brokers::BrokerError),
     #[cfg(feature = "kafka")]
     #[error(transparent)]
-    Shared(#[from] super::shared::SharedError),
+    Shared(#[from] crate::pipeline::link::topic::TopicLinkError),
     #[error("{what}\n  hint: {hint}")]
     Unsupported { what: &'static str, hint: &'static str },
     #[error(
@@ -137,26 +139,26 @@ pub fn run(
     config: Config,
     path: &Path,
     service: &Service,
-    extent: Extent,
+    extent: RunMode,
     requests: &Requests,
 ) -> Result<(), ServiceError> {
     let counters = Counters::new();
-    let rules = Rulebook::new(Arc::new(Rules::new(&config.rules, &config.teachings)));
-    let judge_spec = JudgeSpec {
+    let rules = SharedRules::new(Arc::new(Rules::new(&config.rules, &config.fact_rules)));
+    let correlator_spec = CorrelatorSpec {
         settings: config.settings,
         inventory: read_inventory(service.inventory.as_deref())?,
         lateness_ticks: service.lateness_ticks,
         idle_ticks: service.idle_ticks,
-        telling: match extent {
-            Extent::Endless => Telling::Live,
-            Extent::UntilEnd => Telling::AtTheEnd,
+        emit_mode: match extent {
+            RunMode::Continuous => EmitMode::Live,
+            RunMode::UntilEnd => EmitMode::AtEnd,
         },
     };
     let reloaded = Reloaded { path, service, requests, rules: &rules };
     let done = Stop::default();
     std::thread::scope(|scope| {
         spawn(scope, "watch", || watch(&counters, &done, service.status_interval));
-        let outcome = run_kind(service, &judge_spec, &rules, extent, &reloaded, &counters);
+        let outcome = run_kind(service, &correlator_spec, &rules, extent, &reloaded, &counters);
         requests.stop.ask();
         done.ask();
         if outcome.is_ok() {
@@ -174,17 +176,17 @@ pub fn run(
 
 fn run_kind(
     service: &Service,
-    judge_spec: &JudgeSpec,
-    rules: &Rulebook,
-    extent: Extent,
+    correlator_spec: &CorrelatorSpec,
+    rules: &SharedRules,
+    extent: RunMode,
     reloaded: &Reloaded<'_>,
     counters: &Counters,
 ) -> Result<(), ServiceError> {
     #[cfg(feature = "kafka")]
     if let Some(spec) = kafka::shared_spec(service, extent)? {
-        return kafka::run_shared(service, &spec, judge_spec, rules, reloaded, counters);
+        return kafka::run_shared(service, &spec, correlator_spec, rules, reloaded, counters);
     }
-    run_alone(service, judge_spec, rules, extent, reloaded, counters)
+    run_alone(service, correlator_spec, rules, extent, reloaded, counters)
 }
 
 fn read_inventory(path: Option<&Path>) -> Result<Vec<ListedHost>, InventoryError> {
@@ -196,7 +198,7 @@ struct Reloaded<'r> {
     path: &'r Path,
     service: &'r Service,
     requests: &'r Requests,
-    rules: &'r Rulebook,
+    rules: &'r SharedRules,
 }
 
 impl Reloaded<'_> {
@@ -210,7 +212,7 @@ impl Reloaded<'_> {
         let inventory = read_inventory(self.service.inventory.as_deref());
         match (config, inventory) {
             (Ok(config), Ok(inventory)) => {
-                let rules = Rules::new(&config.rules, &config.teachings);
+                let rules = Rules::new(&config.rules, &config.fact_rules);
                 self.rules.replace(Arc::new(rules));
                 info!(hosts = inventory.len(), "inventory and rules were read anew");
                 Some(inventory)
@@ -229,7 +231,7 @@ impl Reloaded<'_> {
 
 /// What one source hands over.
 enum Delivery {
-    Gathered(Gathered),
+    Flushed(Flushed),
     CaughtUp,
     End,
     Failed(SourceError),
@@ -238,19 +240,19 @@ enum Delivery {
 /// One copy that has all sources to itself.
 fn run_alone(
     service: &Service,
-    judge_spec: &JudgeSpec,
-    rules: &Rulebook,
-    extent: Extent,
+    correlator_spec: &CorrelatorSpec,
+    rules: &SharedRules,
+    extent: RunMode,
     reloaded: &Reloaded<'_>,
     counters: &Counters,
 ) -> Result<(), ServiceError> {
     let requests = reloaded.requests;
     let stop = &requests.stop;
-    let mut judge = Judge::open(judge_spec.clone(), open_sink(service)?)?;
+    let mut correlator = Correlator::open(correlator_spec.clone(), open_sink(service)?)?;
     let mut sources: Vec<(&str, Box<dyn Source + Send>)> = Vec::new();
     for source in &service.sources {
         let mut opened = open_source(source, extent)?;
-        opened.resume(&judge.positions().of(&source.name))?;
+        opened.resume(&correlator.positions().of(&source.name))?;
         sources.push((&source.name, opened));
     }
     info!(sources = sources.len(), "reading");
@@ -258,10 +260,10 @@ fn run_alone(
         let (deliver, delivered) = sync_channel::<(usize, Delivery)>(DELIVERIES_MAX);
         let names: Vec<&str> = sources.iter().map(|(name, _)| *name).collect();
         for (number, (_, source)) in sources.into_iter().enumerate() {
-            let gather = Gather::new(rules, service.gather_interval, names[number]);
+            let batcher = Batcher::new(rules, service.linger, names[number]);
             let deliver = deliver.clone();
             spawn(scope, names[number], move || {
-                read(source, gather, number, &deliver, stop, counters);
+                read(source, batcher, number, &deliver, stop, counters);
             });
         }
         drop(deliver);
@@ -270,9 +272,9 @@ fn run_alone(
         let outcome = loop {
             counters.alive();
             match delivered.recv_timeout(Duration::from_millis(10)) {
-                Ok((number, Delivery::Gathered(gathered))) => {
+                Ok((number, Delivery::Flushed(flushed))) => {
                     at_end[number] = false;
-                    judge.take(names[number], gathered);
+                    correlator.take(names[number], flushed);
                 }
                 Ok((number, Delivery::CaughtUp)) => at_end[number] = true,
                 Ok((number, Delivery::End)) => {
@@ -288,11 +290,11 @@ fn run_alone(
                 Err(RecvTimeoutError::Disconnected) => break Ok(()),
             }
             if let Some(inventory) = reloaded.inventory() {
-                judge.learn_inventory(inventory);
+                correlator.learn_inventory(inventory);
             }
             let caught_up = if at_end.iter().all(|at| *at) { CaughtUp::Yes } else { CaughtUp::No };
-            let tended = judge.tend(caught_up, counters);
-            if let Err(error) = settled(tended, &mut judge, requests, counters) {
+            let progress = correlator.maybe_commit(caught_up, counters);
+            if let Err(error) = settled(progress, &mut correlator, requests, counters) {
                 break Err(error.into());
             }
         };
@@ -301,30 +303,30 @@ fn run_alone(
         drop(delivered);
         outcome?;
         match extent {
-            Extent::UntilEnd if reading == 0 && !requests.was_asked_to_stop() => {
-                let finished = judge.finish(counters);
-                settled(finished, &mut judge, requests, counters)?;
+            RunMode::UntilEnd if reading == 0 && !requests.was_asked_to_stop() => {
+                let finished = correlator.finish(counters);
+                settled(finished, &mut correlator, requests, counters)?;
             }
             _ => {}
         }
-        let stopped = judge.stop(counters);
-        settled(stopped, &mut judge, requests, counters)?;
+        let stopped = correlator.stop(counters);
+        settled(stopped, &mut correlator, requests, counters)?;
         Ok(())
     })
 }
 
 /// Tries a commit that failed again and again, if that may pass. The sources wait
-/// meanwhile, as what they have gathered is not taken.
+/// meanwhile, as what they have flushed is not taken.
 fn settled(
-    mut tended: Result<Tended, JudgeError>,
-    judge: &mut Judge,
+    mut progress: Result<CommitProgress, CorrelateError>,
+    correlator: &mut Correlator,
     requests: &Requests,
     counters: &Counters,
-) -> Result<Tended, JudgeError> {
+) -> Result<CommitProgress, CorrelateError> {
     let (mut next_pause, mut tries) = (PAUSE_MIN, 0);
     let tries_max = || if requests.was_asked_to_stop() { STOP_TRIES_MAX } else { TRIES_MAX };
-    while let Err(error) = &tended
-        && error.is_passing()
+    while let Err(error) = &progress
+        && error.is_retryable()
         && tries < tries_max()
     {
         warn!("a commit is tried again in {} seconds: {error}", next_pause.as_secs());
@@ -334,20 +336,20 @@ fn settled(
             counters.alive();
             std::thread::sleep(Duration::from_millis(50));
         }
-        tended = judge.deliver(counters);
+        progress = correlator.deliver(counters);
         counters.alive();
         (next_pause, tries) = ((next_pause * 2).min(PAUSE_MAX), tries + 1);
     }
-    if tries > 0 && tended.is_ok() {
+    if tries > 0 && progress.is_ok() {
         info!(tries, "the commit that failed is done");
     }
-    tended
+    progress
 }
 
 /// The thread of one source.
 fn read(
     mut source: Box<dyn Source + Send>,
-    mut gather: Gather<'_>,
+    mut batcher: Batcher<'_>,
     number: usize,
     deliver: &SyncSender<(usize, Delivery)>,
     stop: &Stop,
@@ -357,9 +359,9 @@ fn read(
         if stop.is_asked() {
             break Delivery::End;
         }
-        let wait = gather.patience().min(Duration::from_millis(100));
+        let wait = batcher.patience().min(Duration::from_millis(100));
         match source.next(wait) {
-            Ok(Next::Batch(batch)) => gather.add(batch, counters),
+            Ok(Next::Batch(batch)) => batcher.add(batch, counters),
             Ok(Next::Skipped(skipped)) => {
                 warn!("{}: {}", skipped.input, skipped.reason);
                 counters.skipped.fetch_add(1, Ordering::Relaxed);
@@ -370,24 +372,24 @@ fn read(
                 }
             }
             Ok(Next::Waiting) => {}
-            Ok(Next::Rewound) => gather.reset(),
+            Ok(Next::Rewound) => batcher.reset(),
             Ok(Next::End) => break Delivery::End,
             Err(error) => break Delivery::Failed(error),
         }
-        if gather.is_due() && deliver.send((number, Delivery::Gathered(gather.take()))).is_err() {
+        if batcher.is_due() && deliver.send((number, Delivery::Flushed(batcher.take()))).is_err() {
             return;
         }
     };
-    let rest = gather.take();
+    let rest = batcher.take();
     if !rest.is_empty() {
-        let _ = deliver.send((number, Delivery::Gathered(rest)));
+        let _ = deliver.send((number, Delivery::Flushed(rest)));
     }
     let _ = deliver.send((number, end));
 }
 
 fn open_source(
     source: &NamedSource,
-    extent: Extent,
+    extent: RunMode,
 ) -> Result<Box<dyn Source + Send>, ServiceError> {
     match &source.spec {
         #[cfg(feature = "kafka")]
@@ -397,7 +399,7 @@ fn open_source(
         SourceSpec::Evtx { paths, poll } => Ok(Box::new(Follow::new(FollowSpec {
             paths: paths.clone(),
             poll: *poll,
-            until_end: extent == Extent::UntilEnd,
+            until_end: extent == RunMode::UntilEnd,
         }))),
         SourceSpec::Tcp { listen, tls } => {
             let tls = tls.clone().map(|files| TlsSpec {
@@ -425,7 +427,7 @@ fn open_listener(
 }
 
 fn open_sink(service: &Service) -> Result<Box<dyn Sink>, ServiceError> {
-    let plain = |path: &Path| RotatedSpec {
+    let plain = |path: &Path| RotatingFileSpec {
         path: path.to_owned(),
         bytes_max: None,
         interval_secs: None,
@@ -435,12 +437,12 @@ fn open_sink(service: &Service) -> Result<Box<dyn Sink>, ServiceError> {
     let streams = |incidents, dead_letters: &Option<std::path::PathBuf>| {
         let dead_letters = dead_letters.as_deref().map(plain);
         let write = service.format.writer();
-        let spec = StreamsSpec { state: state.clone(), incidents, write, dead_letters };
-        Ok(Box::new(Streams::new(spec)) as Box<dyn Sink>)
+        let spec = FileSinkSpec { state: state.clone(), incidents, write, dead_letters };
+        Ok(Box::new(FileSink::new(spec)) as Box<dyn Sink>)
     };
     match &service.sink {
         SinkSpec::File(file) => {
-            let rotated = RotatedSpec {
+            let rotated = RotatingFileSpec {
                 path: file.path.clone(),
                 bytes_max: file.bytes_max,
                 interval_secs: file.interval_secs,
@@ -527,18 +529,19 @@ mod kafka {
     use super::*;
     use crate::brokers::{BrokerError, TopicSpec, create_missing, partitions};
     use crate::config::service::{KafkaInput, KafkaOutput};
-    use crate::pipeline::shared::{self, SharedError, SharedSpec};
+    use crate::pipeline::link::topic as shared;
+    use crate::pipeline::link::topic::{TopicLinkError, TopicLinkSpec};
     use crate::sink::kafka::{KafkaSink, KafkaSinkSpec};
     use crate::source::kafka::{KafkaSource, KafkaSpec, Sharing, Until};
 
-    fn until(extent: Extent) -> Until {
+    fn until(extent: RunMode) -> Until {
         match extent {
-            Extent::Endless => Until::Stopped,
-            Extent::UntilEnd => Until::End,
+            RunMode::Continuous => Until::Stopped,
+            RunMode::UntilEnd => Until::End,
         }
     }
 
-    fn spec_of(input: &KafkaInput, sharing: Sharing, extent: Extent) -> KafkaSpec {
+    fn spec_of(input: &KafkaInput, sharing: Sharing, extent: RunMode) -> KafkaSpec {
         KafkaSpec {
             cluster: input.cluster.clone(),
             topics: input.topics.clone(),
@@ -549,7 +552,7 @@ mod kafka {
         }
     }
 
-    pub fn source_alone(input: &KafkaInput, extent: Extent) -> Result<KafkaSource, ServiceError> {
+    pub fn source_alone(input: &KafkaInput, extent: RunMode) -> Result<KafkaSource, ServiceError> {
         Ok(KafkaSource::new(spec_of(input, Sharing::Alone, extent))?)
     }
 
@@ -568,8 +571,8 @@ mod kafka {
     /// share the work.
     pub fn shared_spec(
         service: &Service,
-        extent: Extent,
-    ) -> Result<Option<SharedSpec>, ServiceError> {
+        extent: RunMode,
+    ) -> Result<Option<TopicLinkSpec>, ServiceError> {
         let SinkSpec::Kafka(output) = &service.sink else { return Ok(None) };
         let [NamedSource { spec: SourceSpec::Kafka(input), .. }] = &service.sources[..] else {
             return Ok(None);
@@ -581,12 +584,12 @@ mod kafka {
             let nanos = crate::pipeline::wall_clock().0;
             format!("{}-{nanos:x}", std::process::id())
         });
-        Ok(Some(SharedSpec {
+        Ok(Some(TopicLinkSpec {
             input: spec_of(input, Sharing::Shared, extent),
             observations_topic: output.observations_topic.clone(),
             sink: sink_spec(service, output, format!("{}.detector", input.group)),
             collector_id: format!("{}.collector.{own}", input.group),
-            interval: service.gather_interval,
+            interval: service.linger,
         }))
     }
 
@@ -618,9 +621,9 @@ mod kafka {
 
     pub fn run_shared(
         service: &Service,
-        spec: &SharedSpec,
-        judge_spec: &JudgeSpec,
-        rules: &Rulebook,
+        spec: &TopicLinkSpec,
+        correlator_spec: &CorrelatorSpec,
+        rules: &SharedRules,
         reloaded: &Reloaded<'_>,
         counters: &Counters,
     ) -> Result<(), ServiceError> {
@@ -632,16 +635,17 @@ mod kafka {
         let stop = &reloaded.requests.stop;
         let inputs_done = AtomicBool::new(false);
         std::thread::scope(|scope| {
-            let gather = Gather::new(rules, spec.interval, &spec.input.group);
+            let batcher = Batcher::new(rules, spec.interval, &spec.input.group);
             let collector = spawn(scope, "collect", || {
-                let outcome = shared::collect(spec, source, gather, stop, &inputs_done, counters);
+                let outcome = shared::collect(spec, source, batcher, stop, &inputs_done, counters);
                 if outcome.is_err() {
                     stop.ask();
                 }
                 outcome
             });
             let reload = || reloaded.inventory();
-            let detected = shared::detect(spec, judge_spec, stop, &inputs_done, counters, reload);
+            let detected =
+                shared::detect(spec, correlator_spec, stop, &inputs_done, counters, reload);
             stop.ask();
             let collected = collector.join().expect("a collector does not panic");
             collected?;
@@ -717,12 +721,12 @@ mod kafka {
         pub(super) fn is_fenced(&self) -> bool {
             let broker = match self {
                 ServiceError::Broker(error)
-                | ServiceError::Shared(SharedError::Broker(error))
+                | ServiceError::Shared(TopicLinkError::Broker(error))
                 | ServiceError::Sink(SinkError::Brokers(error))
-                | ServiceError::Judge(JudgeError::Sink(SinkError::Brokers(error)))
-                | ServiceError::Shared(SharedError::Judge(JudgeError::Sink(SinkError::Brokers(
-                    error,
-                )))) => error,
+                | ServiceError::Correlator(CorrelateError::Sink(SinkError::Brokers(error)))
+                | ServiceError::Shared(TopicLinkError::Correlator(CorrelateError::Sink(
+                    SinkError::Brokers(error),
+                ))) => error,
                 _ => return false,
             };
             matches!(broker, BrokerError::Fenced { .. })
@@ -762,7 +766,7 @@ mod kafka {
                 "what could not be decoded, with the reason",
             ),
         ];
-        if matches!(shared_spec(service, Extent::Endless), Ok(Some(_))) {
+        if matches!(shared_spec(service, RunMode::Continuous), Ok(Some(_))) {
             topics.push(topic(
                 &output.observations_topic,
                 &[("cleanup.policy", "delete"), ("retention.ms", "-1")],

@@ -7,9 +7,10 @@ use std::hash::{Hash, Hasher};
 
 use rustc_hash::{FxHashMap, FxHasher};
 
-use crate::checkpoint::Traced;
-use crate::event::{EventTime, short_host};
 use crate::incident::Incident;
+use crate::observation::short_host;
+use crate::store::checkpoint::Traced;
+use crate::time::EventTime;
 
 /// Records whose trace context is remembered; some 150 bytes each.
 const TRACES_MAX: usize = 20_000;

@@ -34,7 +34,8 @@ use std::fmt::Write as _;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::num::NonZeroU64;
 
-use crate::event::{EventTime, Sid};
+use crate::sid::Sid;
+use crate::time::EventTime;
 
 /// Bytes of a chunk, header and free space included.
 pub const CHUNK_BYTES: usize = 65_536;
@@ -157,7 +158,7 @@ impl Default for Options {
     }
 }
 
-/// Streams events into an EVTX file.
+/// FileSink events into an EVTX file.
 ///
 /// The file is marked as open for writing until [`Writer::finish`]; a writer
 /// that is dropped leaves it like that and without its last chunk.

@@ -30,11 +30,13 @@ use serde::{Deserialize, Serialize};
 
 use super::dice::Dice;
 use super::evtx::{Options, Writer};
-use super::lines::{self, LineForm, Rendered};
+use super::lines;
+use super::lines::{LineForm, Rendered};
 use super::scenes::{Note, Stage, Told};
 use super::shapes::{Channel, Event};
 use super::story::{Entry, Log, Quirk, Story};
-use crate::event::{DomainSid, EventTime, TICKS_PER_SEC};
+use crate::sid::DomainSid;
+use crate::time::{EventTime, TICKS_PER_SEC};
 
 /// What to simulate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -785,7 +787,8 @@ mod tests {
     use serde_json::Value as Json;
 
     use super::*;
-    use crate::event::{Sid, short_host};
+    use crate::observation::short_host;
+    use crate::sid::Sid;
 
     const FORMS: [Form; 6] =
         [Form::Evtx, Form::Forwarded, Form::Xml, Form::Winlogbeat, Form::Nxlog, Form::Openwec];

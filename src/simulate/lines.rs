@@ -5,7 +5,7 @@ use std::fmt::Write;
 
 use super::evtx::Rendering;
 use super::shapes::{Body, Channel, Event};
-use crate::event::EventTime;
+use crate::time::EventTime;
 
 /// What a text line looks like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -11,15 +11,16 @@ use std::sync::Arc;
 
 use super::dice::Dice;
 use super::fleet::Cause;
+use super::shapes;
 use super::shapes::{
-    self, Event, Failure, Origin, Package, Principal, Shape, Who, account_renamed, account_touched,
+    Event, Failure, Origin, Package, Principal, Shape, Who, account_renamed, account_touched,
     account_written, clock_set, connection, credentials, event_log, explicit_credentials,
     groups_listed, logoff, logon, logon_failed, mismatch, object_access, preauthentication_failed,
     privileges, process, secure_channel, service_state, service_ticket, started, stopped,
     ticket_granting, update_installed,
 };
 use super::story::{Entry, Host, LOCAL_ACCOUNTS, Life, Naming, Quirk, Role, Story};
-use crate::event::{EventTime, TICKS_PER_SEC};
+use crate::time::{EventTime, TICKS_PER_SEC};
 
 /// What the truth has to remember of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -752,8 +753,8 @@ fn person(story: &Story, host: &Host, user: usize, dice: &mut Dice) -> Who {
 
 #[cfg(test)]
 mod tests {
-    use super::super::fleet::{FleetSpec, Form, Traps};
     use super::*;
+    use crate::simulate::fleet::{FleetSpec, Form, Traps};
 
     fn story(hours: u32) -> Story {
         let form = Form::Evtx;

@@ -4,7 +4,8 @@
 use std::sync::Arc;
 
 use super::evtx::{Data, EventSpec, Rendering, Value};
-use crate::event::{DomainSid, EventTime, Sid};
+use crate::sid::{DomainSid, Sid};
+use crate::time::EventTime;
 
 /// The logs that the fleet has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

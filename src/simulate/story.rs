@@ -16,7 +16,9 @@ use std::sync::Arc;
 use super::dice::Dice;
 use super::fleet::{FleetSpec, State, Traps};
 use super::shapes::{Build, Principal};
-use crate::event::{DomainSid, EventTime, NETBIOS_NAME_CHARS_MAX, TICKS_PER_SEC};
+use crate::observation::NETBIOS_NAME_CHARS_MAX;
+use crate::sid::DomainSid;
+use crate::time::{EventTime, TICKS_PER_SEC};
 
 const MINUTE: u64 = 60 * TICKS_PER_SEC;
 
@@ -611,8 +613,8 @@ fn random_label(dice: &mut Dice) -> String {
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::super::fleet::Form;
     use super::*;
+    use crate::simulate::fleet::Form;
 
     fn story(hosts: u32, groups: u32, seed: u64, traps: Traps) -> Story {
         Story::new(&FleetSpec { hosts, groups, hours: 24, seed, form: Form::Evtx, traps })

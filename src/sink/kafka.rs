@@ -32,12 +32,13 @@ use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::info;
 
-use super::format::Format;
-use super::wire::WireDeadLetter;
-use super::{Commit, Fate, Kept, Sink, SinkError, escape};
+use super::{Commit, CommitOutcome, RestoredState, Sink, SinkError};
 use crate::brokers::{BrokerError, CONNECT_TIMEOUT, Cluster, Reports, Settings, ends};
 use crate::faults::{fails, point};
 use crate::incident::Incident;
+use crate::output::escape;
+use crate::output::format::Format;
+use crate::output::wire::WireDeadLetter;
 
 /// A piece fits a message of the broker's default size, with room to spare.
 const PIECE_BYTES_MAX: usize = 900 * 1024;
@@ -84,7 +85,7 @@ pub struct KafkaSink {
     producer: ThreadedProducer<Reports>,
     /// Of the next entry.
     place: Place,
-    footing: Footing,
+    producer_state: ProducerState,
 }
 
 /// Where an entry stands in the changelog.
@@ -110,14 +111,14 @@ impl Place {
 
 /// What the producer is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Footing {
-    Sound,
+enum ProducerState {
+    Ready,
     /// A commit failed, and whether it was done is to be found out.
-    Unsettled,
+    InDoubt,
     /// So it is, and only a new producer can.
     Spent,
     /// Only a restart helps.
-    Lost,
+    Failed,
 }
 
 impl fmt::Debug for KafkaSink {
@@ -143,7 +144,7 @@ impl KafkaSink {
     pub fn new(spec: KafkaSinkSpec) -> Result<KafkaSink, BrokerError> {
         let producer = spec.cluster.client(&transactional(&spec.transactional_id))?;
         let place = Place { generation: 0, entry: 1 };
-        Ok(KafkaSink { spec, producer, place, footing: Footing::Sound })
+        Ok(KafkaSink { spec, producer, place, producer_state: ProducerState::Ready })
     }
 
     fn transaction(&mut self, commit: &Commit<'_>) -> Result<(), BrokerError> {
@@ -179,34 +180,34 @@ impl KafkaSink {
         self.send_entry(self.place.of(commit), entry_of(commit))
     }
 
-    fn find_fate(&mut self, commit: &Commit<'_>) -> Result<Fate, BrokerError> {
-        if self.footing == Footing::Unsettled {
+    fn resolve_in_doubt(&mut self, commit: &Commit<'_>) -> Result<CommitOutcome, BrokerError> {
+        if self.producer_state == ProducerState::InDoubt {
             if self.producer.abort_transaction(ABORT_TIMEOUT).is_ok() {
-                return Ok(Fate::TakenBack);
+                return Ok(CommitOutcome::Aborted);
             }
-            self.footing = Footing::Spent;
+            self.producer_state = ProducerState::Spent;
         }
-        let looker = self.spec.cluster.connect()?;
-        self.fate_by_changelog(&looker, commit)?;
+        let inspector = self.spec.cluster.connect()?;
+        self.outcome_by_changelog(&inspector, commit)?;
         self.producer = self.spec.cluster.client(&transactional(&self.spec.transactional_id))?;
         self.begin()?;
-        self.fate_by_changelog(&looker, commit)
+        self.outcome_by_changelog(&inspector, commit)
     }
 
-    fn fate_by_changelog(
+    fn outcome_by_changelog(
         &self,
-        looker: &BaseConsumer<Reports>,
+        inspector: &BaseConsumer<Reports>,
         commit: &Commit<'_>,
-    ) -> Result<Fate, BrokerError> {
-        let (generation, entries) = read_changelog(looker, &self.spec.changelog_topic)?;
+    ) -> Result<CommitOutcome, BrokerError> {
+        let (generation, entries) = read_changelog(inspector, &self.spec.changelog_topic)?;
         let last = entries.last_key_value();
         let stands = Place { generation, entry: last.map_or(0, |(number, _)| *number) };
         let is_ours = |(_, entry): (_, &Entry)| entry.is(entry_of(commit));
         if stands == self.place.of(commit) && last.is_some_and(is_ours) {
-            return Ok(Fate::Done);
+            return Ok(CommitOutcome::Committed);
         }
         if stands.next() == self.place {
-            return Ok(Fate::TakenBack);
+            return Ok(CommitOutcome::Aborted);
         }
         Err(BrokerError::Fenced { id: self.spec.transactional_id.clone() })
     }
@@ -221,10 +222,10 @@ impl KafkaSink {
 
     /// What to do about an error that may pass, and what not.
     fn note(&mut self, error: BrokerError) -> SinkError {
-        self.footing = match self.footing {
-            _ if !error.is_passing() => Footing::Lost,
-            Footing::Spent => Footing::Spent,
-            _ => Footing::Unsettled,
+        self.producer_state = match self.producer_state {
+            _ if !error.is_retryable() => ProducerState::Failed,
+            ProducerState::Spent => ProducerState::Spent,
+            _ => ProducerState::InDoubt,
         };
         SinkError::Brokers(error)
     }
@@ -356,15 +357,15 @@ fn line(value: &impl serde::Serialize) -> String {
 }
 
 impl Sink for KafkaSink {
-    fn restore(&mut self) -> Result<Kept, SinkError> {
+    fn restore(&mut self) -> Result<RestoredState, SinkError> {
         // Whatever the copy before left open is ended by this.
         self.begin().map_err(broken)?;
         point("detector took over");
-        let looker = self.spec.cluster.connect().map_err(broken)?;
+        let inspector = self.spec.cluster.connect().map_err(broken)?;
         let (generation, entries) =
-            read_changelog(&looker, &self.spec.changelog_topic).map_err(broken)?;
+            read_changelog(&inspector, &self.spec.changelog_topic).map_err(broken)?;
         self.place = Place { generation, entry: 1 };
-        let mut kept = Kept::default();
+        let mut kept = RestoredState::default();
         for (number, entry) in entries {
             match number {
                 0 => kept.snapshot = Some(entry.whole(&self.spec.changelog_topic, number)?),
@@ -382,22 +383,25 @@ impl Sink for KafkaSink {
     }
 
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), SinkError> {
-        assert!(self.footing == Footing::Sound, "a step that failed is settled first");
+        assert!(self.producer_state == ProducerState::Ready, "a step that failed is settled first");
         self.transaction(commit).map_err(|error| self.note(error))?;
         self.place = self.place.of(commit).next();
         Ok(())
     }
 
-    fn settle(&mut self, commit: &Commit<'_>) -> Result<Fate, SinkError> {
-        assert!(self.footing != Footing::Lost, "a sink that failed is not used again");
-        let fate = self.find_fate(commit).map_err(|error| self.note(error))?;
-        self.footing = Footing::Sound;
-        let done = fate == Fate::Done;
+    fn resolve(&mut self, commit: &Commit<'_>) -> Result<CommitOutcome, SinkError> {
+        assert!(
+            self.producer_state != ProducerState::Failed,
+            "a sink that failed is not used again"
+        );
+        let outcome = self.resolve_in_doubt(commit).map_err(|error| self.note(error))?;
+        self.producer_state = ProducerState::Ready;
+        let done = outcome == CommitOutcome::Committed;
         info!(done, "the brokers tell whether the commit that failed was done");
         if done {
             self.place = self.place.of(commit).next();
         }
-        Ok(fate)
+        Ok(outcome)
     }
 }
 
@@ -435,20 +439,20 @@ impl Entry {
 
 /// The newest generation and its entries.
 fn read_changelog(
-    looker: &BaseConsumer<Reports>,
+    inspector: &BaseConsumer<Reports>,
     topic: &str,
 ) -> Result<(u64, BTreeMap<u64, Entry>), BrokerError> {
-    let (first, end) = ends(looker, topic, 0)?;
+    let (first, end) = ends(inspector, topic, 0)?;
     let mut newest = 0;
     let mut entries: BTreeMap<u64, Entry> = BTreeMap::new();
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, 0, Offset::Offset(first))
-        .and_then(|()| looker.assign(&list))
+        .and_then(|()| inspector.assign(&list))
         .map_err(BrokerError::of("read the changelog"))?;
     let mut last_heard = Instant::now();
     // The last offsets may be marks of transactions, which are not handed out.
-    while looker_position(looker, topic) < end {
-        match looker.poll(Duration::from_millis(100)) {
+    while inspector_position(inspector, topic) < end {
+        match inspector.poll(Duration::from_millis(100)) {
             Some(Ok(message)) => {
                 last_heard = Instant::now();
                 let piece = message.key().and_then(parse_key).zip(message.payload());
@@ -480,12 +484,12 @@ fn read_changelog(
             }
         }
     }
-    let _ = looker.unassign();
+    let _ = inspector.unassign();
     Ok((newest, entries))
 }
 
-fn looker_position(looker: &BaseConsumer<Reports>, topic: &str) -> i64 {
-    let position = looker.position().ok();
+fn inspector_position(inspector: &BaseConsumer<Reports>, topic: &str) -> i64 {
+    let position = inspector.position().ok();
     let part = position.as_ref().and_then(|list| list.find_partition(topic, 0));
     part.and_then(|part| part.offset().to_raw()).unwrap_or(-1)
 }

@@ -42,13 +42,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use borsh::{BorshDeserialize, BorshSerialize};
-
 use super::discover::is_log;
 use super::{
-    BATCH_BYTES, Batch, Content, EVTX_CHUNK_BYTES, EVTX_HEADER_BYTES, Next, Position, Positions,
-    Skipped, SkippedWhat, Source, SourceError, read_segment,
+    BATCH_BYTES, Batch, Content, EVTX_CHUNK_BYTES, EVTX_HEADER_BYTES, Next, Skipped, SkippedWhat,
+    Source, SourceError, read_segment,
 };
+use crate::position::{LogPosition, LogRecord, Position, Positions};
 
 /// Most files that are followed at a time.
 const FILES_MAX: usize = 10_000;
@@ -113,33 +112,6 @@ pub struct FollowSpec {
     pub until_end: bool,
 }
 
-/// Where a log stands, and how it is known again.
-#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct LogPosition {
-    /// Device and inode of its file; both 0 where files have none.
-    pub device: u64,
-    pub inode: u64,
-    /// When the file was made, in nanoseconds since 1970: inodes are used again.
-    /// 0 where that is not known.
-    pub created: u64,
-    /// The file's name when it was last seen.
-    pub path: String,
-    /// The oldest record of the log.
-    pub first: Option<LogRecord>,
-    /// The last one that was handed over; `None` when none was.
-    pub last: Option<LogRecord>,
-    /// Grows with each move of any log: which one moved the longest time ago.
-    pub moves: u64,
-}
-
-/// A record by what tells it from those of other logs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct LogRecord {
-    pub id: u64,
-    /// When it was written, as a FILETIME; 0 when that could not be read.
-    pub written: u64,
-}
-
 /// Follows event logs.
 #[derive(Debug)]
 pub struct Follow {
@@ -178,7 +150,7 @@ struct Log {
     /// Whether it must be looked at again whatever has changed.
     again: bool,
     /// Chunks that cannot be read, by their headers' sums.
-    given_up: BTreeSet<(u64, u32)>,
+    over_bounds: BTreeSet<(u64, u32)>,
     quiet_polls: u32,
     /// Whether it was told that the file is cut off.
     told_cut: bool,
@@ -661,7 +633,7 @@ impl Log {
             gap: None,
             gap_told: None,
             again: false,
-            given_up: BTreeSet::new(),
+            over_bounds: BTreeSet::new(),
             quiet_polls: 0,
             told_cut: false,
             anchor: None,
@@ -737,7 +709,7 @@ impl Log {
             .filter(|seen| {
                 last.is_none_or(|last| seen.last_id > last.id)
                     && found.end.is_none_or(|end| seen.first_id <= end)
-                    && !self.given_up.contains(&(seen.chunk, seen.head_sum))
+                    && !self.over_bounds.contains(&(seen.chunk, seen.head_sum))
             })
             .collect();
     }
@@ -809,10 +781,10 @@ impl Log {
                 {
                     self.torn = None;
                     self.due.pop_front();
-                    if self.given_up.len() >= TOLD_MAX {
-                        self.given_up.clear();
+                    if self.over_bounds.len() >= TOLD_MAX {
+                        self.over_bounds.clear();
                     }
-                    self.given_up.insert((next.chunk, next.head_sum));
+                    self.over_bounds.insert((next.chunk, next.head_sum));
                     let reason = format!("chunk {}: its header cannot be right", next.chunk);
                     return Some(Next::Skipped(skipped(input, reason)));
                 }
@@ -1110,9 +1082,9 @@ mod tests {
     use super::*;
     use crate::decode::Tally;
     use crate::decode::evtx::ChunkDecoder;
-    use crate::event::EventTime;
     use crate::record::Wanted;
     use crate::simulate::evtx::{Data, EventSpec, Options, Value, Writer};
+    use crate::time::EventTime;
 
     /// More polls without anything than it takes to give up on what is torn, and
     /// to look at a file that was quiet.

@@ -17,11 +17,12 @@ use rdkafka::error::KafkaError;
 use rdkafka::message::{Header, Headers as _, Message as _, OwnedMessage};
 use rdkafka::{Offset, TopicPartitionList};
 
-use super::{Batch, Content, Message, Next, Position, Positions, Source, SourceError};
+use super::{Batch, Content, Message, Next, Source, SourceError};
 use crate::brokers::{
     AssignmentChange, BrokerError, Cluster, Settings, SharedConsumer, end_of_records, ends,
-    is_passing, partitions,
+    is_retryable, partitions,
 };
+use crate::position::{Position, Positions};
 
 /// Messages of one batch, and their bytes: few enough to be decoded while they
 /// are in the cache.
@@ -98,11 +99,11 @@ struct Part {
 
 impl KafkaSource {
     pub fn new(spec: KafkaSpec) -> Result<KafkaSource, BrokerError> {
-        let looker = spec.cluster.connect()?;
+        let inspector = spec.cluster.connect()?;
         let mut topics: BTreeSet<String> = BTreeSet::new();
         for topic in &spec.topics {
             if let Some(pattern) = topic.strip_prefix('^') {
-                let metadata = looker
+                let metadata = inspector
                     .fetch_metadata(None, crate::brokers::CONNECT_TIMEOUT)
                     .map_err(BrokerError::of("list the topics"))?;
                 let pattern = regex::Regex::new(&format!("^(?:{pattern})")).map_err(|error| {
@@ -117,14 +118,14 @@ impl KafkaSource {
         let mut ends_at_start = BTreeMap::new();
         let mut all = Vec::new();
         for topic in &topics {
-            let parts = partitions(&looker, topic)?
+            let parts = partitions(&inspector, topic)?
                 .ok_or_else(|| BrokerError::NoTopic { topic: topic.clone() })?;
             for partition in parts {
                 all.push((topic.clone(), partition));
                 if spec.until == Until::End {
-                    let whole = ends(&looker, topic, partition)?;
+                    let whole = ends(&inspector, topic, partition)?;
                     if whole.1 > whole.0
-                        && let Some(end) = end_of_records(&looker, topic, partition, whole)?
+                        && let Some(end) = end_of_records(&inspector, topic, partition, whole)?
                     {
                         ends_at_start.insert((topic.clone(), partition), end);
                     }
@@ -274,7 +275,7 @@ impl KafkaSource {
                         continue;
                     }
                 }
-                Some(Err(KafkaError::MessageConsumption(code))) if is_passing(code) => {}
+                Some(Err(KafkaError::MessageConsumption(code))) if is_retryable(code) => {}
                 Some(Err(cause)) => {
                     return Err(Self::error(&BrokerError::Kafka {
                         doing: "read from Kafka",
@@ -322,7 +323,7 @@ impl KafkaSource {
         };
         let value = message.payload().unwrap_or_default();
         let traceparent = &|| trace_of(message);
-        take(&Lying { part: &stretch.part, offset, value, traceparent });
+        take(&MessageRef { part: &stretch.part, offset, value, traceparent });
         stretch.end = offset + 1;
         stretch.bytes += value.len();
         stretch.messages += 1;
@@ -402,20 +403,23 @@ pub enum Reading {
 }
 
 /// A message as it lies in the client's memory.
-pub struct Lying<'m> {
+pub struct MessageRef<'m> {
     pub part: &'m Arc<str>,
     pub offset: i64,
     pub value: &'m [u8],
     traceparent: &'m dyn Fn() -> Option<Box<str>>,
 }
 
-impl std::fmt::Debug for Lying<'_> {
+impl std::fmt::Debug for MessageRef<'_> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Lying").field("part", &self.part).field("offset", &self.offset).finish()
+        f.debug_struct("MessageRef")
+            .field("part", &self.part)
+            .field("offset", &self.offset)
+            .finish()
     }
 }
 
-impl Lying<'_> {
+impl MessageRef<'_> {
     /// The trace context that came with it: plain, or as CloudEvents name it.
     pub fn traceparent(&self) -> Option<Box<str>> {
         (self.traceparent)()
@@ -423,7 +427,7 @@ impl Lying<'_> {
 }
 
 /// Takes a message.
-pub type Take<'t> = dyn FnMut(&Lying<'_>) + 't;
+pub type Take<'t> = dyn FnMut(&MessageRef<'_>) + 't;
 
 /// `00-` trace id `-` parent id `-` flags, in lower-case hexadecimal.
 const FIELD_LENGTHS: [usize; 4] = [2, 32, 16, 2];

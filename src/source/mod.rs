@@ -12,7 +12,6 @@
 //! | `kafka` | Kafka topics, shared with other copies or alone |
 //! | [`follow`] | EVTX files that others append to |
 //! | [`text`] | text streams: encodings, blocks of whole events |
-//! | [`listen`] | live: what peers send over TCP, TLS and Unix sockets |
 //! | [`pipe`] | live: standard input that goes on |
 //!
 //! A live source is one that goes on: it waits for what comes, tells with each
@@ -23,18 +22,16 @@ pub mod files;
 pub mod follow;
 #[cfg(feature = "kafka")]
 pub mod kafka;
-pub mod listen;
 pub mod pipe;
 pub mod text;
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use borsh::{BorshDeserialize, BorshSerialize};
+use crate::position::{Position, Positions};
 
 /// Size of a chunk of an EVTX file; batches of chunks are multiples of it.
 pub const EVTX_CHUNK_BYTES: u64 = 64 * 1024;
@@ -72,18 +69,6 @@ pub trait Source {
         let _ = positions;
         Ok(())
     }
-}
-
-/// Where a source goes on, by its parts: files, partitions.
-pub type Positions = BTreeMap<Arc<str>, Position>;
-
-/// Behind what was handed over of one part.
-#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub enum Position {
-    /// The offset of the next record of a Kafka partition.
-    Offset(i64),
-    /// How far an event log that is being written was handed over.
-    Log(follow::LogPosition),
 }
 
 /// Some of an input's bytes.

@@ -9,9 +9,9 @@ use std::process::{Command, Stdio};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use twinsid::config::Config;
-use twinsid::decode::Skip;
 use twinsid::decode::lines::last_boundary;
-use twinsid::pipeline::replay::{NoWatch, OnDamage, Replay, Replayed, replay};
+use twinsid::pipeline::replay::{NoProgress, OnDamage, Replay, Replayed, replay};
+use twinsid::reject::RejectReason;
 use twinsid::source::discover::discover;
 use twinsid::source::files::Files;
 use twinsid::source::{Next, Source};
@@ -28,17 +28,17 @@ pub fn replay_of(paths: &[&Path]) -> Replay {
         outputs: Vec::new(),
         settings: config.settings,
         rules: config.rules,
-        teachings: config.teachings,
+        fact_rules: config.fact_rules,
         inventory: Vec::new(),
         threads: 1,
-        damage: OnDamage::Skip,
+        damage: OnDamage::RejectReason,
     }
 }
 
 /// Writes the bytes to the path, and replays it.
 pub fn replayed(path: &Path, bytes: &[u8]) -> Replayed {
     fs::write(path, bytes).expect("written");
-    replay(replay_of(&[path]), &mut NoWatch).expect("the input can be read")
+    replay(replay_of(&[path]), &mut NoProgress).expect("the input can be read")
 }
 
 fn gz(bytes: &[u8]) -> Vec<u8> {
@@ -138,10 +138,10 @@ fn a_folder_gives_the_same_incidents_whatever_else_is_in_it() {
     for other in ["notes.txt", "deep/picture.png", "deep/._LOG.evtx", "archive.tar.gz"] {
         fs::write(logs.join(other), "nothing to see").expect("written");
     }
-    let found = replay(replay_of(&[&logs]), &mut NoWatch).expect("logs");
+    let found = replay(replay_of(&[&logs]), &mut NoProgress).expect("logs");
     assert_eq!((found.files, &found.incidents), (1, &plain.incidents));
     // The same log twice is the same events, once.
-    let twice = replay(replay_of(&[folder.path()]), &mut NoWatch).expect("logs");
+    let twice = replay(replay_of(&[folder.path()]), &mut NoProgress).expect("logs");
     assert_eq!((twice.files, &twice.incidents), (2, &plain.incidents));
     assert_eq!(twice.ingested.failures, plain.ingested.failures);
 }
@@ -180,11 +180,11 @@ fn standard_input_gives_the_same_incidents() {
 
 /// Replays what harms beside a good log, which is read all the same.
 #[track_caller]
-fn check_refused(name: &str, bytes: &[u8], reason: Skip, says: &str) {
+fn check_refused(name: &str, bytes: &[u8], reason: RejectReason, says: &str) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let good = replayed(&folder.path().join("good.evtx"), &small_log());
     fs::write(folder.path().join(name), bytes).expect("written");
-    let both = replay(replay_of(&[folder.path()]), &mut NoWatch).expect("damage is passed over");
+    let both = replay(replay_of(&[folder.path()]), &mut NoProgress).expect("damage is passed over");
     assert_eq!(both.tally.skipped.get(&reason), Some(&1), "{name}, {says}: {:?}", both.tally);
     let sample = &both.tally.samples[&reason];
     assert!(sample.contains(says) && sample.contains(name), "{sample}");
@@ -205,7 +205,7 @@ fn a_member_whose_name_leaves_the_archive_is_refused_and_the_others_are_read() {
             bytes[at + found..at + found + name.len()].copy_from_slice(name.as_bytes());
             at += found + 1;
         }
-        check_refused("archive.zip", &bytes, Skip::ArchiveMember, name);
+        check_refused("archive.zip", &bytes, RejectReason::ArchiveMember, name);
         let folder = tempfile::tempdir().expect("a temporary folder");
         let alone = replayed(&folder.path().join("archive.zip"), &bytes);
         let plain = replayed(&folder.path().join("plain.evtx"), &log);
@@ -224,14 +224,14 @@ fn a_compressed_file_that_grows_out_of_proportion_is_refused() {
     std::io::copy(&mut bomb(&small_log()[..4096]), &mut packed).expect("memory can be written");
     let packed = packed.finish().expect("memory can be written");
     assert!(packed.len() < 2 << 20, "{} bytes", packed.len());
-    check_refused("bomb.evtx.gz", &packed, Skip::ArchiveMember, "archive bomb");
+    check_refused("bomb.evtx.gz", &packed, RejectReason::ArchiveMember, "archive bomb");
 }
 
 #[test]
 fn an_archive_member_that_grows_out_of_proportion_is_refused() {
     let packed = zstd::encode_all(bomb(&small_log()[..4096]), 1).expect("memory can be written");
     let bytes = zipped(&[("bomb.evtx.zst", STORED, &packed), ("log.evtx", STORED, &small_log())]);
-    check_refused("archive.zip", &bytes, Skip::ArchiveMember, "archive bomb");
+    check_refused("archive.zip", &bytes, RejectReason::ArchiveMember, "archive bomb");
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn archives_within_archives_end() {
     for _ in 0..8 {
         bytes = gz(&bytes);
     }
-    check_refused("log.evtx.gz", &bytes, Skip::File, "packed more than");
+    check_refused("log.evtx.gz", &bytes, RejectReason::File, "packed more than");
 }
 
 #[test]
@@ -252,8 +252,8 @@ fn a_cut_off_compressed_file_counts_as_far_as_it_goes() {
     let packed = gz(&log);
     let cut = replayed(&path, &packed[..packed.len() * 3 / 5]);
     assert!((1..whole.tally.records).contains(&cut.tally.records), "{:?}", cut.tally);
-    let skipped = cut.tally.skipped.contains_key(&Skip::ArchiveMember)
-        || cut.tally.skipped.contains_key(&Skip::File);
+    let skipped = cut.tally.skipped.contains_key(&RejectReason::ArchiveMember)
+        || cut.tally.skipped.contains_key(&RejectReason::File);
     assert!(skipped, "the rest is counted: {:?}", cut.tally);
     // Only the sums at the end are missing: every event was read.
     let nearly = replayed(&path, &packed[..packed.len() - 8]);
@@ -263,11 +263,11 @@ fn a_cut_off_compressed_file_counts_as_far_as_it_goes() {
 
 #[test]
 fn what_is_no_log_is_counted_and_the_rest_is_read() {
-    check_refused("empty.evtx", b"", Skip::File, "is empty");
-    check_refused("text.evtx", b"hello", Skip::File, "does not start with");
-    check_refused("archive.zip", b"PK\x03\x04 and no more", Skip::File, "");
-    check_refused("log.evtx.gz", b"\x1f\x8b and no more", Skip::File, "");
-    check_refused("log.evtx.zst", b"\x28\xb5\x2f\xfd and no more", Skip::File, "");
+    check_refused("empty.evtx", b"", RejectReason::File, "is empty");
+    check_refused("text.evtx", b"hello", RejectReason::File, "does not start with");
+    check_refused("archive.zip", b"PK\x03\x04 and no more", RejectReason::File, "");
+    check_refused("log.evtx.gz", b"\x1f\x8b and no more", RejectReason::File, "");
+    check_refused("log.evtx.zst", b"\x28\xb5\x2f\xfd and no more", RejectReason::File, "");
 }
 
 /// Changed archives come to an end, in as many steps as they have members and

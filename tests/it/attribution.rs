@@ -4,9 +4,9 @@
 use serde_json::{Value, json};
 use twinsid::config::Config;
 use twinsid::detect::Detector;
-use twinsid::event::ListedHost;
 use twinsid::incident::{Confidence, Incident, Kind, KnownHost};
-use twinsid::pipeline::replay::{NoWatch, OnDamage, Replay, Replayed, replay};
+use twinsid::observation::ListedHost;
+use twinsid::pipeline::replay::{NoProgress, OnDamage, Replay, Replayed, replay};
 
 pub const SECURITY: &str = "Microsoft-Windows-Security-Auditing";
 
@@ -61,12 +61,12 @@ pub fn replayed(events: &[Value], inventory: Vec<ListedHost>) -> Replayed {
             outputs: Vec::new(),
             settings: config.settings,
             rules: config.rules,
-            teachings: config.teachings,
+            fact_rules: config.fact_rules,
             inventory,
             threads: 1,
             damage: OnDamage::Stop,
         },
-        &mut NoWatch,
+        &mut NoProgress,
     );
     replayed.expect("whole events")
 }

@@ -6,8 +6,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value as Json;
 use tempfile::TempDir;
-use twinsid::pipeline::replay::{NoWatch, replay};
-use twinsid::sink::cards::{Style, write_card};
+use twinsid::output::cards::{Style, write_card};
+use twinsid::pipeline::replay::{NoProgress, replay};
 
 use crate::archives::replay_of;
 use crate::written::{FailedLogon, Log, small_log};
@@ -416,7 +416,7 @@ fn hostile_text_is_harmless_on_cards() {
     let folder = folder();
     let path = folder.path().join("hostile.evtx");
     fs::write(&path, hostile_log()).expect("written");
-    let replayed = replay(replay_of(&[&path]), &mut NoWatch).expect("a log");
+    let replayed = replay(replay_of(&[&path]), &mut NoProgress).expect("a log");
     assert_eq!(replayed.incidents.len(), HOSTILE.len());
     for incident in &replayed.incidents {
         for width in [40, 80, 110] {

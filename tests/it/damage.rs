@@ -8,9 +8,10 @@ use std::sync::Arc;
 
 use twinsid::decode::evtx::{CHUNK_BYTES, ChunkDecoder};
 use twinsid::decode::lines::{EVENT_BYTES_MAX, LineDecoder, last_boundary};
-use twinsid::decode::{Letters, Skip, Tally};
-use twinsid::pipeline::replay::{NoWatch, replay};
+use twinsid::decode::{Rejects, Tally};
+use twinsid::pipeline::replay::{NoProgress, replay};
 use twinsid::record::{Record, Wanted};
+use twinsid::reject::RejectReason;
 use twinsid::simulate::evtx::{Data, Value};
 
 use crate::archives::{replay_of, replayed};
@@ -103,7 +104,11 @@ fn a_log_cut_at_any_byte_keeps_what_stands_before() {
         let emit = &mut |record: &Record<'_>| records.push(Plain::of(record, &wanted));
         decoder.decode(&chunk[..len], 1, &mut tally, emit);
         assert!(whole.starts_with(&records), "cut at {len}: {records:?}");
-        assert_eq!(tally.skipped.get(&Skip::ChunkTruncated), Some(&1), "cut at {len}: {tally:?}");
+        assert_eq!(
+            tally.skipped.get(&RejectReason::ChunkTruncated),
+            Some(&1),
+            "cut at {len}: {tally:?}"
+        );
         found.insert(records.len());
     }
     assert_eq!(found, (0..=whole.len()).collect(), "every number of records was left somewhere");
@@ -118,7 +123,7 @@ fn a_file_cut_anywhere_is_replayed_as_far_as_it_goes() {
     let mut counts = BTreeSet::new();
     for len in (0..12).chain([4095, 4096, 4097, 4608]).chain((5000..bytes.len()).step_by(4999)) {
         std::fs::write(&path, &bytes[..len]).expect("written");
-        let cut = replay(replay_of(&[&path]), &mut NoWatch).expect("damage is passed over");
+        let cut = replay(replay_of(&[&path]), &mut NoProgress).expect("damage is passed over");
         assert!(cut.tally.records <= whole.tally.records, "cut at {len}");
         assert!(cut.ingested.failures <= whole.ingested.failures, "cut at {len}");
         counts.insert(cut.tally.records);
@@ -194,10 +199,10 @@ fn check_mutations(chunks: &[Vec<u8>], rounds: usize, seed: u64) {
         let mut chunk = chunks[random.below(chunks.len())].clone();
         mutate(&mut chunk, &mut random);
         let (mut handed, mut tally) = (Handed::default(), Tally::default());
-        tally.letters = Some(Letters::default());
+        tally.rejects = Some(Rejects::default());
         decoder.decode(&chunk, 0, &mut tally, &mut |record| handed.add(record));
         let skipped: u64 = tally.skipped.values().sum();
-        let letters = tally.letters.take().unwrap_or_default().letters;
+        let letters = tally.rejects.take().unwrap_or_default().rejects;
         assert_eq!(letters.len() as u64, skipped, "round {round}: each is kept");
         for letter in &letters {
             let place = memchr::memmem::find(&chunk, &letter.bytes);

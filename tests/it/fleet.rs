@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use twinsid::config::Config;
 use twinsid::incident::Incident;
-use twinsid::pipeline::replay::{NoWatch, OnDamage, Replay, Replayed, replay};
+use twinsid::pipeline::replay::{NoProgress, OnDamage, Replay, Replayed, replay};
 use twinsid::simulate::fleet::{FleetSpec, Form, Traps, Truth, simulate};
 
 const FORMS: [Form; 6] =
@@ -24,12 +24,12 @@ fn replayed(paths: Vec<PathBuf>) -> Replayed {
             outputs: Vec::new(),
             settings: config.settings,
             rules: config.rules,
-            teachings: config.teachings,
+            fact_rules: config.fact_rules,
             inventory: Vec::new(),
             threads: 2,
             damage: OnDamage::Stop,
         },
-        &mut NoWatch,
+        &mut NoProgress,
     );
     replayed.expect("the fleet's logs are whole")
 }

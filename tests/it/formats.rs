@@ -8,7 +8,7 @@ use evtx::{EvtxParser, ParserSettings};
 use serde_json::Value;
 use twinsid::config::Config;
 use twinsid::incident::{Incident, Kind};
-use twinsid::pipeline::replay::{NoWatch, OnDamage, Replay, Replayed, replay};
+use twinsid::pipeline::replay::{NoProgress, OnDamage, Replay, Replayed, replay};
 
 use crate::corpus;
 
@@ -20,12 +20,12 @@ fn replayed(paths: Vec<PathBuf>) -> Replayed {
             outputs: Vec::new(),
             settings: config.settings,
             rules: config.rules,
-            teachings: config.teachings,
+            fact_rules: config.fact_rules,
             inventory: Vec::new(),
             threads: 2,
-            damage: OnDamage::Skip,
+            damage: OnDamage::RejectReason,
         },
-        &mut NoWatch,
+        &mut NoProgress,
     )
     .expect("the logs can be read")
 }

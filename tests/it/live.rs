@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 
 use proptest::prelude::*;
 use twinsid::detect::{Detector, Settings};
-use twinsid::event::{
-    Account, Build, DomainSid, EventTime, Fact, Failure, Mismatch, Observation, RecordKey,
-    TICKS_PER_SEC, What, short_host,
-};
 use twinsid::incident::{Incident, Kind, Severity, State};
+use twinsid::observation::{
+    Account, Build, Fact, Failure, Mismatch, Observation, RecordKey, What, short_host,
+};
+use twinsid::sid::DomainSid;
+use twinsid::time::{EventTime, TICKS_PER_SEC};
 
 use crate::model::{HOUR_TICKS, observation, settings};
 

@@ -6,11 +6,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use twinsid::config::Config;
 use twinsid::detect::{Detector, Settings};
-use twinsid::event::{
-    Account, CodeFamily, EventTime, Fact, Failure, Mismatch, Observation, Peer, RecordKey, Sid,
-    Side, StatusCode, TICKS_PER_SEC, What, short_host,
-};
 use twinsid::incident::{Incident, Kind};
+use twinsid::observation::{
+    Account, Fact, Failure, Mismatch, Observation, Peer, RecordKey, Side, What, short_host,
+};
+use twinsid::sid::Sid;
+use twinsid::status::{CodeFamily, StatusCode};
+use twinsid::time::{EventTime, TICKS_PER_SEC};
 
 const HOSTS: [&str; 4] = ["PC1", "pc2.corp.example", "DC1.corp.example", "PC3"];
 const DOMAINS: [&str; 3] = ["CORP", "corp.example", "PC1"];
@@ -123,7 +125,7 @@ fn detect(observations: &[Observation], batch: usize) -> Vec<Incident> {
     }
     let mut incidents = Vec::new();
     detector.advance(EventTime::MAX, &mut incidents);
-    assert_eq!(detector.given_up().map(|(_, count)| count), [0; 7]);
+    assert_eq!(detector.over_bounds().map(|(_, count)| count), [0; 7]);
     assert_eq!(detector.open_keys(), 0);
     incidents
 }

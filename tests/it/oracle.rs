@@ -9,8 +9,8 @@ use twinsid::decode::evtx::{CHUNK_BYTES, ChunkDecoder};
 use twinsid::decode::xml::{FieldPlan, decode_event};
 use twinsid::decode::{clock, oracle};
 use twinsid::detect::rules::Rules;
-use twinsid::event::EventTime;
 use twinsid::record::{Record, Value, Wanted};
+use twinsid::time::EventTime;
 
 use crate::corpus;
 
@@ -92,7 +92,7 @@ fn slow(bytes: &[u8], wanted: &Arc<Wanted>) -> (Vec<Plain>, u64) {
 
 pub fn shipped() -> Arc<Wanted> {
     let config = Config::embedded();
-    Arc::clone(Rules::new(&config.rules, &config.teachings).wanted())
+    Arc::clone(Rules::new(&config.rules, &config.fact_rules).wanted())
 }
 
 #[track_caller]

@@ -8,10 +8,11 @@ use std::io::Cursor;
 use std::path::{Path, PathBuf};
 
 use twinsid::config::Config;
-use twinsid::event::{EventTime, Sid, TICKS_PER_SEC};
-use twinsid::pipeline::replay::{NoWatch, OnDamage, Replay, replay};
+use twinsid::output::wire::WireIncident;
+use twinsid::pipeline::replay::{NoProgress, OnDamage, Replay, replay};
+use twinsid::sid::Sid;
 use twinsid::simulate::evtx::{Data, EventSpec, Value, Writer};
-use twinsid::sink::wire::WireIncident;
+use twinsid::time::{EventTime, TICKS_PER_SEC};
 
 const SECURITY: &str = "Microsoft-Windows-Security-Auditing";
 const SECURITY_GUID: [u8; 16] = [
@@ -276,12 +277,12 @@ fn incidents(path: &Path) -> String {
             outputs: Vec::new(),
             settings: config.settings,
             rules: config.rules,
-            teachings: config.teachings,
+            fact_rules: config.fact_rules,
             inventory: Vec::new(),
             threads: 2,
             damage: OnDamage::Stop,
         },
-        &mut NoWatch,
+        &mut NoProgress,
     );
     let incidents = replayed.expect("the sample is whole").incidents;
     let lines = incidents.iter().map(|incident| {

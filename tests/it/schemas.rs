@@ -8,10 +8,10 @@ use std::sync::LazyLock;
 
 use jsonschema::Registry;
 use serde_json::{Value as Json, json};
-use twinsid::decode::Skip;
-use twinsid::event::Category;
+use twinsid::output::summary::SKIP_MEANINGS;
+use twinsid::reject::RejectReason;
 use twinsid::simulate::evtx::{Data, EventSpec, Value};
-use twinsid::sink::summary::SKIP_MEANINGS;
+use twinsid::status::Category;
 
 use crate::written::{FailedLogon, Log, SECURITY, event, lsa_event, sid, small_log};
 
@@ -262,7 +262,7 @@ fn a_fleet_has_every_kind_of_incident() {
 #[test]
 fn every_reason_to_skip_is_explained() {
     let known: BTreeSet<&str> = SKIP_MEANINGS.iter().map(|(name, _)| *name).collect();
-    let all: BTreeSet<&str> = Skip::ALL.into_iter().map(Skip::name).collect();
+    let all: BTreeSet<&str> = RejectReason::ALL.into_iter().map(RejectReason::name).collect();
     assert_eq!(known, all);
     let stats = schema("stats")["properties"]["skipped"]["description"].to_string();
     for name in all {

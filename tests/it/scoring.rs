@@ -8,10 +8,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use twinsid::config::Config;
-use twinsid::event::short_host;
 use twinsid::incident::{Class, HostStatus, Incident, Kind, State};
-use twinsid::pipeline::replay::{NoWatch, OnDamage, Replay, replay};
-use twinsid::simulate::fleet::{self, Cause, FleetSpec, Form, Traps, Truth, simulate};
+use twinsid::observation::short_host;
+use twinsid::pipeline::replay::{NoProgress, OnDamage, Replay, replay};
+use twinsid::simulate::fleet;
+use twinsid::simulate::fleet::{Cause, FleetSpec, Form, Traps, Truth, simulate};
 
 const FORMS: [Form; 5] = [Form::Forwarded, Form::Xml, Form::Winlogbeat, Form::Nxlog, Form::Openwec];
 
@@ -22,12 +23,12 @@ const FLEETS: &str = "TWINSID_FLEETS";
 const SHUFFLES: usize = 3;
 
 fn incidents(paths: Vec<PathBuf>) -> Vec<Incident> {
-    let Config { settings, rules, teachings, .. } = Config::embedded();
+    let Config { settings, rules, fact_rules, .. } = Config::embedded();
     let outputs = Vec::new();
     let (threads, damage) = (1, OnDamage::Stop);
     let inventory = Vec::new();
-    let run = Replay { paths, outputs, settings, rules, teachings, inventory, threads, damage };
-    replay(run, &mut NoWatch).expect("the fleet's logs are whole").incidents
+    let run = Replay { paths, outputs, settings, rules, fact_rules, inventory, threads, damage };
+    replay(run, &mut NoProgress).expect("the fleet's logs are whole").incidents
 }
 
 fn spec(hosts: u32, groups: u32, hours: u32, seed: u64, form: Form) -> FleetSpec {

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use crate::broker::{self, Broker, Record, Trio, unique};
+use crate::broker;
+use crate::broker::{Broker, Record, Trio, unique};
 use crate::traps::{IMAGE, own, renamed};
 
 /// How long a run to the end may take.

@@ -2,10 +2,11 @@
 //! the same. Each test fails when its trap is not minded.
 
 use serde_json::{Value, json};
-use twinsid::event::{DomainSid, ListedHost};
 use twinsid::incident::{
     Class, Confidence, Exposure, HostStatus, Incident, Kind, KnownHost, State,
 };
+use twinsid::observation::ListedHost;
+use twinsid::sid::DomainSid;
 
 use crate::attribution::{SECURITY, event, known_hosts, logged_on, of_kind, refused, replayed};
 

@@ -6,10 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use twinsid::config::Config;
 use twinsid::detect::Detector;
-use twinsid::event::{
-    DomainSid, EventTime, Fact, Mismatch, Observation, RecordKey, TICKS_PER_SEC, What, short_host,
-};
 use twinsid::incident::{HostStatus, Incident, Kind, KnownHost, State};
+use twinsid::observation::{Fact, Mismatch, Observation, RecordKey, What, short_host};
+use twinsid::sid::DomainSid;
+use twinsid::time::{EventTime, TICKS_PER_SEC};
 
 use crate::attribution::known_hosts;
 

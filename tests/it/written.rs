@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use twinsid::decode::evtx::{CHUNK_BYTES, ChunkDecoder};
 use twinsid::decode::{Tally, oracle};
-use twinsid::event::{EventTime, Sid, TICKS_PER_SEC};
 use twinsid::record::{Record, Wanted};
+use twinsid::sid::Sid;
 use twinsid::simulate::evtx::{Data, EventSpec, Options, Rendering, Value, Writer};
+use twinsid::time::{EventTime, TICKS_PER_SEC};
 
 use crate::oracle::{check_equal, fast, shipped};
 

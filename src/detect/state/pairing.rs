@@ -1,0 +1,161 @@
+//! What stood near in time: the failures on the host of a mismatch, and a
+//! domain controller's yes for the same account. Either may arrive first, so
+//! both are kept until the watermark has passed them.
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::time::EventTime;
+
+/// Values by key and time. The newest `count_max` are kept; while values are
+/// added there may be twice as many.
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
+pub struct Nearby<K, V> {
+    /// As they came; by key and time once settled.
+    values: Vec<(K, EventTime, V)>,
+    #[borsh(skip)]
+    count_max: usize,
+    dropped: u64,
+}
+
+impl<K: Copy + Ord, V> Nearby<K, V> {
+    pub fn new(count_max: usize) -> Nearby<K, V> {
+        Nearby { values: Vec::new(), count_max, dropped: 0 }
+    }
+
+    /// Sets the bound of what was restored.
+    pub fn bound(&mut self, count_max: usize) {
+        self.count_max = count_max;
+    }
+
+    pub fn add(&mut self, key: K, time: EventTime, value: V) {
+        self.values.push((key, time, value));
+        if self.values.len() >= self.count_max.saturating_mul(2) {
+            self.trim();
+        }
+    }
+
+    /// Drops what is beyond the bound and puts the rest in order, for
+    /// [`Nearby::within`]. What is left does not depend
+    /// on the order in which values came.
+    pub fn settle(&mut self) {
+        self.trim();
+        self.values.sort_by_key(|(key, time, _)| (*key, *time));
+    }
+
+    fn trim(&mut self) {
+        if self.values.len() <= self.count_max {
+            return;
+        }
+        let before = self.values.len();
+        let mut times: Vec<EventTime> = self.values.iter().map(|(_, at, _)| *at).collect();
+        let beyond = before - self.count_max - 1;
+        let (_, newest_beyond, _) = times.select_nth_unstable(beyond);
+        self.forget_before(EventTime(newest_beyond.0 + 1));
+        self.dropped += (before - self.values.len()) as u64;
+    }
+
+    /// Values dropped because there were too many.
+    pub fn dropped(&self) -> u64 {
+        self.dropped
+    }
+
+    pub fn forget_before(&mut self, time: EventTime) {
+        self.values.retain(|(_, at, _)| *at >= time);
+    }
+
+    /// The values of a key within a time span, both ends included, by time;
+    /// after [`Nearby::settle`].
+    pub fn within(&self, key: K, first: EventTime, last: EventTime) -> &[(K, EventTime, V)] {
+        let start = self.values.partition_point(|(k, at, _)| (*k, *at) < (key, first));
+        let end = self.values.partition_point(|(k, at, _)| (*k, *at) <= (key, last));
+        &self.values[start..end.max(start)]
+    }
+
+    /// All values.
+    pub fn iter(&self) -> impl Iterator<Item = &(K, EventTime, V)> {
+        self.values.iter()
+    }
+}
+
+/// Moments of one host, each widened by the pairing window on both sides, as
+/// spans that do not touch.
+#[derive(Clone, Debug, Default, BorshSerialize, BorshDeserialize)]
+pub struct Windows {
+    spans: Vec<(EventTime, EventTime)>,
+    /// Length at which the spans are joined again.
+    join_at: usize,
+}
+
+impl Windows {
+    pub fn add(&mut self, time: EventTime, window_ticks: u64) {
+        self.spans.push((time.minus_ticks(window_ticks), time.plus_ticks(window_ticks)));
+        if self.spans.len() >= self.join_at.max(64) {
+            self.spans = join(std::mem::take(&mut self.spans));
+            self.join_at = self.spans.len() * 2;
+        }
+    }
+
+    pub fn join(&mut self, other: &Windows) {
+        self.spans.extend(&other.spans);
+    }
+
+    /// The spans, by time.
+    pub fn spans(&self) -> Vec<(EventTime, EventTime)> {
+        join(self.spans.clone())
+    }
+
+    pub fn forget_before(&mut self, time: EventTime) {
+        self.spans.retain(|(_, end)| *end >= time);
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.spans.is_empty()
+    }
+}
+
+fn join(mut spans: Vec<(EventTime, EventTime)>) -> Vec<(EventTime, EventTime)> {
+    spans.sort_unstable();
+    let mut joined: Vec<(EventTime, EventTime)> = Vec::new();
+    for (start, end) in spans {
+        match joined.last_mut() {
+            Some((_, last)) if start <= *last => *last = end.max(*last),
+            _ => joined.push((start, end)),
+        }
+    }
+    joined
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_newest_stay_in_whatever_order_they_come() {
+        for times in [[5, 1, 4, 2, 3, 6, 7, 8], [8, 7, 6, 5, 4, 3, 2, 1], [1, 2, 3, 4, 5, 6, 7, 8]]
+        {
+            let mut nearby = Nearby::new(3);
+            for time in times {
+                nearby.add("PC1", EventTime(time), time);
+            }
+            nearby.settle();
+            let left = nearby.within("PC1", EventTime(0), EventTime(9));
+            assert_eq!(left.iter().map(|(_, _, value)| *value).collect::<Vec<_>>(), [6, 7, 8]);
+            assert_eq!(
+                nearby.within("PC1", EventTime(7), EventTime(7)),
+                [("PC1", EventTime(7), 7)]
+            );
+            assert_eq!(nearby.dropped(), 5);
+        }
+    }
+
+    #[test]
+    fn many_moments_close_together_are_one_window() {
+        let mut windows = Windows::default();
+        for time in (100..10_000).rev() {
+            windows.add(EventTime(time), 5);
+        }
+        windows.add(EventTime(20_000), 5);
+        let at = |first, last| (EventTime(first), EventTime(last));
+        assert_eq!(windows.spans(), [at(95, 10_004), at(19_995, 20_005)]);
+    }
+}

@@ -1,0 +1,594 @@
+//! Sessions: the observations of one source without a gap longer than
+//! `session_gap`, cut after `session_max`.
+//!
+//! Observations come in any order, and what source a name belongs to may be
+//! learnt last of all. So what is kept under each key is *runs*: stretches
+//! without a gap, none across an hour of the clock, each with its counts:
+//!
+//! ```text
+//! hour        │ 08                │ 09                │ 10
+//! key sid:…   │     [■■■■]   [■■■■│■■■]               │
+//! key name:…  │          [■■]     │        [■]        │   [■■]
+//! resolved    │     [■■■■■■■■■■■■■│■■■■■]  [■]        │   [■■]
+//! ```
+//!
+//! Runs can be joined in any order and under any key with the same result, so
+//! sessions are put together when they are asked for. A session that is longer
+//! than `session_max` is cut at a full hour: `session_max` after the hour in
+//! which it began.
+
+use std::cmp::Ordering;
+use std::hash::{Hash, Hasher};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use hashbrown::HashTable;
+use rustc_hash::{FxHashMap, FxHasher};
+
+use super::directory::AccountSid;
+use super::names::{Address, Names, Symbol};
+use crate::observation::{Protocol, Side};
+use crate::status::{Category, StatusCode};
+use crate::time::{EventTime, TICKS_PER_SEC};
+
+/// Runs do not cross multiples of this, and sessions are cut at them.
+pub const HOUR_TICKS: u64 = 3600 * TICKS_PER_SEC;
+
+/// Different lines kept of one run. Of more, those that sort first are kept
+/// whole, the others without computer, peer and service.
+const LINES_PER_RUN_MAX: usize = 128;
+
+/// Observations that wait to be put into their runs.
+const WAITING_MAX: usize = 1 << 16;
+
+/// Room for lines once there is more than one.
+const LINES_AT_FIRST: usize = 4;
+
+/// Whom observations belong to, as their events name it.
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
+)]
+pub enum SourceKey {
+    Sid(AccountSid),
+    Account {
+        domain: Symbol,
+        name: Symbol,
+    },
+    /// An account whose event names no domain, by the host that wrote it.
+    Bare {
+        host: Symbol,
+        name: Symbol,
+    },
+    /// No account at all.
+    Host(Symbol),
+}
+
+/// What an observation says beside who and where: few are different, on
+/// however many machines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Pattern {
+    pub channel: Symbol,
+    pub provider: Symbol,
+    pub event_id: u32,
+    pub side: Side,
+    pub protocol: Protocol,
+    pub status: Option<StatusCode>,
+    pub sub_status: Option<StatusCode>,
+    pub reason: Option<u32>,
+    pub logon_type: Option<u32>,
+    pub category: Option<Category>,
+}
+
+/// Index into [`Patterns`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, BorshSerialize, BorshDeserialize)]
+pub struct PatternId(u32);
+
+/// Every pattern once.
+#[derive(Debug)]
+pub struct Patterns {
+    index: FxHashMap<Pattern, PatternId>,
+    patterns: Vec<Pattern>,
+    count_max: usize,
+    beyond: u64,
+}
+
+impl Patterns {
+    /// Keeps `count_max` patterns; later ones keep only event and status.
+    pub fn new(count_max: usize) -> Patterns {
+        Patterns { index: FxHashMap::default(), patterns: Vec::new(), count_max, beyond: 0 }
+    }
+
+    /// Sets the bound of patterns that were restored.
+    pub fn bound(&mut self, count_max: usize) {
+        self.count_max = count_max;
+    }
+
+    pub fn intern(&mut self, pattern: Pattern) -> PatternId {
+        if let Some(id) = self.index.get(&pattern) {
+            return *id;
+        }
+        let coarse = pattern.coarse();
+        if self.patterns.len() >= self.count_max && pattern != coarse {
+            self.beyond += 1;
+            return self.intern(coarse);
+        }
+        let id = PatternId(self.patterns.len() as u32);
+        self.patterns.push(pattern);
+        self.index.insert(pattern, id);
+        id
+    }
+
+    /// How often a pattern came that is not kept whole.
+    pub fn beyond(&self) -> u64 {
+        self.beyond
+    }
+
+    pub fn get(&self, id: PatternId) -> &Pattern {
+        &self.patterns[id.0 as usize]
+    }
+}
+
+/// In the order of their ids.
+impl BorshSerialize for Patterns {
+    fn serialize<W: borsh::io::Write>(&self, writer: &mut W) -> borsh::io::Result<()> {
+        (&self.patterns, self.beyond).serialize(writer)
+    }
+}
+
+impl BorshDeserialize for Patterns {
+    fn deserialize_reader<R: borsh::io::Read>(reader: &mut R) -> borsh::io::Result<Patterns> {
+        let (known, beyond) = <(Vec<Pattern>, u64)>::deserialize_reader(reader)?;
+        let mut patterns = Patterns::new(usize::MAX);
+        known.into_iter().for_each(|pattern| {
+            patterns.intern(pattern);
+        });
+        patterns.beyond = beyond;
+        Ok(patterns)
+    }
+}
+
+/// The parts that differ most; equality looks at all.
+impl Hash for Pattern {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let value = |code: Option<StatusCode>| code.map_or(0, |code| code.value);
+        let pair = |one: u32, other: u32| u64::from(one) << 32 | u64::from(other);
+        state.write_u64(pair(self.event_id, value(self.status)));
+        state.write_u64(pair(self.logon_type.unwrap_or(0), value(self.sub_status)));
+    }
+}
+
+impl Pattern {
+    /// Event and status alone.
+    fn coarse(&self) -> Pattern {
+        Pattern { logon_type: None, reason: None, ..*self }
+    }
+
+    fn compare(&self, other: &Pattern, names: &Names) -> Ordering {
+        let numbers = |p: &Pattern| {
+            (
+                p.event_id,
+                p.status,
+                p.sub_status,
+                p.reason,
+                p.logon_type,
+                p.side,
+                p.protocol,
+                p.category,
+            )
+        };
+        numbers(self)
+            .cmp(&numbers(other))
+            .then_with(|| names.compare(self.channel, other.channel))
+            .then_with(|| names.compare(self.provider, other.provider))
+    }
+}
+
+/// Observations that differ in nothing but time.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct Line {
+    pub pattern: PatternId,
+    /// Who logged them.
+    pub computer: Symbol,
+    pub peer_host: Symbol,
+    pub peer_ip: Address,
+    pub service: Symbol,
+    pub count: u32,
+    /// The first of them: time and record id.
+    pub first: EventTime,
+    pub record_id: u64,
+    pub last: EventTime,
+}
+
+impl Line {
+    pub fn same(&self, other: &Line) -> bool {
+        self.pattern == other.pattern
+            && self.computer == other.computer
+            && self.peer_host == other.peer_host
+            && self.peer_ip == other.peer_ip
+            && self.service == other.service
+    }
+
+    /// Adds observations that differ in nothing but time.
+    pub fn absorb(&mut self, other: &Line) {
+        self.count = self.count.saturating_add(other.count);
+        self.last = self.last.max(other.last);
+        if (other.first, other.record_id) < (self.first, self.record_id) {
+            self.first = other.first;
+            self.record_id = other.record_id;
+        }
+    }
+}
+
+/// A stretch of observations under one key without a gap, within one hour.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct Run {
+    pub first: EventTime,
+    pub last: EventTime,
+    pub lines: Lines,
+}
+
+/// Most runs have one line.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub enum Lines {
+    One(Line),
+    Many(Vec<Line>),
+}
+
+impl Lines {
+    pub fn as_slice(&self) -> &[Line] {
+        match self {
+            Lines::One(line) => std::slice::from_ref(line),
+            Lines::Many(lines) => lines,
+        }
+    }
+}
+
+/// What decides the order of lines when there are too many of them.
+#[derive(Debug)]
+pub struct LineOrder<'a> {
+    pub names: &'a Names,
+    pub addresses: &'a super::names::Addresses,
+}
+
+/// The runs of one key.
+#[derive(Clone, Debug, BorshSerialize, BorshDeserialize)]
+enum Runs {
+    One(Run),
+    Many(Vec<Run>),
+}
+
+impl Runs {
+    fn as_slice(&self) -> &[Run] {
+        match self {
+            Runs::One(run) => std::slice::from_ref(run),
+            Runs::Many(runs) => runs,
+        }
+    }
+}
+
+/// The open runs of all keys.
+///
+/// Observations wait in a list and are put into their runs many at a time,
+/// those of one key together: runs lie far apart in memory, and going there
+/// is what takes the time.
+#[derive(Debug)]
+pub struct Sessions<K> {
+    waiting: Vec<(K, Line)>,
+    places: HashTable<u32>,
+    keyed: Vec<(K, Runs)>,
+    gap_ticks: u64,
+    run_count: usize,
+    runs_max: usize,
+    beyond: u64,
+}
+
+impl<K: Copy + Eq + Hash> Sessions<K> {
+    /// Keeps `runs_max` runs; what comes later is turned away, also what would
+    /// join a run: the bound is there for the memory, not for fairness.
+    pub fn new(gap_ticks: u64, runs_max: usize) -> Sessions<K> {
+        Sessions {
+            waiting: Vec::new(),
+            places: HashTable::new(),
+            keyed: Vec::new(),
+            gap_ticks,
+            run_count: 0,
+            runs_max: runs_max.min(u32::MAX as usize),
+            beyond: 0,
+        }
+    }
+
+    /// Sets the bounds of what was restored.
+    pub fn bound(&mut self, gap_ticks: u64, runs_max: usize) {
+        (self.gap_ticks, self.runs_max) = (gap_ticks, runs_max.min(u32::MAX as usize));
+    }
+
+    /// Whether an observation would continue a run that is known of its key;
+    /// of those that were settled.
+    pub fn continues(&self, key: K, time: EventTime) -> bool {
+        let place = self.places.find(key_hash(&key), |&at| self.keyed[at as usize].0 == key);
+        let runs = place.map(|&at| self.keyed[at as usize].1.as_slice()).unwrap_or_default();
+        runs.iter().any(|run| {
+            run.first.minus_ticks(self.gap_ticks) <= time
+                && time <= run.last.plus_ticks(self.gap_ticks)
+        })
+    }
+
+    /// Keys with runs, once settled.
+    pub fn key_count(&self) -> usize {
+        self.keyed.len()
+    }
+
+    /// Observations turned away.
+    pub fn beyond(&self) -> u64 {
+        self.beyond
+    }
+
+    /// Adds one observation.
+    pub fn add(&mut self, key: K, line: Line, patterns: &mut Patterns, order: &LineOrder<'_>) {
+        self.waiting.push((key, line));
+        if self.waiting.len() >= WAITING_MAX {
+            self.settle(patterns, order);
+        }
+    }
+
+    /// Puts what waits into its runs.
+    pub fn settle(&mut self, patterns: &mut Patterns, order: &LineOrder<'_>) {
+        let mut by_hash: Vec<(u64, u32)> =
+            (0..).zip(&self.waiting).map(|(at, (key, _))| (key_hash(key), at)).collect();
+        by_hash.sort_unstable();
+        // Fetched all at once: one by one, each would be waited for.
+        let sorted: Vec<(u64, K, Line)> = by_hash
+            .into_iter()
+            .map(|(hash, at)| {
+                let (key, line) = &self.waiting[at as usize];
+                (hash, *key, line.clone())
+            })
+            .collect();
+        self.waiting.clear();
+        for (hash, key, line) in sorted {
+            if self.run_count >= self.runs_max {
+                self.beyond += 1;
+            } else {
+                self.put(key, hash, line, patterns, order);
+            }
+        }
+    }
+
+    fn put(
+        &mut self,
+        key: K,
+        hash: u64,
+        line: Line,
+        patterns: &mut Patterns,
+        order: &LineOrder<'_>,
+    ) {
+        let run = Run { first: line.first, last: line.first, lines: Lines::One(line) };
+        let place = self.places.find(hash, |&at| self.keyed[at as usize].0 == key);
+        let Some(&place) = place else {
+            let place = self.keyed.len() as u32;
+            self.keyed.push((key, Runs::One(run)));
+            let rehash = |&at: &u32| key_hash(&self.keyed[at as usize].0);
+            self.places.insert_unique(hash, place, rehash);
+            self.run_count += 1;
+            return;
+        };
+        let runs = &mut self.keyed[place as usize].1;
+        match runs {
+            Runs::One(known) if joins(known, &run, self.gap_ticks) => {
+                known.absorb(run, patterns, order);
+            }
+            Runs::One(known) => {
+                let mut both = vec![known.clone(), run];
+                both.sort_by_key(|run| run.first);
+                *runs = Runs::Many(both);
+                self.run_count += 1;
+            }
+            Runs::Many(many) => {
+                let before = many.len();
+                insert(many, run, self.gap_ticks, patterns, order);
+                self.run_count = self.run_count + many.len() - before;
+            }
+        }
+    }
+
+    /// Every key with its runs, in no order.
+    pub fn iter(&self) -> impl Iterator<Item = (K, &[Run])> {
+        self.keyed.iter().map(|(key, runs)| (*key, runs.as_slice()))
+    }
+
+    /// Drops the runs for which `gone` holds.
+    pub fn remove(&mut self, mut gone: impl FnMut(K, &Run) -> bool) {
+        let mut left = 0;
+        self.keyed.retain_mut(|(key, runs)| match runs {
+            Runs::One(run) => {
+                let stays = !gone(*key, run);
+                left += usize::from(stays);
+                stays
+            }
+            Runs::Many(many) => {
+                many.retain(|run| !gone(*key, run));
+                left += many.len();
+                !many.is_empty()
+            }
+        });
+        self.run_count = left;
+        self.keyed.shrink_to_fit();
+        self.index();
+    }
+
+    fn index(&mut self) {
+        self.places = HashTable::with_capacity(self.keyed.len());
+        for (at, (key, _)) in self.keyed.iter().enumerate() {
+            let rehash = |&at: &u32| key_hash(&self.keyed[at as usize].0);
+            self.places.insert_unique(key_hash(key), at as u32, rehash);
+        }
+    }
+}
+
+/// The runs of each key; what waits has to be settled before.
+impl<K: BorshSerialize> BorshSerialize for Sessions<K> {
+    fn serialize<W: borsh::io::Write>(&self, writer: &mut W) -> borsh::io::Result<()> {
+        assert!(self.waiting.is_empty(), "runs are settled before they are written");
+        (&self.keyed, self.run_count as u64, self.beyond).serialize(writer)
+    }
+}
+
+impl<K: Copy + Eq + Hash + BorshDeserialize> BorshDeserialize for Sessions<K> {
+    fn deserialize_reader<R: borsh::io::Read>(reader: &mut R) -> borsh::io::Result<Sessions<K>> {
+        let (keyed, run_count, beyond) = <(Vec<(K, Runs)>, u64, u64)>::deserialize_reader(reader)?;
+        let mut sessions = Sessions::new(0, 0);
+        (sessions.keyed, sessions.beyond) = (keyed, beyond);
+        sessions.run_count = run_count as usize;
+        sessions.index();
+        Ok(sessions)
+    }
+}
+
+fn key_hash(key: &impl Hash) -> u64 {
+    let mut hasher = FxHasher::default();
+    key.hash(&mut hasher);
+    hasher.finish()
+}
+
+/// Whether two stretches of one key, each within an hour, are one.
+fn joins(one: &Run, other: &Run, gap_ticks: u64) -> bool {
+    let (before, after) = if one.first <= other.first { (one, other) } else { (other, one) };
+    one.first.0 / HOUR_TICKS == other.first.0 / HOUR_TICKS
+        && after.first.0.saturating_sub(before.last.0) <= gap_ticks
+}
+
+/// Puts a run in its place, joined with the neighbours that it touches.
+fn insert(
+    runs: &mut Vec<Run>,
+    run: Run,
+    gap_ticks: u64,
+    patterns: &mut Patterns,
+    order: &LineOrder<'_>,
+) {
+    let mut at = runs.partition_point(|known| known.first <= run.first);
+    if at > 0 && joins(&runs[at - 1], &run, gap_ticks) {
+        at -= 1;
+        runs[at].absorb(run, patterns, order);
+    } else {
+        runs.insert(at, run);
+    }
+    while at + 1 < runs.len() && joins(&runs[at], &runs[at + 1], gap_ticks) {
+        let next = runs.remove(at + 1);
+        runs[at].absorb(next, patterns, order);
+    }
+}
+
+impl Run {
+    pub fn count(&self) -> u64 {
+        self.lines.as_slice().iter().map(|line| u64::from(line.count)).sum()
+    }
+
+    fn absorb(&mut self, other: Run, patterns: &mut Patterns, order: &LineOrder<'_>) {
+        self.first = self.first.min(other.first);
+        self.last = self.last.max(other.last);
+        match other.lines {
+            Lines::One(line) => self.absorb_line(line, patterns, order),
+            Lines::Many(lines) => {
+                lines.into_iter().for_each(|line| self.absorb_line(line, patterns, order));
+            }
+        }
+    }
+
+    fn absorb_line(&mut self, line: Line, patterns: &mut Patterns, order: &LineOrder<'_>) {
+        match &mut self.lines {
+            Lines::One(known) if known.same(&line) => known.absorb(&line),
+            Lines::One(known) => {
+                let mut lines = Vec::with_capacity(LINES_AT_FIRST);
+                lines.extend([known.clone(), line]);
+                self.lines = Lines::Many(lines);
+            }
+            Lines::Many(lines) => {
+                if add_line(lines, line) && fine_count(lines) > LINES_PER_RUN_MAX {
+                    coarsen_last(lines, patterns, order);
+                }
+            }
+        }
+    }
+}
+
+/// Counts a line with the one that it is the same as; whether there was none.
+fn add_line(lines: &mut Vec<Line>, line: Line) -> bool {
+    let known = lines.iter_mut().find(|known| known.same(&line));
+    let is_new = known.is_none();
+    match known {
+        Some(known) => known.absorb(&line),
+        None => lines.push(line),
+    }
+    is_new
+}
+
+fn is_coarse(line: &Line) -> bool {
+    line.computer == Symbol::BEYOND
+}
+
+fn fine_count(lines: &[Line]) -> usize {
+    if lines.len() <= LINES_PER_RUN_MAX {
+        return 0;
+    }
+    lines.iter().filter(|line| !is_coarse(line)).count()
+}
+
+/// Takes the line that sorts last out of its detail. As the lines that are
+/// kept whole are always those that sort first, a line that was coarsened
+/// once would be coarsened whenever it came: the result is the same in any
+/// order.
+fn coarsen_last(lines: &mut Vec<Line>, patterns: &mut Patterns, order: &LineOrder<'_>) {
+    let fine = lines.iter().enumerate().filter(|(_, line)| !is_coarse(line));
+    let last = fine.max_by(|(_, one), (_, other)| compare_lines(one, other, patterns, order));
+    let Some((at, _)) = last else { return };
+    let mut line = lines.remove(at);
+    line.pattern = patterns.intern(patterns.get(line.pattern).coarse());
+    line.computer = Symbol::BEYOND;
+    line.peer_host = Symbol::NONE;
+    line.peer_ip = Address::NONE;
+    line.service = Symbol::NONE;
+    add_line(lines, line);
+}
+
+/// An order of lines that does not depend on when their names came.
+pub fn compare_lines(
+    one: &Line,
+    other: &Line,
+    patterns: &Patterns,
+    order: &LineOrder<'_>,
+) -> Ordering {
+    let names = order.names;
+    patterns
+        .get(one.pattern)
+        .compare(patterns.get(other.pattern), names)
+        .then_with(|| names.compare(one.computer, other.computer))
+        .then_with(|| names.compare(one.peer_host, other.peer_host))
+        .then_with(|| order.addresses.get(one.peer_ip).cmp(&order.addresses.get(other.peer_ip)))
+        .then_with(|| names.compare(one.service, other.service))
+}
+
+/// Cuts runs of one source, of any of its keys, into sessions. `runs` are
+/// sorted by their first time.
+pub fn cut<T>(
+    runs: Vec<T>,
+    run: impl Fn(&T) -> &Run,
+    gap_ticks: u64,
+    max_ticks: u64,
+) -> Vec<Vec<T>> {
+    let mut sessions: Vec<Vec<T>> = Vec::new();
+    let mut last = EventTime::MIN;
+    let mut end = 0;
+    for item in runs {
+        let (first, run_last) = (run(&item).first, run(&item).last);
+        let gap = first.0.saturating_sub(last.0) > gap_ticks;
+        match sessions.last_mut() {
+            Some(session) if !gap && first.0 < end => session.push(item),
+            _ => {
+                end = (first.0 / HOUR_TICKS * HOUR_TICKS).saturating_add(max_ticks);
+                last = EventTime::MIN;
+                sessions.push(vec![item]);
+            }
+        }
+        last = last.max(run_last);
+    }
+    sessions
+}

@@ -1,0 +1,3 @@
+//! What listens on the network.
+
+pub mod listen;

@@ -1,0 +1,172 @@
+//! An incident as one line of JSON, in the terms of whoever reads it.
+//!
+//! | format | what a line is |
+//! |---|---|
+//! | `native` | [`WireIncident`], as `schemas/incident.schema.json` describes it |
+//! | `ecs` | a document of the Elastic Common Schema, the native incident in `twinsid` |
+//! | `ocsf` | an OCSF Detection Finding, the native incident in `unmapped` |
+//!
+//! Both foreign formats carry the whole native incident, so nothing is lost by
+//! choosing one. What they say beside it is only what their schema has a place
+//! for. What is not known is left out there, never `null`.
+
+use std::io::{self, Write};
+
+use super::wire::WireIncident;
+use super::{ecs, ocsf, write_line};
+use crate::incident::{Incident, Kind, Severity};
+
+/// The JSON schema of what is written in each foreign format.
+pub const ECS_SCHEMA: &str = include_str!("../../schemas/ecs.schema.json");
+pub const OCSF_SCHEMA: &str = include_str!("../../schemas/ocsf.schema.json");
+
+pub(super) const PRODUCT: &str = "twinsid";
+pub(super) const PRODUCT_VERSION: &str = env!("CARGO_PKG_VERSION");
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Format {
+    #[default]
+    Native,
+    /// Elastic Common Schema.
+    Ecs,
+    /// Open Cybersecurity Schema Framework, class 2004.
+    Ocsf,
+}
+
+/// Puts an incident at the end, as one line.
+pub type WriteIncident = fn(&Incident, &mut Vec<u8>) -> io::Result<()>;
+
+impl Format {
+    pub const ALL: [Format; 3] = [Format::Native, Format::Ecs, Format::Ocsf];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Format::Native => "native",
+            Format::Ecs => "ecs",
+            Format::Ocsf => "ocsf",
+        }
+    }
+
+    pub fn from_name(name: &str) -> Option<Format> {
+        Format::ALL.into_iter().find(|format| format.name() == name)
+    }
+
+    /// Writes the incident as one line. Hidden characters are escaped in every
+    /// format, as [`write_line`] does it.
+    pub fn write(self, incident: &Incident, out: &mut dyn Write) -> io::Result<()> {
+        let native = WireIncident::from(incident);
+        match self {
+            Format::Native => write_line(out, &native),
+            Format::Ecs => write_line(out, &ecs::Document::of(incident, &native)),
+            Format::Ocsf => write_line(out, &ocsf::Finding::of(incident, &native)),
+        }
+    }
+
+    /// [`Format::write`] for those who keep it.
+    pub fn writer(self) -> WriteIncident {
+        match self {
+            Format::Native => |incident, out| Format::Native.write(incident, out),
+            Format::Ecs => |incident, out| Format::Ecs.write(incident, out),
+            Format::Ocsf => |incident, out| Format::Ocsf.write(incident, out),
+        }
+    }
+
+    /// The line without its end.
+    pub fn line(self, incident: &Incident) -> Vec<u8> {
+        let mut line = Vec::new();
+        self.write(incident, &mut line).expect("plain values can be written, and into memory");
+        line.pop();
+        line
+    }
+}
+
+/// Names one revision of an incident, as CloudEvents do in `ce_id`.
+pub(super) fn revision_id(native: &WireIncident) -> String {
+    format!("{}-{}", native.id, native.revision)
+}
+
+/// OCSF has these numbers for severities; ECS leaves them to the source.
+///
+/// | severity | number |
+/// |---|---|
+/// | informational | 1 |
+/// | low | 2 |
+/// | medium | 3 |
+/// | high | 4 |
+/// | critical | 5 |
+pub(super) fn severity_number(severity: Severity) -> u8 {
+    match severity {
+        Severity::Informational => 1,
+        Severity::Low => 2,
+        Severity::Medium => 3,
+        Severity::High => 4,
+        Severity::Critical => 5,
+    }
+}
+
+/// What found it, in words.
+pub(super) fn rule_name(kind: Kind) -> &'static str {
+    match kind {
+        Kind::DuplicateMachineSid => "Machines that share a machine SID",
+        Kind::MachineIdMismatch => "Logons refused for the machine id",
+        Kind::AuthenticationFailures => "Failed authentications of one account",
+    }
+}
+
+/// What refused or failed, of either sort.
+pub(super) fn events(incident: &Incident) -> u64 {
+    incident.counts.mismatches.saturating_add(incident.counts.failures)
+}
+
+/// Each value once, in the order in which they come.
+pub(super) fn distinct<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
+    let mut list = Vec::new();
+    for value in values {
+        if !list.contains(&value) {
+            list.push(value);
+        }
+    }
+    list
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+    use crate::output::samples;
+    use crate::output::wire::WireIncident;
+
+    /// Where each format has the native incident.
+    fn native_in(format: Format, document: &Value) -> Value {
+        match format {
+            Format::Native => document.clone(),
+            Format::Ecs => document["twinsid"].clone(),
+            Format::Ocsf => document["unmapped"].clone(),
+        }
+    }
+
+    #[test]
+    fn every_format_has_the_whole_incident_on_one_line() {
+        for format in Format::ALL {
+            let mut incident = samples::incident();
+            incident.title = "two\nlines\u{2028}\u{202e}\u{1b}[31m".to_owned();
+            let line = String::from_utf8(format.line(&incident)).unwrap();
+            assert!(!line.chars().any(|char| char.is_control()), "{line}");
+            assert!(!line.contains(['\u{2028}', '\u{202e}']), "{line}");
+            let document: Value = serde_json::from_str(&line).unwrap();
+            let native = serde_json::to_value(WireIncident::from(&incident)).unwrap();
+            assert_eq!(native_in(format, &document), native, "{format:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_gives_its_format_and_no_other_name_gives_one() {
+        for format in Format::ALL {
+            assert_eq!(Format::from_name(format.name()), Some(format));
+        }
+        for name in ["", "ECS", "cef"] {
+            assert_eq!(Format::from_name(name), None, "{name}");
+        }
+    }
+}

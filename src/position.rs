@@ -1,0 +1,75 @@
+//! Where sources go on after a restart.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// Where a source goes on, by its parts: files, partitions.
+pub type Positions = BTreeMap<Arc<str>, Position>;
+
+/// Behind what was handed over of one part.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum Position {
+    /// The offset of the next record of a Kafka partition.
+    Offset(i64),
+    /// How far an event log that is being written was handed over.
+    Log(LogPosition),
+}
+
+/// Where a log stands, and how it is known again.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct LogPosition {
+    /// Device and inode of its file; both 0 where files have none.
+    pub device: u64,
+    pub inode: u64,
+    /// When the file was made, in nanoseconds since 1970: inodes are used again.
+    /// 0 where that is not known.
+    pub created: u64,
+    /// The file's name when it was last seen.
+    pub path: String,
+    /// The oldest record of the log.
+    pub first: Option<LogRecord>,
+    /// The last one that was handed over; `None` when none was.
+    pub last: Option<LogRecord>,
+    /// Grows with each move of any log: which one moved the longest time ago.
+    pub moves: u64,
+}
+
+/// A record by what tells it from those of other logs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct LogRecord {
+    pub id: u64,
+    /// When it was written, as a FILETIME; 0 when that could not be read.
+    pub written: u64,
+}
+
+/// Where each source stands, by the source's name.
+#[derive(Clone, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct SourcePositions(BTreeMap<String, BTreeMap<String, Position>>);
+
+impl SourcePositions {
+    pub fn of(&self, source: &str) -> Positions {
+        let parts = self.0.get(source).into_iter().flatten();
+        parts.map(|(part, position)| (Arc::from(part.as_str()), position.clone())).collect()
+    }
+
+    pub fn get(&self, source: &str, part: &str) -> Option<&Position> {
+        self.0.get(source)?.get(part)
+    }
+
+    pub fn set(&mut self, source: &str, part: &str, position: Position) {
+        let parts = match self.0.get_mut(source) {
+            Some(parts) => parts,
+            None => self.0.entry(source.to_owned()).or_default(),
+        };
+        parts.insert(part.to_owned(), position);
+    }
+
+    /// Takes over what moved on.
+    pub fn absorb(&mut self, later: SourcePositions) {
+        for (source, parts) in later.0 {
+            self.0.entry(source).or_default().extend(parts);
+        }
+    }
+}

@@ -1,0 +1,203 @@
+//! What outlives the process: the steps of the service since its last
+//! snapshot, and snapshots.
+//!
+//! ```text
+//!  snapshot ─▶ frame ─▶ frame ─▶ frame ─▶ snapshot ─▶ …
+//!     │          └ what was taken in, how far the detector went, positions behind it
+//!     └ the detector's whole state, positions
+//! ```
+//!
+//! The detector is pure: the same calls give the same state. So a frame holds
+//! the calls, and a restart makes them again. Everything is borsh behind one
+//! number for its format; another program's number is refused, not guessed.
+//! Snapshots are packed.
+
+use std::io::{self, BufWriter, Read, Write};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+/// Counts up with every change of what is stored: of the types here, of
+/// [`Observation`], and of the detector's tables.
+pub const FORMAT: u32 = 2;
+
+/// The quickest: snapshots shrink to a third.
+const PACKING_LEVEL: i32 = 1;
+
+/// The detector writes number by number.
+const PACKING_BUFFER_BYTES: usize = 64 * 1024;
+
+/// Of one that is unpacked.
+const SNAPSHOT_BYTES_MAX: u64 = 16 << 30;
+
+/// Why stored bytes cannot be used.
+#[derive(Debug, thiserror::Error, PartialEq)]
+pub enum StoredError {
+    #[error(
+        "the stored state has format {found}, this program has {FORMAT}\n  hint: let the program that wrote it run to its end (`twinsid run --until-end`), or begin anew with another state folder or changelog topic; nothing was changed"
+    )]
+    Format { found: u32 },
+    #[error(
+        "the stored state cannot be read: {what}\n  hint: begin anew with another state folder or changelog topic; nothing was changed"
+    )]
+    Malformed { what: String },
+}
+
+/// A value behind the number of its format.
+pub fn encode(value: &impl BorshSerialize) -> Vec<u8> {
+    let mut bytes = FORMAT.to_le_bytes().to_vec();
+    value.serialize(&mut bytes).expect("memory can be written");
+    bytes
+}
+
+pub fn decode<T: BorshDeserialize>(bytes: &[u8]) -> Result<T, StoredError> {
+    let mut rest = behind_format(bytes)?;
+    let value = T::deserialize(&mut rest).map_err(|error| malformed(error.to_string()))?;
+    match rest.len() {
+        0 => Ok(value),
+        left => Err(malformed(format!("{left} bytes are left over"))),
+    }
+}
+
+fn behind_format(bytes: &[u8]) -> Result<&[u8], StoredError> {
+    let (format, rest) =
+        bytes.split_first_chunk::<4>().ok_or_else(|| malformed("it is cut off".to_owned()))?;
+    match u32::from_le_bytes(*format) {
+        FORMAT => Ok(rest),
+        found => Err(StoredError::Format { found }),
+    }
+}
+
+/// A snapshot: the head and the state behind it, packed, since it is large and
+/// goes through memory several times. And how long it is unpacked.
+pub fn pack(
+    head: &impl BorshSerialize,
+    write_state: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+) -> (Vec<u8>, usize) {
+    let packed = || {
+        let bytes = FORMAT.to_le_bytes().to_vec();
+        let packer = zstd::Encoder::new(bytes, PACKING_LEVEL)?;
+        let buffered = BufWriter::with_capacity(PACKING_BUFFER_BYTES, packer);
+        let mut writer = Counting { writer: buffered, count: 0 };
+        head.serialize(&mut writer)?;
+        write_state(&mut writer)?;
+        let packer = writer.writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+        Ok((packer.finish()?, writer.count))
+    };
+    packed().unwrap_or_else(|error: io::Error| panic!("memory can be written: {error}"))
+}
+
+struct Counting<W> {
+    writer: W,
+    count: usize,
+}
+
+impl<W: Write> Write for Counting<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.writer.write(bytes)?;
+        self.count += written;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.writer.flush()
+    }
+}
+
+/// The head of a snapshot, and the state.
+pub fn unpack<H: BorshDeserialize>(bytes: &[u8]) -> Result<(H, Vec<u8>), StoredError> {
+    let packed = behind_format(bytes)?;
+    let mut unpacked = Vec::new();
+    let mut read = || {
+        let unpacker = zstd::Decoder::new(packed)?;
+        unpacker.take(SNAPSHOT_BYTES_MAX).read_to_end(&mut unpacked)
+    };
+    let read = read().map_err(|error| malformed(error.to_string()))?;
+    if read as u64 == SNAPSHOT_BYTES_MAX {
+        return Err(malformed("it is too large".to_owned()));
+    }
+    let mut rest = unpacked.as_slice();
+    let head = H::deserialize(&mut rest).map_err(|error| malformed(error.to_string()))?;
+    let head_len = unpacked.len() - rest.len();
+    unpacked.drain(..head_len);
+    Ok((head, unpacked))
+}
+
+fn malformed(what: String) -> StoredError {
+    StoredError::Malformed { what }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observation::{Fact, Observation, RecordKey, What};
+    use crate::position::{Position, SourcePositions};
+    use crate::store::checkpoint::{Advance, ChangelogEntry, ObservationBatch, Traced};
+    use crate::time::EventTime;
+
+    fn frame() -> ChangelogEntry {
+        let mut moved = SourcePositions::default();
+        moved.set("kafka", "windows-events/3", Position::Offset(4711));
+        let observation = Observation {
+            key: RecordKey {
+                time: EventTime(7),
+                computer: "PC1".into(),
+                channel: "Security".into(),
+                record_id: 9,
+            },
+            provider: "P".into(),
+            event_id: 4624,
+            what: What::Fact(Fact::Host),
+        };
+        let observation_batch = ObservationBatch {
+            part: 3,
+            arrival: EventTime(8),
+            observations: vec![observation],
+            traced: vec![Traced { record: 9, traceparent: "00".into() }],
+        };
+        ChangelogEntry {
+            observation_batches: vec![observation_batch],
+            moved,
+            advance: Advance::To(EventTime(5)),
+        }
+    }
+
+    #[test]
+    fn what_is_stored_reads_back() {
+        assert_eq!(decode::<ChangelogEntry>(&encode(&frame())), Ok(frame()));
+    }
+
+    #[test]
+    fn a_snapshot_unpacks_to_what_was_packed_and_damage_is_told() {
+        let head = frame();
+        let state: Vec<u8> =
+            (0..100_000_u32).flat_map(|number| (number / 7).to_le_bytes()).collect();
+        let (mut bytes, len) = pack(&head, |writer| writer.write_all(&state));
+        assert!(len > state.len());
+        assert!(bytes.len() < state.len() / 2, "{}", bytes.len());
+        assert_eq!(unpack::<ChangelogEntry>(&bytes), Ok((head, state)));
+        for end in [0, 3, 4, 20, bytes.len() / 2, bytes.len() - 1] {
+            assert!(
+                matches!(
+                    unpack::<ChangelogEntry>(&bytes[..end]),
+                    Err(StoredError::Malformed { .. })
+                ),
+                "{end}"
+            );
+        }
+        bytes[0] = 99;
+        assert_eq!(unpack::<ChangelogEntry>(&bytes), Err(StoredError::Format { found: 99 }));
+    }
+
+    #[test]
+    fn another_format_and_damage_are_told_apart() {
+        let mut bytes = encode(&frame());
+        for end in 0..bytes.len() {
+            assert!(matches!(
+                decode::<ChangelogEntry>(&bytes[..end]),
+                Err(StoredError::Malformed { .. })
+            ));
+        }
+        bytes[0] = 99;
+        assert_eq!(decode::<ChangelogEntry>(&bytes), Err(StoredError::Format { found: 99 }));
+    }
+}

@@ -1,0 +1,93 @@
+//! What outlives the process: files that appear whole, files that rotate, the state log of a
+//! service, and the encoded form of its checkpoints.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`atomic_file`] | a file that appears whole or not at all |
+//! | [`rotating_file`] | a file that grows, and is rotated by size and time |
+//! | [`state_log`] | changelog entries and snapshots in a state folder |
+//! | [`checkpoint`] | what is stored and sent: changelog entries, observation batches |
+//! | [`codec`] | their bytes, behind the number of their format |
+//! | `disk` | each step that any of these does to the disk |
+
+pub mod atomic_file;
+pub mod checkpoint;
+pub mod codec;
+pub(crate) mod disk;
+pub mod rotating_file;
+pub mod state_log;
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What a restart begins with.
+#[derive(Debug, Default, PartialEq)]
+pub struct RestoredState {
+    pub snapshot: Option<Vec<u8>>,
+    /// Those behind the snapshot, in order.
+    pub frames: Vec<Vec<u8>>,
+}
+
+/// What could not be written, or not be taken up again. A file that was to be
+/// replaced is as it was, unless [`StoreError::Io`] says that the folder was not
+/// synced; what was committed stays committed.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("cannot write `{}`: it is a folder\n  hint: name a file in it", path.display())]
+    Folder { path: PathBuf },
+    #[error("cannot write `{}`: it does not end in the name of a file", path.display())]
+    Nameless { path: PathBuf },
+    /// `doing` completes "cannot …".
+    #[error("cannot {doing} `{}`: {cause}{}", path.display(), hint(cause))]
+    Io { path: PathBuf, doing: &'static str, cause: io::Error },
+    #[error(
+        "the state folder `{}` is in use by another process\n  hint: stop that one, or name another state folder",
+        path.display()
+    )]
+    Locked { path: PathBuf },
+    #[error(
+        "`{}` is of format {found}, and this program reads format {known}\n  hint: go on with the version of the program that wrote it, or name a new state folder to begin anew; nothing was changed",
+        path.display()
+    )]
+    Version { path: PathBuf, found: u32, known: u32 },
+    #[error(
+        "`{}` is damaged: {what}\n  hint: put the state folder back from a copy, or name a new one to begin anew; nothing was changed",
+        path.display()
+    )]
+    Damaged { path: PathBuf, what: String },
+    /// Somebody else wrote, cut or removed an output.
+    #[error(
+        "`{}` holds {found} bytes, but {committed} were committed to it: another program cut, removed or wrote it\n  hint: put it back as it was, or name a new state folder to begin anew with it as it is",
+        path.display()
+    )]
+    Changed { path: PathBuf, committed: u64, found: u64 },
+    #[error("{what} of {bytes} bytes is too large to be committed: {bytes_max} at the most")]
+    TooLarge { what: &'static str, bytes: u64, bytes_max: u64 },
+    #[error(
+        "nothing can be committed after an error\n  hint: start again; it goes on behind what was committed last"
+    )]
+    Torn,
+}
+
+/// Completes what the disk says about a path.
+pub(crate) fn io_error<'p>(
+    doing: &'static str,
+    path: &'p Path,
+) -> impl FnOnce(io::Error) -> StoreError + use<'p> {
+    move |cause| StoreError::Io { path: path.to_owned(), doing, cause }
+}
+
+/// What the user can do about it, on a line of its own; empty when nothing.
+fn hint(cause: &io::Error) -> &'static str {
+    match cause.kind() {
+        io::ErrorKind::NotFound => "\n  hint: make the folder first",
+        io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+            "\n  hint: name a file in a folder that you may write to"
+        }
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
+            "\n  hint: make room, or name a file on another disk"
+        }
+        io::ErrorKind::AlreadyExists => "\n  hint: move away what stands there",
+        _ => "",
+    }
+}

@@ -1,0 +1,387 @@
+//! A file that grows line by line, and is put aside by size and time.
+//!
+//! ```text
+//!  incidents.20251001T080000Z.jsonl     the oldest
+//!  incidents.20251001T093000Z.jsonl
+//!  incidents.20251001T093000Z-1.jsonl   in the same second
+//!  incidents.jsonl                      grows
+//! ```
+//!
+//! What is durable of the file stands in its mark, which the journal keeps.
+//! The file itself may be ahead of its mark, by what was written and not
+//! committed; a restart cuts that off. To put the file aside takes
+//! two marks, so that a crash at any instant leaves no doubt where the lines
+//! are:
+//!
+//! | step | mark in the journal | found after a crash |
+//! |---|---|---|
+//! | announce the name | renaming | the file: it is renamed now; no file: it was |
+//! | rename, sync the folder | length 0 | the new file or none: both are empty |
+//! | create the next file | | |
+//!
+//! Files put aside belong to whoever collects them: nobody misses them.
+
+use std::ffi::OsStr;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+use tracing::info;
+
+use super::disk::{Disk, DiskFile, folder_of, open_if_there, remove_if_there};
+use super::{StoreError, io_error};
+use crate::time::EventTime;
+
+/// 9999-12-31T23:59:59Z: names have four digits for the year.
+const SECS_MAX: u64 = 253_402_300_799;
+
+const NANOS_PER_SEC: i128 = 1_000_000_000;
+
+/// Where lines go, and when the file is put aside.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RotatingFileSpec {
+    pub path: PathBuf,
+    /// Put aside before it would become larger. One commit is never divided.
+    pub bytes_max: Option<u64>,
+    /// Put aside when its first line is older.
+    pub interval_secs: Option<u64>,
+    /// Most files put aside; the oldest are removed. `None` keeps all.
+    pub keep: Option<u32>,
+}
+
+/// What is durable of a file.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub(crate) struct Mark {
+    path: String,
+    length: u64,
+    /// When its first line came; without meaning for an empty file.
+    begun_secs: u64,
+    /// The last file that was put aside.
+    last: Option<Stamp>,
+    /// The file is to be put aside under this name, and may be already.
+    renaming: Option<Stamp>,
+}
+
+/// What the name of a file that was put aside is made of. They go up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
+struct Stamp {
+    secs: u64,
+    /// Of those of one second.
+    number: u32,
+}
+
+#[derive(Debug)]
+pub(crate) struct RotatingFile {
+    spec: RotatingFileSpec,
+    mark: Mark,
+    /// `None` from when the file was put aside until the next one is begun.
+    file: Option<Box<dyn DiskFile>>,
+    /// Whether somebody else's last line stands there without its end.
+    line_open: bool,
+}
+
+impl Mark {
+    pub(crate) fn is_of(&self, spec: &RotatingFileSpec) -> bool {
+        spec.path.to_str() == Some(&self.path)
+    }
+
+    /// For a file that is written no more: takes back what was written and not
+    /// committed. It may have gone since.
+    pub(crate) fn leave(&self, disk: &mut dyn Disk) -> Result<(), StoreError> {
+        let path = Path::new(&self.path);
+        let Some(mut file) = open_if_there(disk, path).map_err(io_error("open", path))? else {
+            return Ok(());
+        };
+        match cut_back(&mut *file, path, self.length) {
+            Err(StoreError::Changed { .. }) => Ok(()),
+            cut => cut,
+        }
+    }
+}
+
+impl RotatingFile {
+    /// Takes back what was written and not committed, and finishes what was
+    /// announced. Without a mark it goes on behind what stands in the file.
+    /// The next steps are to commit the mark, and to begin.
+    pub(crate) fn restore(
+        disk: &mut dyn Disk,
+        spec: RotatingFileSpec,
+        mark: Option<Mark>,
+    ) -> Result<RotatingFile, StoreError> {
+        let path = spec.path.clone();
+        let mark = match mark {
+            Some(mark) => mark,
+            None => first_mark(disk, &path)?,
+        };
+        let mut rotated = RotatingFile { spec, mark, file: None, line_open: false };
+        let found = open_if_there(disk, &path).map_err(io_error("open", &path))?;
+        rotated.file = match (found, rotated.mark.renaming) {
+            (None, Some(_)) => None,
+            (None, None) if rotated.mark.length == 0 => None,
+            (None, None) => {
+                return Err(StoreError::Changed { path, committed: rotated.mark.length, found: 0 });
+            }
+            (Some(mut file), _) => {
+                cut_back(&mut *file, &path, rotated.mark.length)?;
+                Some(file)
+            }
+        };
+        if rotated.mark.renaming.is_some() {
+            rotated.rotate(disk)?;
+        }
+        Ok(rotated)
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        &self.spec.path
+    }
+
+    pub(crate) fn mark(&self) -> &Mark {
+        &self.mark
+    }
+
+    /// Whether the file is to be put aside before that many bytes are written.
+    pub(crate) fn is_due(&self, bytes: u64, now_secs: u64) -> bool {
+        let Mark { length, begun_secs, .. } = self.mark;
+        let too_large = self.spec.bytes_max.is_some_and(|max| length.saturating_add(bytes) > max);
+        // A clock that was put back must not keep the file for ever.
+        let age_secs = now_secs.abs_diff(begun_secs);
+        let too_old = self.spec.interval_secs.is_some_and(|interval| age_secs >= interval);
+        length > 0 && (too_old || (too_large && bytes > 0))
+    }
+
+    /// Decides on the name under which the file will be put aside.
+    pub(crate) fn announce(&mut self, disk: &mut dyn Disk) -> Result<(), StoreError> {
+        self.check_length()?;
+        let newest = self.rotated_before(disk)?.last().copied();
+        let newest = newest.max(self.mark.last);
+        let mut stamp = Stamp { secs: disk.now_secs().min(SECS_MAX), number: 0 };
+        // A clock that went back, or the same second: one above the newest.
+        if let Some(newest) = newest.filter(|newest| *newest >= stamp) {
+            stamp = Stamp { secs: newest.secs, number: newest.number.saturating_add(1) };
+        }
+        self.mark.renaming = Some(stamp);
+        Ok(())
+    }
+
+    /// Renames the file, if that was not done before the crash.
+    pub(crate) fn rotate(&mut self, disk: &mut dyn Disk) -> Result<(), StoreError> {
+        let stamp = self.mark.renaming.take().expect("announced before it is done");
+        let path = &self.spec.path;
+        // Closed first, so that it can be renamed everywhere.
+        if self.file.take().is_some() {
+            let aside = self.path_of(stamp);
+            if open_if_there(disk, &aside).map_err(io_error("look at", &aside))?.is_some() {
+                let cause = io::ErrorKind::AlreadyExists.into();
+                return Err(StoreError::Io { path: aside, doing: "rename a file to", cause });
+            }
+            disk.rename(path, &aside).map_err(io_error("rename", path))?;
+        }
+        disk.sync_folder(folder_of(path)).map_err(io_error("sync the folder of", path))?;
+        self.mark = Mark { length: 0, last: Some(stamp), ..self.mark.clone() };
+        Ok(())
+    }
+
+    /// Makes the file ready to be written, a new one if the last was put aside,
+    /// and removes the oldest of those put aside.
+    pub(crate) fn begin(&mut self, disk: &mut dyn Disk) -> Result<(), StoreError> {
+        let path = &self.spec.path;
+        if self.file.is_none() {
+            self.file = Some(disk.create(path).map_err(io_error("create", path))?);
+        }
+        if let (0, Some(last)) = (self.mark.length, self.mark.last) {
+            // Whoever collected it meanwhile took the permissions along.
+            match disk.copy_permissions(&self.path_of(last), path) {
+                Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
+                copied => copied.map_err(io_error("set the permissions of", path))?,
+            }
+        }
+        // Also of a file that is there: a crash may have come before this.
+        disk.sync_folder(folder_of(path)).map_err(io_error("sync the folder of", path))?;
+        self.line_open = self.ends_within_a_line()?;
+        self.prune(disk)
+    }
+
+    /// Writes whole lines and syncs them. They are durable, but not committed
+    /// before the journal has the mark.
+    pub(crate) fn append(&mut self, lines: &[u8], now_secs: u64) -> Result<(), StoreError> {
+        if lines.is_empty() {
+            return Ok(());
+        }
+        self.check_length()?;
+        let path = &self.spec.path;
+        let file = self.file.as_deref_mut().expect("begun before it is written");
+        let mut written = 0;
+        if self.line_open {
+            file.write(b"\n").map_err(io_error("write", path))?;
+            written = 1;
+        }
+        file.write(lines).map_err(io_error("write", path))?;
+        file.sync().map_err(io_error("sync", path))?;
+        self.line_open = false;
+        if self.mark.length == 0 {
+            self.mark.begun_secs = now_secs;
+        }
+        self.mark.length += written + lines.len() as u64;
+        Ok(())
+    }
+
+    /// Two programs that write one file must not go unnoticed.
+    fn check_length(&mut self) -> Result<(), StoreError> {
+        let path = &self.spec.path;
+        let file = self.file.as_deref_mut().expect("begun before it is written");
+        let found = file.length().map_err(io_error("look at", path))?;
+        let committed = self.mark.length;
+        if found != committed {
+            return Err(StoreError::Changed { path: path.clone(), committed, found });
+        }
+        Ok(())
+    }
+
+    fn ends_within_a_line(&mut self) -> Result<bool, StoreError> {
+        let Some(last) = self.mark.length.checked_sub(1) else { return Ok(false) };
+        let path = &self.spec.path;
+        let mut byte = [0];
+        let file = self.file.as_deref_mut().expect("opened before it is read");
+        file.read(last, &mut byte).map_err(io_error("read", path))?;
+        Ok(byte != *b"\n")
+    }
+
+    fn prune(&self, disk: &mut dyn Disk) -> Result<(), StoreError> {
+        let Some(keep) = self.spec.keep else { return Ok(()) };
+        let aside = self.rotated_before(disk)?;
+        let surplus = aside.len().saturating_sub(keep as usize);
+        for stamp in &aside[..surplus] {
+            let path = self.path_of(*stamp);
+            remove_if_there(disk, &path).map_err(io_error("remove", &path))?;
+        }
+        Ok(())
+    }
+
+    /// Those that are still there, the oldest first.
+    fn rotated_before(&self, disk: &mut dyn Disk) -> Result<Vec<Stamp>, StoreError> {
+        let folder = folder_of(&self.spec.path);
+        let names = disk.names(folder).map_err(io_error("list", folder))?;
+        let mut stamps: Vec<Stamp> =
+            names.iter().filter_map(|name| stamp_of(&self.spec.path, name)).collect();
+        stamps.sort_unstable();
+        Ok(stamps)
+    }
+
+    fn path_of(&self, stamp: Stamp) -> PathBuf {
+        path_of(&self.spec.path, stamp)
+    }
+}
+
+/// Behind what stands in a file that no journal knows.
+fn first_mark(disk: &mut dyn Disk, path: &Path) -> Result<Mark, StoreError> {
+    let (Some(name), Some(_)) = (path.to_str(), path.file_name()) else {
+        return Err(StoreError::Nameless { path: path.to_owned() });
+    };
+    let file = open_if_there(disk, path).map_err(io_error("open", path))?;
+    let length = match file {
+        Some(mut file) => {
+            // It will be relied on.
+            file.sync().map_err(io_error("sync", path))?;
+            file.length().map_err(io_error("look at", path))?
+        }
+        None => 0,
+    };
+    let begun_secs = disk.now_secs();
+    Ok(Mark { path: name.to_owned(), length, begun_secs, last: None, renaming: None })
+}
+
+fn cut_back(file: &mut dyn DiskFile, path: &Path, committed: u64) -> Result<(), StoreError> {
+    let found = file.length().map_err(io_error("look at", path))?;
+    if found < committed {
+        return Err(StoreError::Changed { path: path.to_owned(), committed, found });
+    }
+    if found > committed {
+        info!(
+            path = %path.display(),
+            bytes = found - committed,
+            "took back what was written and not committed"
+        );
+        file.cut(committed).map_err(io_error("cut", path))?;
+        file.sync().map_err(io_error("sync", path))?;
+    }
+    Ok(())
+}
+
+/// `NAME.YYYYMMDDTHHMMSSZ[-n].EXT` beside `NAME.EXT`.
+fn path_of(path: &Path, stamp: Stamp) -> PathBuf {
+    let time = EventTime::from_unix_nanos(i128::from(stamp.secs.min(SECS_MAX)) * NANOS_PER_SEC);
+    let time = time.expect("after 1970").to_string();
+    let digits = |text: &str| text.replace(['-', ':'], "");
+    let mut name = path.file_stem().unwrap_or_default().to_os_string();
+    name.push(format!(".{}Z", digits(&time[.."YYYY-MM-DDTHH:MM:SS".len()])));
+    if stamp.number > 0 {
+        name.push(format!("-{}", stamp.number));
+    }
+    if let Some(extension) = path.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    path.with_file_name(name)
+}
+
+/// Of a file that was put aside from `path`; `None` for any other name.
+fn stamp_of(path: &Path, name: &str) -> Option<Stamp> {
+    let stem = path.file_stem().and_then(OsStr::to_str)?;
+    let rest = name.strip_prefix(stem)?.strip_prefix('.')?;
+    let rest = match path.extension().and_then(OsStr::to_str) {
+        Some(extension) => rest.strip_suffix(extension)?.strip_suffix('.')?,
+        None => rest,
+    };
+    let (time, number) = match rest.split_once('-') {
+        Some((time, number)) => (time, number.parse().ok()?),
+        None => (rest, 0),
+    };
+    let part = |at: usize, len: usize| time.get(at..at + len)?.parse::<u32>().ok();
+    let date = (part(0, 4)?, part(4, 2)?, part(6, 2)?);
+    let clock = (part(9, 2)?, part(11, 2)?, part(13, 2)?);
+    let since_1601 = EventTime::from_civil(date, clock, 0)?.0;
+    let until_1970 = EventTime::from_unix_nanos(0)?.0;
+    let secs = since_1601.checked_sub(until_1970)? / crate::time::TICKS_PER_SEC;
+    let stamp = Stamp { secs, number };
+    // Signs and leading zeros are not ours.
+    (path_of(path, stamp).file_name()?.to_str() == Some(name)).then_some(stamp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files_put_aside_read_back_and_others_do_not() {
+        let secs = 1_759_305_600;
+        for (path, number, name) in [
+            ("out/incidents.jsonl", 0, "out/incidents.20251001T080000Z.jsonl"),
+            ("incidents.jsonl", 12, "incidents.20251001T080000Z-12.jsonl"),
+            ("a.b.c", 0, "a.b.20251001T080000Z.c"),
+            ("plain", 1, "plain.20251001T080000Z-1"),
+        ] {
+            let stamp = Stamp { secs, number };
+            assert_eq!(path_of(Path::new(path), stamp), Path::new(name));
+            let name = Path::new(name).file_name().unwrap().to_str().unwrap();
+            assert_eq!(stamp_of(Path::new(path), name), Some(stamp));
+        }
+        for name in [
+            "incidents.jsonl",
+            "incidents.20251001T080000Z",
+            "incidents.20251001T080000Z.jsonl.gz",
+            "incidents.20251001T080000Z-0.jsonl",
+            "incidents.20251001T080000Z-01.jsonl",
+            "incidents.20251001T080000Z-+1.jsonl",
+            "incidents.20251001T080000Z-99999999999.jsonl",
+            "incidents.20251301T080000Z.jsonl",
+            "incidents.20251001t080000z.jsonl",
+            "incidents.20251001T08000\u{e9}Z.jsonl",
+            "incidents.2025100\u{e9}T080000Z.jsonl",
+            "incidents..jsonl",
+            "other.20251001T080000Z.jsonl",
+        ] {
+            assert_eq!(stamp_of(Path::new("incidents.jsonl"), name), None, "{name}");
+        }
+    }
+}

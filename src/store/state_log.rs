@@ -1,0 +1,864 @@
+//! Frames and snapshots in a state folder: what a restart goes on from.
+//!
+//! ```text
+//!  lock          held by the process that uses the folder
+//!  snapshot-7    head, one entry: marks, the state as it was then
+//!  frames-7      head, an entry for each commit since: marks, frame
+//!
+//!  head   magic 8 │ format 4 │ kind 4 │ generation 8 │ salt 8 │ CRC32 4
+//!  entry  sequence 8 │ note bytes 4 │ payload bytes 8 │ CRC32 of both 4 │ CRC32 4 │ note │ payload
+//! ```
+//!
+//! Numbers are little-endian. A commit appends one entry and syncs: from then
+//! on it is durable. A snapshot begins the next generation:
+//!
+//! ```text
+//!  write and sync snapshot.tmp ─▶ write and sync frames-8, empty ─▶ sync the folder
+//!    ─▶ rename to snapshot-8 ─▶ sync the folder ─▶ remove generation 7
+//! ```
+//!
+//! so a snapshot under its name is whole and has its frames beside it. Only the
+//! last entry of the frames can be torn, as each is synced before the next is
+//! begun. It is cut off; anything else that does not read back is damage:
+//!
+//! | entry | followed by | is |
+//! |---|---|---|
+//! | reaches beyond the end of the file | | torn |
+//! | wrong sum of its note and payload | nothing | torn |
+//! | wrong sum of its note and payload | anything | damage |
+//! | wrong sum of its first part | the first part of a later entry | damage |
+//! | wrong sum of its first part | anything else | torn |
+//!
+//! The sum of the first part takes in the salt of the file, a number that
+//! nobody else knows: what a record brings along never looks like an entry.
+
+use std::collections::hash_map::RandomState;
+use std::hash::{BuildHasher, Hasher};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use borsh::{BorshDeserialize, BorshSerialize};
+
+use super::disk::{Disk, DiskFile, remove_if_there};
+use super::rotating_file::Mark;
+use super::{RestoredState, StoreError, io_error};
+
+/// In the head of every file; another one cannot be read.
+pub const FORMAT_VERSION: u32 = 1;
+
+/// Largest frame of one commit.
+pub const CHANGELOG_ENTRY_BYTES_MAX: u64 = 256 * 1024 * 1024;
+
+/// Largest state.
+pub const SNAPSHOT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
+
+/// Largest note: the marks of a few files, with their paths.
+const NOTE_BYTES_MAX: u32 = 64 * 1024;
+
+const MAGIC: [u8; 8] = *b"twinsid\0";
+
+const HEAD_BYTES: usize = 36;
+
+/// The part of an entry before its note.
+const ENTRY_BYTES: usize = 28;
+
+/// Searched at once for entries behind a bad one.
+const SEARCHED_BYTES: usize = 1024 * 1024;
+
+const TEMPORARY: &str = "snapshot.tmp";
+
+/// A state folder that this process holds.
+#[derive(Debug)]
+pub(crate) struct StateLog {
+    folder: PathBuf,
+    /// Dropped with the rest.
+    _lock: Box<dyn DiskFile>,
+    /// 0 when there is none.
+    generation: u64,
+    frames: Option<Frames>,
+}
+
+/// What stands beside the payload of an entry.
+#[derive(Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+struct Note {
+    marks: Vec<Mark>,
+    holds: Holds,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+enum Holds {
+    /// Only the marks changed; the payload is empty.
+    Marks,
+    /// The payload is a frame, or a state.
+    State,
+}
+
+/// The file of frames, open at its end.
+#[derive(Debug)]
+struct Frames {
+    path: PathBuf,
+    file: Box<dyn DiskFile>,
+    salt: u64,
+    /// Of the next entry.
+    sequence: u64,
+    /// Behind the last whole entry.
+    end: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Kind {
+    Snapshot = 1,
+    Frames = 2,
+}
+
+/// The first part of an entry.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Entry {
+    sequence: u64,
+    note_bytes: u32,
+    payload_bytes: u64,
+    sum: u32,
+}
+
+/// What stands at an offset.
+enum Found {
+    Entry { note: Note, payload: Vec<u8>, end: u64 },
+    End,
+    Torn,
+}
+
+impl StateLog {
+    /// Takes the folder, which is made if it is not there.
+    pub(crate) fn lock(disk: &mut dyn Disk, folder: &Path) -> Result<StateLog, StoreError> {
+        disk.create_folder(folder).map_err(io_error("create", folder))?;
+        let path = folder.join("lock");
+        let lock = disk.lock(&path).map_err(io_error("lock", &path))?;
+        let lock = lock.ok_or_else(|| StoreError::Locked { path: folder.to_owned() })?;
+        Ok(StateLog { folder: folder.to_owned(), _lock: lock, generation: 0, frames: None })
+    }
+
+    /// What was committed last; `None` when nothing ever was. A torn entry is
+    /// cut off, leftovers are removed, and what was read is durable.
+    pub(crate) fn read(
+        &mut self,
+        disk: &mut dyn Disk,
+    ) -> Result<Option<(Vec<Mark>, RestoredState)>, StoreError> {
+        let names = disk.names(&self.folder).map_err(io_error("list", &self.folder))?;
+        let numbers = |prefix: &str| -> Vec<u64> {
+            names.iter().filter_map(|name| number_of(name, prefix)).collect()
+        };
+        let (snapshots, frames) = (numbers("snapshot-"), numbers("frames-"));
+        self.generation = snapshots.iter().max().copied().unwrap_or(0);
+        for number in frames.iter().filter(|number| **number > self.generation) {
+            self.check_never_begun(disk, *number)?;
+        }
+        let kept = match self.generation {
+            0 => None,
+            generation => {
+                let (mut marks, snapshot) = self.read_snapshot(disk, generation)?;
+                let frames = self.read_frames(disk, generation, &mut marks)?;
+                Some((marks, RestoredState { snapshot, frames }))
+            }
+        };
+        // What was renamed before a crash may not be durable yet.
+        let folder = &self.folder;
+        disk.sync_folder(folder).map_err(io_error("sync", folder))?;
+        for number in snapshots.iter().filter(|number| **number != self.generation) {
+            remove(disk, &self.snapshot_path(*number))?;
+        }
+        for number in frames.iter().filter(|number| **number != self.generation) {
+            remove(disk, &self.frames_path(*number))?;
+        }
+        remove(disk, &folder.join(TEMPORARY))?;
+        Ok(kept)
+    }
+
+    /// Begins a generation: from now on this state and these marks hold.
+    pub(crate) fn begin(
+        &mut self,
+        disk: &mut dyn Disk,
+        marks: &[Mark],
+        snapshot: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let generation = self.generation + 1;
+        let salt = RandomState::new().build_hasher().finish();
+        let temporary = self.folder.join(TEMPORARY);
+        let entry = EntryBytes::new(marks, snapshot)?;
+        let mut file = disk.create(&temporary).map_err(io_error("create", &temporary))?;
+        file.write(&head(Kind::Snapshot, generation, salt))
+            .and_then(|()| entry.write(&mut *file, 0, salt))
+            .map_err(io_error("write", &temporary))?;
+        file.sync().map_err(io_error("sync", &temporary))?;
+        drop(file);
+
+        let path = self.frames_path(generation);
+        let mut file = disk.create(&path).map_err(io_error("create", &path))?;
+        file.write(&head(Kind::Frames, generation, salt)).map_err(io_error("write", &path))?;
+        file.sync().map_err(io_error("sync", &path))?;
+        disk.sync_folder(&self.folder).map_err(io_error("sync", &self.folder))?;
+
+        let name = self.snapshot_path(generation);
+        disk.rename(&temporary, &name).map_err(io_error("rename", &temporary))?;
+        disk.sync_folder(&self.folder).map_err(io_error("sync", &self.folder))?;
+
+        self.frames = Some(Frames { path, file, salt, sequence: 1, end: HEAD_BYTES as u64 });
+        let old = std::mem::replace(&mut self.generation, generation);
+        if old > 0 {
+            remove(disk, &self.snapshot_path(old))?;
+            remove(disk, &self.frames_path(old))?;
+        }
+        Ok(())
+    }
+
+    /// Makes a frame and the marks durable, or only the marks.
+    pub(crate) fn append(
+        &mut self,
+        marks: &[Mark],
+        frame: Option<&[u8]>,
+    ) -> Result<(), StoreError> {
+        let frames = self.frames.as_mut().expect("a generation is begun before frames come");
+        let entry = EntryBytes::new(marks, frame)?;
+        let Frames { path, file, salt, sequence, end } = frames;
+        let appended = match entry.write(&mut **file, *sequence, *salt) {
+            Ok(()) => file.sync().map_err(io_error("sync", path)),
+            written => written.map_err(io_error("write", path)),
+        };
+        if appended.is_err() {
+            // What the system failed to sync it may show for a while, as if it
+            // were durable. A restart must not see it; if this fails too, that
+            // is no worse than a crash before it.
+            let _ = file.cut(*end);
+            return appended;
+        }
+        *sequence += 1;
+        *end += entry.bytes();
+        Ok(())
+    }
+
+    /// Frames are there before their snapshot, but then they are empty, and of
+    /// the next generation.
+    fn check_never_begun(&self, disk: &mut dyn Disk, generation: u64) -> Result<(), StoreError> {
+        let path = self.frames_path(generation);
+        let mut file = disk.open(&path).map_err(io_error("open", &path))?;
+        let length = file.length().map_err(io_error("look at", &path))?;
+        if length > HEAD_BYTES as u64 || generation > self.generation + 1 {
+            let what = format!("`snapshot-{generation}`, on which it builds, is missing");
+            return Err(StoreError::Damaged { path, what });
+        }
+        Ok(())
+    }
+
+    fn read_snapshot(
+        &self,
+        disk: &mut dyn Disk,
+        generation: u64,
+    ) -> Result<(Vec<Mark>, Option<Vec<u8>>), StoreError> {
+        let path = self.snapshot_path(generation);
+        let damaged =
+            |what: &str| StoreError::Damaged { path: path.clone(), what: what.to_owned() };
+        let mut file = disk.open(&path).map_err(io_error("open", &path))?;
+        let length = file.length().map_err(io_error("look at", &path))?;
+        let mut reader = Reader { path: &path, file: &mut *file, length, salt: 0 };
+        reader.read_head(Kind::Snapshot, generation)?;
+        match reader.read_entry(HEAD_BYTES as u64, 0, SNAPSHOT_BYTES_MAX)? {
+            Found::Entry { note, payload, end } if end == length => {
+                Ok((note.marks, (note.holds == Holds::State).then_some(payload)))
+            }
+            Found::Entry { .. } => Err(damaged("there is more behind its end")),
+            Found::End | Found::Torn => Err(damaged("it is cut short, or its checksum is wrong")),
+        }
+    }
+
+    fn read_frames(
+        &mut self,
+        disk: &mut dyn Disk,
+        generation: u64,
+        marks: &mut Vec<Mark>,
+    ) -> Result<Vec<Vec<u8>>, StoreError> {
+        let path = self.frames_path(generation);
+        let mut file = match disk.open(&path) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => {
+                let what = format!("it is missing, but there is `snapshot-{generation}`");
+                return Err(StoreError::Damaged { path, what });
+            }
+            opened => opened.map_err(io_error("open", &path))?,
+        };
+        let length = file.length().map_err(io_error("look at", &path))?;
+        let mut reader = Reader { path: &path, file: &mut *file, length, salt: 0 };
+        reader.read_head(Kind::Frames, generation)?;
+        let salt = reader.salt;
+        let (mut frames, mut end, mut sequence) = (Vec::new(), HEAD_BYTES as u64, 1);
+        while let Found::Entry { note, payload, end: entry_end } =
+            reader.read_entry(end, sequence, CHANGELOG_ENTRY_BYTES_MAX)?
+        {
+            *marks = note.marks;
+            if note.holds == Holds::State {
+                frames.push(payload);
+            }
+            (end, sequence) = (entry_end, sequence + 1);
+        }
+        if end < length {
+            file.cut(end).map_err(io_error("cut", &path))?;
+        }
+        // What was written before a crash may not be durable yet.
+        file.sync().map_err(io_error("sync", &path))?;
+        self.frames = Some(Frames { path, file, salt, sequence, end });
+        Ok(frames)
+    }
+
+    fn snapshot_path(&self, generation: u64) -> PathBuf {
+        self.folder.join(format!("snapshot-{generation}"))
+    }
+
+    fn frames_path(&self, generation: u64) -> PathBuf {
+        self.folder.join(format!("frames-{generation}"))
+    }
+}
+
+/// Whether it can be committed at all.
+pub(crate) fn check_size(frame: &[u8], snapshot: Option<&[u8]>) -> Result<(), StoreError> {
+    match snapshot {
+        Some(snapshot) => refuse("a state", snapshot.len(), SNAPSHOT_BYTES_MAX),
+        None => refuse("a frame", frame.len(), CHANGELOG_ENTRY_BYTES_MAX),
+    }
+}
+
+fn refuse(what: &'static str, bytes: usize, bytes_max: u64) -> Result<(), StoreError> {
+    let bytes = bytes as u64;
+    if bytes > bytes_max {
+        return Err(StoreError::TooLarge { what, bytes, bytes_max });
+    }
+    Ok(())
+}
+
+fn remove(disk: &mut dyn Disk, path: &Path) -> Result<(), StoreError> {
+    remove_if_there(disk, path).map_err(io_error("remove", path))
+}
+
+/// Of a generation; `None` for names that are not ours.
+fn number_of(name: &str, prefix: &str) -> Option<u64> {
+    let number = name.strip_prefix(prefix)?.parse().ok().filter(|number| *number > 0)?;
+    (format!("{prefix}{number}") == name).then_some(number)
+}
+
+fn head(kind: Kind, generation: u64, salt: u64) -> Vec<u8> {
+    let mut head = MAGIC.to_vec();
+    head.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
+    head.extend_from_slice(&(kind as u32).to_le_bytes());
+    head.extend_from_slice(&generation.to_le_bytes());
+    head.extend_from_slice(&salt.to_le_bytes());
+    head.extend_from_slice(&crc32fast::hash(&head).to_le_bytes());
+    head
+}
+
+/// The part of a fixed size at an offset, which is there.
+fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut part = [0; N];
+    part.copy_from_slice(&bytes[at..at + N]);
+    part
+}
+
+/// An entry that is to be written.
+struct EntryBytes<'a> {
+    note: Vec<u8>,
+    payload: &'a [u8],
+}
+
+impl<'a> EntryBytes<'a> {
+    /// The payload is within its bound, by [`check_size`].
+    fn new(marks: &[Mark], payload: Option<&'a [u8]>) -> Result<EntryBytes<'a>, StoreError> {
+        let holds = if payload.is_some() { Holds::State } else { Holds::Marks };
+        let note = borsh::to_vec(&Note { marks: marks.to_vec(), holds })
+            .expect("memory takes whatever is written to it");
+        refuse("what is to be known of the output files", note.len(), NOTE_BYTES_MAX.into())?;
+        Ok(EntryBytes { note, payload: payload.unwrap_or_default() })
+    }
+
+    fn bytes(&self) -> u64 {
+        (ENTRY_BYTES + self.note.len() + self.payload.len()) as u64
+    }
+
+    fn write(&self, file: &mut dyn DiskFile, sequence: u64, salt: u64) -> io::Result<()> {
+        let entry = Entry {
+            sequence,
+            note_bytes: self.note.len() as u32,
+            payload_bytes: self.payload.len() as u64,
+            sum: sum(&self.note, self.payload),
+        };
+        let mut bytes = entry.to_bytes(salt).to_vec();
+        bytes.extend_from_slice(&self.note);
+        file.write(&bytes)?;
+        if self.payload.is_empty() { Ok(()) } else { file.write(self.payload) }
+    }
+}
+
+fn sum(note: &[u8], payload: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(note);
+    hasher.update(payload);
+    hasher.finalize()
+}
+
+impl Entry {
+    fn to_bytes(self, salt: u64) -> [u8; ENTRY_BYTES] {
+        let mut bytes = [0; ENTRY_BYTES];
+        bytes[..8].copy_from_slice(&self.sequence.to_le_bytes());
+        bytes[8..12].copy_from_slice(&self.note_bytes.to_le_bytes());
+        bytes[12..20].copy_from_slice(&self.payload_bytes.to_le_bytes());
+        bytes[20..24].copy_from_slice(&self.sum.to_le_bytes());
+        let own = sum(&salt.to_le_bytes(), &bytes[..24]);
+        bytes[24..].copy_from_slice(&own.to_le_bytes());
+        bytes
+    }
+
+    /// `None` when its sum is wrong.
+    fn from_bytes(bytes: &[u8], salt: u64) -> Option<Entry> {
+        let own = sum(&salt.to_le_bytes(), &bytes[..24]);
+        (own == u32::from_le_bytes(part(bytes, 24))).then(|| Entry {
+            sequence: u64::from_le_bytes(part(bytes, 0)),
+            note_bytes: u32::from_le_bytes(part(bytes, 8)),
+            payload_bytes: u64::from_le_bytes(part(bytes, 12)),
+            sum: u32::from_le_bytes(part(bytes, 20)),
+        })
+    }
+}
+
+/// A file of the journal that is read.
+struct Reader<'f> {
+    path: &'f Path,
+    file: &'f mut dyn DiskFile,
+    length: u64,
+    salt: u64,
+}
+
+impl Reader<'_> {
+    fn read_head(&mut self, kind: Kind, generation: u64) -> Result<(), StoreError> {
+        if self.length < HEAD_BYTES as u64 {
+            return Err(self.damaged("it is cut short within its head".to_owned()));
+        }
+        let found = self.read(0, HEAD_BYTES as u64)?;
+        if found[..8] != MAGIC {
+            return Err(self.damaged("it does not begin as files of a state folder do".to_owned()));
+        }
+        // Before the sum: the head of another version may be another one.
+        let version = u32::from_le_bytes(part(&found, 8));
+        if version != FORMAT_VERSION {
+            return Err(StoreError::Version {
+                path: self.path.to_owned(),
+                found: version,
+                known: FORMAT_VERSION,
+            });
+        }
+        self.salt = u64::from_le_bytes(part(&found, 24));
+        if found != head(kind, generation, self.salt) {
+            let what = "its head is that of another file, or has a wrong checksum";
+            return Err(self.damaged(what.to_owned()));
+        }
+        Ok(())
+    }
+
+    fn read_entry(
+        &mut self,
+        offset: u64,
+        sequence: u64,
+        payload_bytes_max: u64,
+    ) -> Result<Found, StoreError> {
+        let left = self.length - offset;
+        if left == 0 {
+            return Ok(Found::End);
+        }
+        if left < ENTRY_BYTES as u64 {
+            return Ok(Found::Torn);
+        }
+        let first = self.read(offset, ENTRY_BYTES as u64)?;
+        let Some(entry) = Entry::from_bytes(&first, self.salt) else {
+            if let Some(later) = self.later_entry(offset, sequence)? {
+                return Err(self.damaged(format!(
+                    "the entry at byte {offset} has a wrong checksum, and another follows at byte {later}"
+                )));
+            }
+            return Ok(Found::Torn);
+        };
+        let Entry { note_bytes, payload_bytes, .. } = entry;
+        if entry.sequence != sequence {
+            return Err(self.damaged(format!(
+                "entry {} stands at byte {offset}, where entry {sequence} should",
+                entry.sequence
+            )));
+        }
+        if note_bytes > NOTE_BYTES_MAX || payload_bytes > payload_bytes_max {
+            return Err(self.damaged(format!(
+                "the entry at byte {offset} has {note_bytes} and {payload_bytes} bytes, \
+                 {NOTE_BYTES_MAX} and {payload_bytes_max} at the most"
+            )));
+        }
+        let note_offset = offset + ENTRY_BYTES as u64;
+        let payload_offset = note_offset + u64::from(note_bytes);
+        let end = payload_offset + payload_bytes;
+        if end > self.length {
+            return Ok(Found::Torn);
+        }
+        let note = self.read(note_offset, note_bytes.into())?;
+        let payload = self.read(payload_offset, payload_bytes)?;
+        if sum(&note, &payload) != entry.sum {
+            if end < self.length {
+                return Err(self.damaged(format!(
+                    "the entry at byte {offset} has a wrong checksum, and more follows"
+                )));
+            }
+            return Ok(Found::Torn);
+        }
+        match borsh::from_slice(&note) {
+            Ok(note) => Ok(Found::Entry { note, payload, end }),
+            Err(cause) => Err(self.damaged(format!("the entry at byte {offset}: {cause}"))),
+        }
+    }
+
+    /// Where an entry of the file begins that comes after entry `sequence`,
+    /// which does not stand at `offset`.
+    fn later_entry(&mut self, offset: u64, sequence: u64) -> Result<Option<u64>, StoreError> {
+        // More do not fit.
+        let last = sequence + (self.length - offset) / ENTRY_BYTES as u64;
+        let mut from = offset + 1;
+        while self.length.saturating_sub(from) >= ENTRY_BYTES as u64 {
+            let bytes = self.read(from, (self.length - from).min(SEARCHED_BYTES as u64))?;
+            for (at, first) in bytes.windows(ENTRY_BYTES).enumerate() {
+                let found = u64::from_le_bytes(part(first, 0));
+                let later = found > sequence && found <= last;
+                if later && Entry::from_bytes(first, self.salt).is_some() {
+                    return Ok(Some(from + at as u64));
+                }
+            }
+            from += (bytes.len() - (ENTRY_BYTES - 1)) as u64;
+        }
+        Ok(None)
+    }
+
+    /// Bytes that are there: the length was looked at.
+    fn read(&mut self, offset: u64, bytes: u64) -> Result<Vec<u8>, StoreError> {
+        let len = usize::try_from(bytes).map_err(|_| StoreError::TooLarge {
+            what: "an entry",
+            bytes,
+            bytes_max: usize::MAX as u64,
+        })?;
+        let mut buffer = vec![0; len];
+        self.file.read(offset, &mut buffer).map_err(io_error("read", self.path))?;
+        Ok(buffer)
+    }
+
+    fn damaged(&self, what: String) -> StoreError {
+        StoreError::Damaged { path: self.path.to_owned(), what }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::store::disk::doubles::{Done, FailingDisk, Failure, Fault, MemoryDisk};
+
+    const FOLDER: &str = "state";
+
+    const FRAMES: [&[u8]; 4] = [b"one", b"", b"three, and somewhat longer", b"four"];
+
+    fn read(disk: &MemoryDisk) -> Result<Option<RestoredState>, StoreError> {
+        let mut disk = disk.clone();
+        let mut state_log = StateLog::lock(&mut disk, Path::new(FOLDER))?;
+        Ok(state_log.read(&mut disk)?.map(|(_, kept)| kept))
+    }
+
+    /// A second generation with a snapshot and these frames.
+    fn made(frames: &[&[u8]]) -> MemoryDisk {
+        let disk = MemoryDisk::default();
+        let mut state_log = StateLog::lock(&mut disk.clone(), Path::new(FOLDER)).unwrap();
+        assert_eq!(state_log.read(&mut disk.clone()).unwrap(), None);
+        state_log.begin(&mut disk.clone(), &[], None).unwrap();
+        state_log.append(&[], Some(b"older")).unwrap();
+        state_log.begin(&mut disk.clone(), &[], Some(b"whole")).unwrap();
+        for frame in frames {
+            state_log.append(&[], Some(frame)).unwrap();
+        }
+        disk
+    }
+
+    fn kept(frames: &[&[u8]]) -> RestoredState {
+        RestoredState {
+            snapshot: Some(b"whole".to_vec()),
+            frames: frames.iter().map(|frame| frame.to_vec()).collect(),
+        }
+    }
+
+    fn path(name: &str) -> PathBuf {
+        Path::new(FOLDER).join(name)
+    }
+
+    fn bytes(disk: &MemoryDisk, name: &str) -> Vec<u8> {
+        disk.content(&path(name)).unwrap()
+    }
+
+    /// Where each entry of the frames begins, and where the last one ends.
+    fn offsets(frames: &[&[u8]]) -> Vec<usize> {
+        let note_bytes = borsh::to_vec(&Note { marks: Vec::new(), holds: Holds::State }).unwrap();
+        let mut offsets = vec![HEAD_BYTES];
+        for frame in frames {
+            offsets.push(offsets[offsets.len() - 1] + ENTRY_BYTES + note_bytes.len() + frame.len());
+        }
+        offsets
+    }
+
+    /// The journal with a file of it as another program left it.
+    fn with(
+        disk: &MemoryDisk,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<Option<RestoredState>, StoreError> {
+        disk.put(&path(name), bytes);
+        let result = read(disk);
+        if let Err(StoreError::Damaged { .. } | StoreError::Version { .. }) = &result {
+            assert_eq!(disk.content(&path(name)).as_deref(), Some(bytes), "it was changed");
+        }
+        result
+    }
+
+    #[track_caller]
+    fn check_damaged(result: Result<Option<RestoredState>, StoreError>, says: &str) {
+        let error = result.unwrap_err();
+        assert!(matches!(error, StoreError::Damaged { .. }), "{error}");
+        let text = error.to_string();
+        assert!(text.contains(says) && text.contains("\n  hint: "), "{text}");
+    }
+
+    #[test]
+    fn frames_that_end_anywhere_are_those_that_are_whole() {
+        let whole = bytes(&made(&FRAMES), "frames-2");
+        assert_eq!(whole.len(), *offsets(&FRAMES).last().unwrap());
+        let disk = made(&FRAMES);
+        // The salt of that disk is another one.
+        let whole_here = bytes(&disk, "frames-2");
+        assert_ne!(whole, whole_here);
+        for end in 0..=whole_here.len() {
+            let result = with(&disk, "frames-2", &whole_here[..end]);
+            match offsets(&FRAMES).iter().rposition(|offset| *offset <= end) {
+                Some(count) => {
+                    assert_eq!(result.unwrap(), Some(kept(&FRAMES[..count])), "{end}");
+                    // The torn entry is gone for good.
+                    assert_eq!(bytes(&disk, "frames-2").len(), offsets(&FRAMES)[count], "{end}");
+                }
+                None => check_damaged(result, "within its head"),
+            }
+        }
+    }
+
+    #[test]
+    fn after_a_torn_entry_the_journal_goes_on() {
+        let disk = made(&FRAMES);
+        let whole = bytes(&disk, "frames-2");
+        disk.put(&path("frames-2"), &whole[..whole.len() - 1]);
+        let mut state_log = StateLog::lock(&mut disk.clone(), Path::new(FOLDER)).unwrap();
+        state_log.read(&mut disk.clone()).unwrap();
+        state_log.append(&[], Some(b"four again")).unwrap();
+        let mut frames = FRAMES;
+        frames[3] = b"four again";
+        assert_eq!(read(&disk).unwrap(), Some(kept(&frames)));
+    }
+
+    #[test]
+    fn an_entry_that_could_not_be_synced_is_not_shown_to_a_restart() {
+        let disk = made(&FRAMES);
+        let before = bytes(&disk, "frames-2");
+        let mut steps = 0;
+        for fails_at in 0.. {
+            let fault = Fault::at(fails_at, Failure::Once, Done::Whole);
+            let mut failing = FailingDisk { disk: disk.clone(), fault: fault.clone() };
+            let mut state_log = StateLog::lock(&mut failing, Path::new(FOLDER));
+            let read = state_log.as_mut().map(|state_log| state_log.read(&mut failing).is_ok());
+            if !matches!(read, Ok(true)) {
+                continue;
+            }
+            if state_log.unwrap().append(&[], Some(b"five")).is_ok() {
+                break;
+            }
+            assert_eq!(bytes(&disk, "frames-2"), before, "step {fails_at}");
+            steps += 1;
+        }
+        assert_eq!(steps, 3, "two writes and a sync");
+    }
+
+    #[test]
+    fn a_changed_byte_is_damage_and_in_the_last_entry_that_entry_is_torn() {
+        let disk = made(&FRAMES);
+        let whole = bytes(&disk, "frames-2");
+        let last = offsets(&FRAMES)[FRAMES.len() - 1];
+        for at in 0..whole.len() {
+            for flip in [1, 0x80] {
+                let mut changed = whole.clone();
+                changed[at] ^= flip;
+                match with(&disk, "frames-2", &changed) {
+                    Ok(found) => {
+                        assert!(at >= last, "byte {at} went unnoticed");
+                        assert_eq!(found, Some(kept(&FRAMES[..3])), "byte {at}");
+                    }
+                    Err(StoreError::Version { .. }) => assert!((8..12).contains(&at)),
+                    result => {
+                        assert!(at < last, "byte {at}: the last entry may be torn");
+                        check_damaged(result, "");
+                    }
+                }
+            }
+        }
+        disk.put(&path("frames-2"), &whole);
+        let whole = bytes(&disk, "snapshot-2");
+        for at in 0..whole.len() {
+            let mut changed = whole.clone();
+            changed[at] ^= 1;
+            assert!(with(&disk, "snapshot-2", &changed).is_err(), "byte {at}");
+            assert!(with(&disk, "snapshot-2", &whole[..at]).is_err(), "cut at byte {at}");
+        }
+        check_damaged(
+            with(&disk, "snapshot-2", &[&whole[..], b"x"].concat()),
+            "more behind its end",
+        );
+    }
+
+    #[test]
+    fn a_hole_in_the_last_entry_is_torn_and_anywhere_else_damage() {
+        let long = vec![b'x'; 3 * SEARCHED_BYTES];
+        let frames: [&[u8]; 3] = [b"one", &long, b"three"];
+        let disk = made(&frames);
+        let whole = bytes(&disk, "frames-2");
+        let offsets = offsets(&frames);
+        // A whole entry of zeros: where the next one begins is found all the same.
+        let mut changed = whole.clone();
+        changed[offsets[1]..offsets[2]].fill(0);
+        check_damaged(
+            with(&disk, "frames-2", &changed),
+            &format!(
+                "byte {} has a wrong checksum, and another follows at byte {}",
+                offsets[1], offsets[2]
+            ),
+        );
+        let mut changed = whole[..offsets[2]].to_vec();
+        changed[offsets[1]..].fill(0);
+        assert_eq!(with(&disk, "frames-2", &changed).unwrap(), Some(kept(&frames[..1])));
+    }
+
+    #[test]
+    fn what_looks_like_an_entry_within_a_torn_frame_is_none() {
+        // As somebody would make it who knows everything but the salt.
+        let forged: Vec<u8> = (1..5)
+            .flat_map(|sequence| {
+                let entry = Entry { sequence, note_bytes: 0, payload_bytes: 0, sum: 0 };
+                [entry.to_bytes(0), entry.to_bytes(1)].concat()
+            })
+            .collect();
+        let frames: [&[u8]; 2] = [b"one", &forged];
+        let disk = made(&frames);
+        let mut torn = bytes(&disk, "frames-2");
+        torn[offsets(&frames)[1]..][..ENTRY_BYTES].fill(0);
+        assert_eq!(with(&disk, "frames-2", &torn).unwrap(), Some(kept(&frames[..1])));
+    }
+
+    #[test]
+    fn lengths_are_bounded_before_memory_is_taken() {
+        let disk = made(&[]);
+        let head = bytes(&disk, "frames-2");
+        let salt = u64::from_le_bytes(part(&head, 24));
+        let with_entry = |note_bytes, payload_bytes| {
+            let entry = Entry { sequence: 1, note_bytes, payload_bytes, sum: 0 };
+            with(&disk, "frames-2", &[&head[..], &entry.to_bytes(salt)].concat())
+        };
+        check_damaged(with_entry(NOTE_BYTES_MAX + 1, 0), "65537 and 0 bytes");
+        check_damaged(with_entry(0, CHANGELOG_ENTRY_BYTES_MAX + 1), "at the most");
+        check_damaged(with_entry(u32::MAX, u64::MAX), "at the most");
+        // Within the bounds, but not there.
+        assert_eq!(with_entry(NOTE_BYTES_MAX, CHANGELOG_ENTRY_BYTES_MAX).unwrap(), Some(kept(&[])));
+    }
+
+    #[test]
+    fn another_version_says_which_and_changes_nothing() {
+        for name in ["snapshot-2", "frames-2"] {
+            let disk = made(&FRAMES);
+            let mut newer = bytes(&disk, name);
+            newer[8] = 2;
+            let error = with(&disk, name, &newer).unwrap_err();
+            assert!(matches!(error, StoreError::Version { found: 2, known: 1, .. }), "{error}");
+            let text = error.to_string();
+            assert!(
+                text.contains("is of format 2, and this program reads format 1\n  hint: "),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_file_of_the_generation_that_is_missing_or_another_one_is_damage() {
+        let disk = made(&FRAMES);
+        disk.take(&path("frames-2"));
+        check_damaged(read(&disk), "it is missing");
+
+        let disk = made(&FRAMES);
+        disk.take(&path("snapshot-2"));
+        check_damaged(read(&disk), "`snapshot-2`, on which it builds, is missing");
+
+        let disk = made(&[]);
+        disk.take(&path("snapshot-2"));
+        check_damaged(read(&disk), "`snapshot-2`, on which it builds, is missing");
+
+        let disk = made(&FRAMES);
+        let snapshot = bytes(&disk, "snapshot-2");
+        check_damaged(with(&disk, "snapshot-3", &snapshot), "another file");
+        check_damaged(with(&made(&FRAMES), "frames-2", &snapshot), "another file");
+    }
+
+    #[test]
+    fn a_frame_that_stands_twice_is_damage() {
+        let disk = made(&FRAMES);
+        let whole = bytes(&disk, "frames-2");
+        let offsets = offsets(&FRAMES);
+        let twice = [&whole[..offsets[1]], &whole[offsets[0]..]].concat();
+        check_damaged(with(&disk, "frames-2", &twice), "entry 1 stands at");
+    }
+
+    #[test]
+    fn files_of_others_in_the_folder_are_left_alone() {
+        let disk = made(&FRAMES);
+        let others =
+            ["snapshot-", "snapshot-02", "snapshot-3.old", "frames-+1", "frames-0", "notes"];
+        for other in others {
+            disk.put(&path(other), b"theirs");
+        }
+        assert_eq!(read(&disk).unwrap(), Some(kept(&FRAMES)));
+        for other in others {
+            assert_eq!(bytes(&disk, other), b"theirs");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn random_bytes_are_damage_and_never_a_panic(
+            junk in proptest::collection::vec(any::<u8>(), 0..200),
+            keep in 0..200_usize,
+        ) {
+            for name in ["snapshot-2", "frames-2"] {
+                let disk = made(&FRAMES);
+                let mut start = bytes(&disk, name);
+                let whole = start.clone();
+                start.truncate(keep);
+                start.extend_from_slice(&junk);
+                match with(&disk, name, &start) {
+                    // At most what is whole of the frames.
+                    Ok(Some(found)) => {
+                        prop_assert!(name == "frames-2" || start == whole);
+                        prop_assert_eq!(&found, &kept(&FRAMES[..found.frames.len()]));
+                    }
+                    Ok(None) => prop_assert!(false, "nothing there"),
+                    Err(error) => prop_assert!(
+                        matches!(error, StoreError::Damaged { .. } | StoreError::Version { .. }),
+                        "{}", error
+                    ),
+                }
+            }
+        }
+    }
+}
