@@ -54,6 +54,7 @@ pub mod pipeline;
 pub mod position;
 pub mod record;
 pub mod reject;
+pub(crate) mod retry;
 pub mod sid;
 pub mod simulate;
 pub mod sink;

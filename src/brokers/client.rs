@@ -3,7 +3,7 @@
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
@@ -639,8 +639,9 @@ fn await_topic(client: &BaseConsumer<Reports>, topic: &str) -> Result<(), Broker
     Ok(())
 }
 
-/// A shared consumer: one thread polls, another commits.
-pub type SharedConsumer = Arc<BaseConsumer<Reports>>;
+/// A consumer that lives as long as the process: one thread polls, another commits, and others
+/// decode what lies in its memory.
+pub type SharedConsumer = &'static BaseConsumer<Reports>;
 
 #[cfg(test)]
 mod tests {

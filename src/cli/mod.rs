@@ -299,7 +299,8 @@ impl CliError {
             CliError::Config(_) | CliError::Unexplained { .. } | CliError::OutputTwice { .. } => 2,
             CliError::Replay(ReplayError::Source(SourceError::OutputIsInput { .. })) => 2,
             CliError::Replay(ReplayError::Source(_)) => 3,
-            CliError::Replay(ReplayError::Damaged { .. }) => 4,
+            CliError::Replay(ReplayError::Damaged(_)) => 4,
+            CliError::Replay(ReplayError::Correlate(_) | ReplayError::Gone(_)) => 1,
         }
     }
 }
@@ -482,7 +483,7 @@ fn run_replay(flags: ReplayFlags, watch: &mut dyn ReplayProgress) -> Result<(), 
             fact_rules: config.fact_rules,
             inventory: inventory.hosts,
             threads: flags.threads.map_or_else(cores, usize::from),
-            damage: if flags.strict { OnDamage::Stop } else { OnDamage::RejectReason },
+            damage: if flags.strict { OnDamage::Stop } else { OnDamage::Skip },
         },
         watch,
     )?;
@@ -566,7 +567,7 @@ fn run_demo() -> Result<(), CliError> {
             fact_rules,
             inventory: Vec::new(),
             threads: 1,
-            damage: OnDamage::RejectReason,
+            damage: OnDamage::Skip,
         },
         &mut NoProgress,
     )?;

@@ -330,6 +330,11 @@ impl Detector {
         self.ingested
     }
 
+    /// Failures and mismatches beyond `open_runs`: counted, and not kept apart.
+    pub fn folded(&self) -> u64 {
+        self.failures.beyond() + self.mismatches.beyond()
+    }
+
     /// What was given up because a bound was reached, by name: nothing in a
     /// run that stays within its bounds.
     pub fn over_bounds(&self) -> [(&'static str, u64); OVER_BOUNDS] {

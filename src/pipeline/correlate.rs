@@ -1,36 +1,42 @@
-//! The stage that owns the detector and the sink: takes in what the sources
-//! flushed, lets the detector tell what is news, and commits.
+//! The stage that owns the detector and the sink: takes in what the sources flushed, lets the
+//! detector emit what is news, and commits both with the positions behind it.
 //!
 //! ```text
 //!   flushed ─▶ detector ─▶ incidents ┐
-//!      └──────▶ frame ────────────────┴─▶ sink, in one step
+//!      └─────▶ changelog entry ──────┴─▶ sink, in one step
 //! ```
+//!
+//! A commit that fails with a retryable error is in doubt: the same step, and nothing else, is
+//! tried again until it is durable, as the sink finds out first whether it already is.
 
 use std::hash::{Hash, Hasher};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use rustc_hash::FxHasher;
 use tracing::{info, warn};
 
-use super::decode::batcher::{Flushed, NO_PART};
+use super::counters::{Counters, Taken};
+use super::decode::batcher::{Flushed, NO_PARTITION};
 use super::traces::Traces;
-use super::{Counters, wall_clock};
+use super::wall_clock;
 use crate::detect::watermark::{CaughtUp, Watermark};
 use crate::detect::{Detector, MalformedState, OVER_BOUNDS, Settings};
 use crate::incident::Incident;
 use crate::observation::{ListedHost, What, short_host};
-use crate::position::Position;
-use crate::position::SourcePositions;
+use crate::position::{Position, SourcePositions};
 use crate::reject::DeadLetter;
+use crate::retry::Retry;
 use crate::sink::{Commit, CommitOutcome, Sink, SinkError};
+use crate::store::RestoredState;
 use crate::store::checkpoint::{Advance, ChangelogEntry, ObservationBatch, Traced};
-use crate::store::codec;
-use crate::store::codec::StoredError;
+use crate::store::codec::{self, StoredError};
 use crate::time::{EventTime, TICKS_PER_SEC};
 
-/// What waits for a commit waits so long at the most.
+/// What waits for a commit waits so long at the most; positions alone, so long at least.
 const COMMIT_AFTER: Duration = Duration::from_millis(25);
+const POSITIONS_AFTER: Duration = Duration::from_secs(1);
 
 /// Frames since the last snapshot may grow to this, and to the size of the
 /// snapshot: then restoring takes no more than twice as long as need be.
@@ -100,26 +106,75 @@ struct Step {
     start: Instant,
     incidents: Vec<Incident>,
     dead_letters: Vec<DeadLetter>,
-    frame: Vec<u8>,
+    entry: Vec<u8>,
     /// With its size unpacked.
     snapshot: Option<(Vec<u8>, usize)>,
+    moved: SourcePositions,
     /// Whether it was tried, and may have been done.
     tried: bool,
 }
 
-pub struct Correlator {
+impl Step {
+    /// Commits it, unless the sink finds that an earlier try did.
+    fn deliver(&mut self, sink: &mut dyn Sink) -> Result<(), SinkError> {
+        let commit = Commit {
+            incidents: &self.incidents,
+            dead_letters: &self.dead_letters,
+            frame: &self.entry,
+            snapshot: self.snapshot.as_ref().map(|(snapshot, _)| snapshot.as_slice()),
+        };
+        let outcome = match std::mem::replace(&mut self.tried, true) {
+            true => sink.resolve(&commit)?,
+            false => CommitOutcome::Aborted,
+        };
+        match outcome {
+            CommitOutcome::Committed => Ok(()),
+            CommitOutcome::Aborted => sink.commit(&commit),
+        }
+    }
+}
+
+/// Where incidents go.
+enum Output {
+    /// With a checkpoint, in one step.
+    Sink(Box<dyn Sink>),
+    /// Into memory, of a run that does not outlive the process.
+    Memory(Vec<Incident>),
+}
+
+/// A commit that fails because brokers are away is tried again after a pause that grows, for some
+/// ten minutes and the time that the tries take.
+const RETRY_PAUSE: Duration = Duration::from_secs(1);
+const RETRY_PAUSE_MAX: Duration = Duration::from_secs(30);
+const TRIES_MAX: u32 = 25;
+
+/// When the service is to stop, it is tried no more often than that.
+const STOP_TRIES_MAX: u32 = 5;
+
+/// A blocking retry shows that it is alive so often.
+const ALIVE_EVERY: Duration = Duration::from_millis(50);
+
+pub(crate) struct Correlator {
     detector: Detector,
     clocks: Watermark,
     positions: SourcePositions,
     watermark: EventTime,
-    sink: Box<dyn Sink>,
+    /// What the detector had taken in when this run began.
+    taken_before: Taken,
+    output: Output,
     emit_mode: EmitMode,
     traces: Traces,
-    frame: ChangelogEntry,
+    entry: ChangelogEntry,
     dead_letters: Vec<DeadLetter>,
     waiting_since: Option<Instant>,
+    /// Whether nothing waits for a commit but positions.
+    positions_only: bool,
     /// What is not committed yet, though it was tried.
     step: Option<Step>,
+    /// When that is tried again.
+    retry: Option<(Retry, Instant)>,
+    /// Positions that became durable since they were last asked for.
+    newly_committed: SourcePositions,
     /// Whether something was taken in that was not looked at.
     unseen: bool,
     evaluate_at: Instant,
@@ -139,15 +194,21 @@ impl std::fmt::Debug for Correlator {
     }
 }
 
-impl Correlator {
-    /// Goes on from what the sink kept.
-    pub fn open(
-        spec: CorrelatorSpec,
-        mut sink: Box<dyn Sink>,
-    ) -> Result<Correlator, CorrelateError> {
-        let start = Instant::now();
-        let kept = sink.restore()?;
-        let mut snapshot_bytes = 0;
+/// What a sink kept, made into a detector again.
+struct Restored {
+    detector: Detector,
+    positions: SourcePositions,
+    watermark: EventTime,
+    traces: Traces,
+    changelog_bytes: usize,
+    snapshot_bytes: usize,
+    /// Whether settings and inventory are those that it was made with.
+    as_before: bool,
+}
+
+impl Restored {
+    fn from(kept: RestoredState, spec: &CorrelatorSpec) -> Result<Restored, CorrelateError> {
+        let (mut snapshot_bytes, mut changelog_bytes) = (0, 0);
         let (mut positions, mut watermark) = (SourcePositions::default(), EventTime::MIN);
         let mut traces = Traces::default();
         let (mut detector, made_with) = match kept.snapshot {
@@ -165,15 +226,14 @@ impl Correlator {
         let inventory = made_with.as_ref().map_or(&spec.inventory, |(_, inventory)| inventory);
         detector.learn_inventory(inventory.clone());
         let mut already_emitted = Vec::new();
-        let mut changelog_bytes = 0;
         for bytes in kept.frames {
             changelog_bytes += bytes.len();
-            let frame: ChangelogEntry = codec::decode(&bytes)?;
-            for observation_batch in &frame.observation_batches {
-                traces.remember(&observation_batch.traced);
-                detector.ingest(&observation_batch.observations);
+            let entry: ChangelogEntry = codec::decode(&bytes)?;
+            for batch in &entry.observation_batches {
+                traces.remember(&batch.traced);
+                detector.ingest(&batch.observations);
             }
-            match frame.advance {
+            match entry.advance {
                 Advance::NotYet => {}
                 Advance::To(time) => {
                     watermark = watermark.max(time);
@@ -182,79 +242,133 @@ impl Correlator {
                 Advance::End => detector.advance(EventTime::MAX, &mut already_emitted),
             }
             already_emitted.clear();
-            positions.absorb(frame.moved);
+            positions.absorb(entry.moved);
         }
-        // Only now: the frames were made with what held then.
+        // Only now: the entries were made with what held then.
         let as_before = made_with.is_some_and(|(settings, inventory)| {
             settings == spec.settings && inventory == spec.inventory
         });
         if !as_before {
-            detector = Detector::restore(spec.settings, &detector.save())?;
-            detector.learn_inventory(spec.inventory);
+            detector = Detector::restore(spec.settings.clone(), &detector.save())?;
+            detector.learn_inventory(spec.inventory.clone());
         }
-        if snapshot_bytes + changelog_bytes > 0 {
-            let (seconds, sessions) = (start.elapsed().as_secs_f32(), detector.open_keys());
-            info!(seconds, sessions, "the state is restored");
-        }
-        Ok(Correlator {
-            clocks: Watermark::new(spec.lateness_ticks, spec.idle_ticks, watermark, wall_clock()),
+        Ok(Restored {
             detector,
             positions,
             watermark,
-            sink,
+            traces,
+            changelog_bytes,
+            snapshot_bytes,
+            as_before,
+        })
+    }
+}
+
+impl Correlator {
+    /// Goes on from what the sink kept.
+    pub(crate) fn open(
+        spec: &CorrelatorSpec,
+        mut sink: Box<dyn Sink>,
+    ) -> Result<Correlator, CorrelateError> {
+        let start = Instant::now();
+        let mut restored = Restored::from(sink.restore()?, spec)?;
+        if restored.snapshot_bytes + restored.changelog_bytes > 0 {
+            let (seconds, sessions) =
+                (start.elapsed().as_secs_f32(), restored.detector.open_keys());
+            info!(seconds, sessions, "the state is restored");
+        }
+        Ok(Correlator::new(spec, restored, Output::Sink(sink)))
+    }
+
+    /// Begins anew and keeps everything in memory.
+    pub(crate) fn in_memory(spec: &CorrelatorSpec) -> Correlator {
+        let mut detector = Detector::new(spec.settings.clone());
+        detector.learn_inventory(spec.inventory.clone());
+        let restored = Restored {
+            detector,
+            positions: SourcePositions::default(),
+            watermark: EventTime::MIN,
+            traces: Traces::default(),
+            changelog_bytes: 0,
+            snapshot_bytes: 0,
+            as_before: true,
+        };
+        Correlator::new(spec, restored, Output::Memory(Vec::new()))
+    }
+
+    fn new(spec: &CorrelatorSpec, restored: Restored, output: Output) -> Correlator {
+        let Restored { detector, positions, watermark, traces, .. } = restored;
+        Correlator {
+            clocks: Watermark::new(spec.lateness_ticks, spec.idle_ticks, watermark, wall_clock()),
+            taken_before: Taken::by(&detector),
+            detector,
+            positions,
+            watermark,
+            output,
             emit_mode: spec.emit_mode,
-            frame: ChangelogEntry::default(),
+            entry: ChangelogEntry::default(),
             dead_letters: Vec::new(),
             waiting_since: None,
+            positions_only: false,
             step: None,
+            retry: None,
+            newly_committed: SourcePositions::default(),
             traces,
-            // What the last frames brought may not have been looked at.
-            unseen: changelog_bytes > 0 || !as_before,
+            // What the last entries brought may not have been evaluated.
+            unseen: restored.changelog_bytes > 0 || !restored.as_before,
             evaluate_at: Instant::now(),
             over_bounds: [0; OVER_BOUNDS],
             warn_at: Instant::now(),
-            changelog_bytes,
-            snapshot_bytes,
-            snapshot_next: !as_before,
-        })
+            changelog_bytes: restored.changelog_bytes,
+            snapshot_bytes: restored.snapshot_bytes,
+            snapshot_next: !restored.as_before,
+        }
     }
 
-    pub fn positions(&self) -> &SourcePositions {
+    pub(crate) fn positions(&self) -> &SourcePositions {
         &self.positions
     }
 
     /// Behind everything that was taken in of a part, committed or not.
-    pub fn position(&self, source: &str, part: &str) -> Option<Position> {
-        let taken = self.frame.moved.get(source, part);
+    pub(crate) fn position(&self, source: &str, part: &str) -> Option<Position> {
+        let taken = self.entry.moved.get(source, part);
         taken.or_else(|| self.positions.get(source, part)).cloned()
     }
 
-    pub fn learn_inventory(&mut self, inventory: Vec<ListedHost>) {
+    pub(crate) fn learn_inventory(&mut self, inventory: Vec<ListedHost>) {
         self.detector.learn_inventory(inventory);
         self.unseen = true;
         self.snapshot_next = true;
     }
 
-    /// Takes in what a source flushed.
-    pub fn take(&mut self, source: &str, flushed: Flushed) {
-        for (part, position) in &flushed.moved {
-            self.frame.moved.set(source, part, position.clone());
-        }
-        self.dead_letters.extend(flushed.dead_letters);
+    /// Takes in what a source flushed. Not while a commit is in doubt.
+    pub(crate) fn take(&mut self, source: &str, flushed: Flushed) {
+        let keeps = matches!(self.output, Output::Sink(_));
+        let is_first = self.waiting_since.is_none();
+        self.positions_only = (is_first || self.positions_only) && flushed.is_positions_only();
         self.waiting_since.get_or_insert_with(Instant::now);
-        for observation_batch in flushed.observation_batches {
-            self.heartbeat(&observation_batch);
-            if !observation_batch.observations.is_empty() || !observation_batch.traced.is_empty() {
-                self.traces.remember(&observation_batch.traced);
-                self.detector.ingest(&observation_batch.observations);
-                self.unseen |= !observation_batch.observations.is_empty();
-                self.frame.observation_batches.push(observation_batch);
+        if keeps {
+            for (part, position) in flushed.moved {
+                self.entry.moved.set(source, &part, position);
+            }
+            self.dead_letters.extend(flushed.dead_letters);
+        }
+        for batch in flushed.observation_batches {
+            self.observe_times(&batch);
+            if !batch.observations.is_empty() || !batch.traced.is_empty() {
+                self.traces.remember(&batch.traced);
+                self.detector.ingest(&batch.observations);
+                self.unseen |= !batch.observations.is_empty();
+                if keeps {
+                    self.entry.observation_batches.push(batch);
+                }
             }
         }
     }
 
-    fn heartbeat(&mut self, observation_batch: &ObservationBatch) {
-        if observation_batch.part == NO_PART {
+    /// Lets the watermark follow the partition.
+    fn observe_times(&mut self, observation_batch: &ObservationBatch) {
+        if observation_batch.part == NO_PARTITION {
             return;
         }
         self.clocks.heartbeat(observation_batch.part, observation_batch.arrival);
@@ -268,51 +382,117 @@ impl Correlator {
         }
     }
 
-    /// Commits if it is time to; whether it did.
-    pub fn maybe_commit(
+    /// Whether a commit is in doubt: then nothing more is to be taken in.
+    pub(crate) fn is_in_doubt(&self) -> bool {
+        self.step.is_some()
+    }
+
+    /// Commits if it is time to; what became of it. A commit that is in doubt is tried again when
+    /// its pause is over.
+    pub(crate) fn maybe_commit(
         &mut self,
         caught_up: CaughtUp,
         counters: &Counters,
     ) -> Result<CommitProgress, CorrelateError> {
+        if self.step.is_some() {
+            let is_due = self.retry.as_ref().is_none_or(|(_, at)| *at <= Instant::now());
+            return if is_due {
+                self.deliver(TRIES_MAX, counters)
+            } else {
+                Ok(CommitProgress::InDoubt)
+            };
+        }
         let watermark = self.clocks.advance(wall_clock(), caught_up);
         let closes = watermark.0.saturating_sub(self.watermark.0) >= WATERMARK_STEP_TICKS;
-        let looks = self.emit_mode == EmitMode::Live
+        let evaluates = self.emit_mode == EmitMode::Live
             && (self.unseen || closes)
             && Instant::now() >= self.evaluate_at;
+        let commit_after = if self.positions_only { POSITIONS_AFTER } else { COMMIT_AFTER };
         let due = match self.waiting_since {
-            Some(since) => since.elapsed() >= COMMIT_AFTER,
-            None => looks,
+            Some(since) => since.elapsed() >= commit_after,
+            None => evaluates,
         };
         if !due {
             return Ok(CommitProgress::Idle);
         }
-        self.commit(if looks { Advance::To(watermark) } else { Advance::NotYet }, counters)
+        let advance = if evaluates { Advance::To(watermark) } else { Advance::NotYet };
+        self.commit(advance, TRIES_MAX, counters)
     }
 
-    /// Commits whatever was taken in, with a snapshot: the next start is quick.
-    pub fn stop(&mut self, counters: &Counters) -> Result<CommitProgress, CorrelateError> {
+    /// Commits whatever was taken in, with a snapshot: the next start is quick. What is known by
+    /// now is emitted.
+    pub(crate) fn stop(&mut self, counters: &Counters) -> Result<CommitProgress, CorrelateError> {
+        self.resolve(STOP_TRIES_MAX, counters)?;
         if self.waiting_since.is_none() && self.changelog_bytes == 0 {
             return Ok(CommitProgress::Idle);
         }
         self.snapshot_next = true;
-        self.commit(Advance::NotYet, counters)
+        let evaluates = self.emit_mode == EmitMode::Live && self.unseen;
+        let advance = if evaluates { Advance::To(self.watermark) } else { Advance::NotYet };
+        self.commit(advance, STOP_TRIES_MAX, counters)?;
+        self.resolve(STOP_TRIES_MAX, counters)
     }
 
     /// Closes everything, as at the end of a replay.
-    pub fn finish(&mut self, counters: &Counters) -> Result<CommitProgress, CorrelateError> {
-        self.commit(Advance::End, counters)
+    pub(crate) fn finish(&mut self, counters: &Counters) -> Result<CommitProgress, CorrelateError> {
+        self.resolve(TRIES_MAX, counters)?;
+        self.commit(Advance::End, TRIES_MAX, counters)?;
+        self.resolve(TRIES_MAX, counters)
+    }
+
+    /// Waits until nothing is in doubt.
+    fn resolve(
+        &mut self,
+        tries_max: u32,
+        counters: &Counters,
+    ) -> Result<CommitProgress, CorrelateError> {
+        let mut progress = CommitProgress::Idle;
+        while self.step.is_some() {
+            counters.alive();
+            match self.retry.as_ref().map(|(_, at)| *at) {
+                Some(at) if at > Instant::now() => thread::sleep(ALIVE_EVERY),
+                _ => progress = self.deliver(tries_max, counters)?,
+            }
+        }
+        Ok(progress)
     }
 
     fn commit(
         &mut self,
         advance: Advance,
+        tries_max: u32,
         counters: &Counters,
     ) -> Result<CommitProgress, CorrelateError> {
         assert!(self.step.is_none(), "a step is committed before the next is made");
-        let mut incidents: Vec<Incident> = Vec::new();
         let start = Instant::now();
+        let incidents = self.evaluate(advance);
+        self.waiting_since = None;
+        if let Output::Memory(all) = &mut self.output {
+            all.extend(incidents);
+            counters.taken(Taken::by(&self.detector).since(self.taken_before));
+            return Ok(CommitProgress::Committed);
+        }
+        self.entry.advance = advance;
+        let entry = std::mem::take(&mut self.entry);
+        let bytes = codec::encode(&entry);
+        self.positions.absorb(entry.moved.clone());
+        self.changelog_bytes += bytes.len();
+        let is_long = self.changelog_bytes > CHANGELOG_BYTES_MIN.max(self.snapshot_bytes);
+        let snapshot =
+            (is_long || std::mem::take(&mut self.snapshot_next)).then(|| self.snapshot());
+        let dead_letters = std::mem::take(&mut self.dead_letters);
+        let (moved, tried) = (entry.moved, false);
+        self.step =
+            Some(Step { start, incidents, dead_letters, entry: bytes, snapshot, moved, tried });
+        self.deliver(tries_max, counters)
+    }
+
+    /// What is news by now.
+    fn evaluate(&mut self, advance: Advance) -> Vec<Incident> {
+        let start = Instant::now();
+        let mut incidents: Vec<Incident> = Vec::new();
         match advance {
-            Advance::NotYet => {}
+            Advance::NotYet => return incidents,
             Advance::To(watermark) => {
                 self.watermark = watermark;
                 self.detector.advance(watermark, &mut incidents);
@@ -322,49 +502,58 @@ impl Correlator {
         for incident in &mut incidents {
             incident.traceparent = self.traces.of(incident);
         }
-        if advance != Advance::NotYet {
-            self.warn_of_bounds();
-            self.unseen = false;
-            self.evaluate_at = Instant::now() + start.elapsed() * (EVALUATION_SHARE - 1);
-        }
-        self.frame.advance = advance;
-        let frame = std::mem::take(&mut self.frame);
-        let bytes = codec::encode(&frame);
-        self.positions.absorb(frame.moved);
-        self.changelog_bytes += bytes.len();
-        self.waiting_since = None;
-        let is_long = self.changelog_bytes > CHANGELOG_BYTES_MIN.max(self.snapshot_bytes);
-        let snapshot =
-            (is_long || std::mem::take(&mut self.snapshot_next)).then(|| self.snapshot());
-        let dead_letters = std::mem::take(&mut self.dead_letters);
-        let tried = false;
-        self.step = Some(Step { start, incidents, dead_letters, frame: bytes, snapshot, tried });
-        self.deliver(counters)
+        self.warn_of_bounds();
+        self.unseen = false;
+        self.evaluate_at = Instant::now() + start.elapsed() * (EVALUATION_SHARE - 1);
+        incidents
     }
 
-    /// Commits what an earlier call tried to, if there is any. Nothing else is to be
-    /// asked of the judge before that was done.
-    pub fn deliver(&mut self, counters: &Counters) -> Result<CommitProgress, CorrelateError> {
-        let Some(step) = &mut self.step else { return Ok(CommitProgress::Idle) };
-        let commit = Commit {
-            incidents: &step.incidents,
-            dead_letters: &step.dead_letters,
-            frame: &step.frame,
-            snapshot: step.snapshot.as_ref().map(|(snapshot, _)| snapshot.as_slice()),
+    /// Commits the step at hand. After an error that is retryable it stays in doubt, as long as
+    /// there are tries left.
+    fn deliver(
+        &mut self,
+        tries_max: u32,
+        counters: &Counters,
+    ) -> Result<CommitProgress, CorrelateError> {
+        let (Some(step), Output::Sink(sink)) = (&mut self.step, &mut self.output) else {
+            return Ok(CommitProgress::Idle);
         };
-        let outcome = match std::mem::replace(&mut step.tried, true) {
-            true => self.sink.resolve(&commit)?,
-            false => CommitOutcome::Aborted,
-        };
+        let delivered = step.deliver(&mut **sink);
         counters.alive();
-        if outcome == CommitOutcome::Aborted {
-            self.sink.commit(&commit)?;
+        if let Err(error) = delivered {
+            let error = CorrelateError::from(error);
+            let new = Retry::backing_off(RETRY_PAUSE, RETRY_PAUSE_MAX, TRIES_MAX);
+            let (mut retry, _) = self.retry.take().unwrap_or((new, Instant::now()));
+            let pause = retry.next_pause().filter(|_| retry.tries() <= tries_max);
+            let Some(pause) = pause.filter(|_| error.is_retryable()) else { return Err(error) };
+            let pause = if tries_max < TRIES_MAX { RETRY_PAUSE } else { pause };
+            warn!("a commit is tried again in {} seconds: {error}", pause.as_secs());
+            self.retry = Some((retry, Instant::now() + pause));
+            return Ok(CommitProgress::InDoubt);
         }
+        if let Some((retry, _)) = self.retry.take() {
+            info!(tries = retry.tries(), "the commit that failed is done");
+        }
+        let Some(step) = self.step.take() else { return Ok(CommitProgress::Idle) };
         counters.committed(step.incidents.len(), step.start.elapsed(), self.watermark);
-        let snapshot = self.step.take().and_then(|step| step.snapshot);
-        let Some((_, bytes)) = snapshot else { return Ok(CommitProgress::Committed) };
+        counters.taken(Taken::by(&self.detector).since(self.taken_before));
+        self.newly_committed.absorb(step.moved);
+        let Some((_, bytes)) = step.snapshot else { return Ok(CommitProgress::Committed) };
         (self.changelog_bytes, self.snapshot_bytes) = (0, bytes);
         Ok(CommitProgress::Snapshotted)
+    }
+
+    /// Positions that became durable since the last call.
+    pub(crate) fn take_newly_committed(&mut self) -> SourcePositions {
+        std::mem::take(&mut self.newly_committed)
+    }
+
+    /// What a run into memory came to.
+    pub(crate) fn into_parts(self) -> (Detector, Vec<Incident>) {
+        match self.output {
+            Output::Sink(_) => (self.detector, Vec::new()),
+            Output::Memory(incidents) => (self.detector, incidents),
+        }
     }
 
     /// Says now and then what was given up.
@@ -397,9 +586,11 @@ impl Correlator {
 
 /// What came of a look at the clock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CommitProgress {
+pub(crate) enum CommitProgress {
     Idle,
     Committed,
+    /// It failed, and is tried again.
+    InDoubt,
     /// Committed with a snapshot: what came before is needed no more.
     Snapshotted,
 }
@@ -412,6 +603,7 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::observation::{Account, Failure, Observation, RecordKey};
+    use crate::pipeline::counters::Inputs;
     use crate::store::RestoredState;
 
     /// What a sink keeps, and what it was told: ids and revisions.
@@ -449,6 +641,10 @@ mod tests {
         }
     }
 
+    fn counters() -> Counters {
+        Counters::new(Inputs::default())
+    }
+
     fn open(memory: &Rc<RefCell<Memory>>, failure_threshold: u64) -> Correlator {
         let settings = Settings { failure_threshold, ..Config::embedded().settings };
         let spec = CorrelatorSpec {
@@ -458,7 +654,7 @@ mod tests {
             idle_ticks: TICKS_PER_SEC,
             emit_mode: EmitMode::Live,
         };
-        Correlator::open(spec, Box::new(MemorySink(Rc::clone(memory)))).expect("opens")
+        Correlator::open(&spec, Box::new(MemorySink(Rc::clone(memory)))).expect("opens")
     }
 
     /// Some failures of one account, and a commit that tells what is news.
@@ -482,7 +678,7 @@ mod tests {
         let observation_batches =
             vec![ObservationBatch { part: 1, arrival: EventTime(1), observations, traced }];
         correlator.take("logs", Flushed { observation_batches, ..Flushed::default() });
-        correlator.commit(Advance::To(EventTime(2)), &Counters::new()).expect("commits");
+        correlator.commit(Advance::To(EventTime(2)), TRIES_MAX, &counters()).expect("commits");
     }
 
     #[test]

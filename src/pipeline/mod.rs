@@ -1,48 +1,64 @@
-//! The only place that knows every stage, and what runs beside what.
+//! One way from source to sink, for a replay, a service and many copies of it:
 //!
-//! | module | runs |
+//! ```text
+//!  source ──▶ decode ──▶ link ──▶ correlate ──▶ sink
+//!             readers,   channel   detector,     memory, file,
+//!             workers,   or topic  watermark,    standard output, Kafka
+//!             batcher              commit
+//!     ▲                                │
+//!     └── committed(positions) ◀───────┘
+//! ```
+//!
+//! | module | holds |
 //! |---|---|
-//! | [`replay`] | archived logs: read all, then tell |
-//! | [`service`] | `twinsid run`: what is configured, threads, signals |
-//! | [`decode`] | batches to observations |
-//! | [`correlate`] | detector and sink: take in, tell, commit |
-//! | [`Counters`] | what all threads count, for the status line and the watchdog |
+//! | [`plan`] | the only wiring: which sources, link, output, and when to emit |
+//! | [`decode`] | raw batches to flushed batches of observations, on all cores |
+//! | [`rejects`] | what cannot be read or decoded: counted, sampled, named |
+//! | [`link`] | how flushed batches get from the readers to the detector |
+//! | [`correlate`] | detector and sink: take in, emit, commit |
+//! | [`replay`] | start and report of a run over archived logs |
+//! | [`service`] | start, reload and stop of `twinsid run` |
+//! | [`liveness`] | the status line and the watchdog |
+//! | [`topics`] | the Kafka topics that a service needs |
+//! | [`counters`] | what all threads count |
 //! | [`traces`] | trace contexts that came with messages |
-//! | [`link`] | Kafka to Kafka on several copies: collectors, and one detector |
 //!
 //! Plain threads and bounded channels.
 
-pub mod correlate;
-mod counters;
-pub mod decode;
-pub mod link;
+pub(crate) mod correlate;
+pub(crate) mod counters;
+pub(crate) mod decode;
+pub(crate) mod link;
+pub(crate) mod liveness;
+pub(crate) mod plan;
+pub(crate) mod rejects;
 pub mod replay;
 pub mod service;
-pub mod traces;
+pub(crate) mod topics;
+pub(crate) mod traces;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::time::EventTime;
-pub use counters::Counters;
 
 /// What the wall clock shows.
-pub fn wall_clock() -> EventTime {
+fn wall_clock() -> EventTime {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     EventTime::from_unix_nanos(now.as_nanos() as i128).unwrap_or(EventTime::MIN)
 }
 
 /// Asks all threads to end.
 #[derive(Debug, Default)]
-pub struct Stop(AtomicBool);
+pub(crate) struct Stop(AtomicBool);
 
 impl Stop {
-    pub fn ask(&self) {
+    pub(crate) fn ask(&self) {
         self.0.store(true, Ordering::SeqCst);
     }
 
-    pub fn is_asked(&self) -> bool {
+    pub(crate) fn is_asked(&self) -> bool {
         self.0.load(Ordering::SeqCst)
     }
 }

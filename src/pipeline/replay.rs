@@ -1,41 +1,27 @@
-//! Archived logs: source to workers to detector, then everything is told.
-//!
-//! ```text
-//!                  ┌─▶ worker 0: read, decode, apply rules ─┐
-//!  source ─ batch ─┼─▶ worker 1                            ─┼─▶ detector ─▶ incidents
-//!                  └─▶ …                                   ─┘
-//! ```
-//!
-//! Batch `n` goes to worker `n mod N`, and results are taken back in the same
-//! turn, so the detector sees the same sequence whatever the number of
-//! workers. Every channel holds `BATCHES_PER_WORKER` batches.
+//! Archived logs: all are read, then everything is emitted.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use tracing::warn;
-
-use super::decode::worker::{Decoded, Undecodable, Worker};
+use super::Stop;
+use super::correlate::{CorrelateError, Correlator, CorrelatorSpec};
+use super::counters::{Counters, Inputs};
+use super::decode::SharedRules;
+use super::decode::reader::ReadError;
+use super::link::channel::{self, ChannelError, Reading};
+use super::plan::{self, Plan};
+use super::rejects::{Damaged, RejectLog};
 use crate::decode::Tally;
-use crate::decode::lines::last_boundary;
 use crate::detect::rules::{FactRule, RuleSpec, Rules};
 use crate::detect::{Detector, Ingested, Settings};
 use crate::incident::Incident;
-use crate::observation::{ListedHost, Observation};
-use crate::reject::RejectReason;
+use crate::observation::ListedHost;
+use crate::source::SourceError;
 use crate::source::discover::{Input, discover};
-use crate::source::files::Files;
-use crate::source::{Batch, Next, SkippedWhat, Source, SourceError};
-use crate::time::EventTime;
 
-/// Batches on their way to one worker, and back from it.
-const BATCHES_PER_WORKER: usize = 2;
-
-/// Most warnings about single inputs in the log; the counts are complete.
-const WARNINGS_MAX: usize = 100;
+pub use super::rejects::OnDamage;
 
 /// What a replay is to do.
 #[derive(Clone, Debug)]
@@ -48,18 +34,9 @@ pub struct Replay {
     pub fact_rules: Vec<FactRule>,
     /// Hosts that are known beforehand.
     pub inventory: Vec<ListedHost>,
-    /// Workers that decode; 1 decodes on the calling thread.
+    /// Workers that decode; with 1 everything happens on the calling thread.
     pub threads: usize,
     pub damage: OnDamage,
-}
-
-/// What to do about input that cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum OnDamage {
-    /// Count it and go on.
-    RejectReason,
-    /// Stop at the first.
-    Stop,
 }
 
 /// What a replay came to.
@@ -80,19 +57,35 @@ pub struct Replayed {
 pub enum ReplayError {
     #[error(transparent)]
     Source(#[from] SourceError),
-    #[error("{sample}\n  hint: without --strict this is counted as `{reason}` and passed over")]
-    Damaged { reason: &'static str, sample: String },
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+    #[error(transparent)]
+    Correlate(#[from] CorrelateError),
+    #[error("{0}")]
+    Gone(String),
 }
 
-/// Is told how far a replay is.
+impl From<ChannelError> for ReplayError {
+    fn from(error: ChannelError) -> ReplayError {
+        match error {
+            ChannelError::Read(ReadError::Source(error)) => ReplayError::Source(error),
+            ChannelError::Read(ReadError::Damaged(error)) => ReplayError::Damaged(error),
+            ChannelError::Correlate(error) => ReplayError::Correlate(error),
+            gone @ ChannelError::Gone { .. } => ReplayError::Gone(gone.to_string()),
+        }
+    }
+}
+
+/// Follows how far a replay is.
 pub trait ReplayProgress {
     /// Called once: bytes of all files, 0 when not known.
     fn started(&mut self, total_bytes: u64);
+    /// Called now and then: bytes and records since the last call.
     fn advanced(&mut self, bytes: u64, records: u64);
     fn finished(&mut self);
 }
 
-/// For callers that do not want to know.
+/// For callers that show none.
 #[derive(Clone, Copy, Debug)]
 pub struct NoProgress;
 
@@ -102,192 +95,69 @@ impl ReplayProgress for NoProgress {
     fn finished(&mut self) {}
 }
 
-/// Takes what workers decoded, in order.
-struct Collector<'w> {
-    detector: Detector,
-    files: BTreeSet<Arc<str>>,
-    tally: Tally,
-    matched: BTreeMap<(Box<str>, u32), u64>,
-    damage: OnDamage,
-    warned: BTreeSet<(Arc<str>, RejectReason)>,
-    watch: &'w mut dyn ReplayProgress,
-}
-
-impl Collector<'_> {
-    fn collect(&mut self, decoded: Decoded) -> Result<(), ReplayError> {
-        self.files.insert(Arc::clone(&decoded.input));
-        self.watch.advanced(decoded.progress_bytes, decoded.tally.records);
-        self.detector.ingest(&decoded.observations);
-        for (event, count) in decoded.matched {
-            *self.matched.entry(event).or_default() += count;
-        }
-        let samples: Vec<(RejectReason, String)> = decoded
-            .tally
-            .samples
-            .iter()
-            .map(|(reason, sample)| (*reason, format!("{}: {sample}", decoded.input)))
-            .collect();
-        self.tally.absorb(decoded.tally);
-        for (reason, sample) in samples {
-            self.damaged(&decoded.input, reason, sample)?;
-        }
-        Ok(())
-    }
-
-    fn skipped(
-        &mut self,
-        input: &Arc<str>,
-        what: SkippedWhat,
-        why: &str,
-    ) -> Result<(), ReplayError> {
-        let reason = match what {
-            SkippedWhat::File => RejectReason::File,
-            SkippedWhat::ArchiveMember => RejectReason::ArchiveMember,
-            SkippedWhat::Connection => RejectReason::Connection,
-        };
-        self.files.insert(Arc::clone(input));
-        let sample = format!("{input}: {why}");
-        self.tally.skip(reason, || sample.clone());
-        self.damaged(input, reason, sample)
-    }
-
-    fn damaged(
-        &mut self,
-        input: &Arc<str>,
-        reason: RejectReason,
-        sample: String,
-    ) -> Result<(), ReplayError> {
-        if self.damage == OnDamage::Stop {
-            return Err(ReplayError::Damaged { reason: reason.name(), sample });
-        }
-        if self.warned.len() < WARNINGS_MAX && self.warned.insert((Arc::clone(input), reason)) {
-            let text = crate::output::escape::terminal(&sample).into_owned();
-            warn!(reason = reason.name(), "{text}");
-            if self.warned.len() == WARNINGS_MAX {
-                warn!("more is passed over without a warning; the summary counts all of it");
-            }
-        }
-        Ok(())
-    }
-}
-
 /// Reads everything and gives the final incidents.
-pub fn replay(replay: Replay, watch: &mut dyn ReplayProgress) -> Result<Replayed, ReplayError> {
-    let start = Instant::now();
+pub fn replay(replay: Replay, progress: &mut dyn ReplayProgress) -> Result<Replayed, ReplayError> {
+    let plan = Plan::of_replay(&replay);
+    let counters = Counters::new(Inputs::counted());
     let inputs = discover(&replay.paths, &replay.outputs)?;
     let total = inputs.iter().map(|input| match input {
         Input::File { bytes, .. } => *bytes,
         Input::StandardInput | Input::Unreadable { .. } => 0,
     });
-    watch.started(total.sum());
-    let rules = Arc::new(Rules::new(&replay.rules, &replay.fact_rules));
-    let mut source = Files::new(inputs, last_boundary);
-    let mut detector = Detector::new(replay.settings);
-    detector.learn_inventory(replay.inventory);
-    let mut collector = Collector {
-        detector,
-        files: BTreeSet::new(),
-        tally: Tally::default(),
-        matched: BTreeMap::new(),
-        damage: replay.damage,
-        warned: BTreeSet::new(),
-        watch,
+    progress.started(total.sum());
+    let rules = SharedRules::new(Rules::new(&replay.rules, &replay.fact_rules));
+    let rejects = RejectLog::new(plan.on_damage);
+    let mut correlator = Correlator::in_memory(&CorrelatorSpec {
+        settings: replay.settings,
+        inventory: replay.inventory,
+        lateness_ticks: 0,
+        idle_ticks: 0,
+        emit_mode: plan.emit_mode,
+    });
+    let reading = Reading {
+        rules: &rules,
+        rejects: &rejects,
+        counters: &counters,
+        stop: &Stop::default(),
+        keep_bytes: plan.keep_bytes,
+        linger: plan.linger,
     };
-    if replay.threads <= 1 {
-        alone(&mut source, Worker::new(&rules, Undecodable::Dropped), &mut collector)?;
-    } else {
-        shared(&mut source, &rules, replay.threads, &mut collector)?;
-    }
-    collector.watch.finished();
-    let mut incidents = Vec::new();
-    collector.detector.advance(EventTime::MAX, &mut incidents);
-    Ok(Replayed {
+    let mut shown = (0, 0);
+    let mut tick = |_: &mut Correlator| {
+        let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let now = (load(&counters.progress_bytes), load(&counters.records));
+        if now != shown {
+            progress.advanced(now.0 - shown.0, now.1 - shown.1);
+            shown = now;
+        }
+    };
+    channel::run(reading, plan::files(inputs), plan.threads, &mut correlator, &mut tick)?;
+    progress.finished();
+    correlator.finish(&counters)?;
+    Ok(report(correlator, counters, &rejects))
+}
+
+fn report(correlator: Correlator, counters: Counters, rejects: &RejectLog) -> Replayed {
+    let (detector, incidents) = correlator.into_parts();
+    let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    let tally = Tally {
+        bytes: load(&counters.bytes),
+        chunks: load(&counters.chunks),
+        records: load(&counters.records),
+        slow_records: load(&counters.slow_records),
+        skipped: rejects.counts(),
+        samples: rejects.samples(),
+        ..Tally::default()
+    };
+    let elapsed = counters.elapsed();
+    let counts = counters.inputs.into_counts();
+    Replayed {
         incidents,
-        ingested: collector.detector.ingested(),
-        detector: collector.detector,
-        files: collector.files.len() as u64,
-        tally: collector.tally,
-        matched: collector.matched,
-        elapsed: start.elapsed(),
-    })
-}
-
-fn alone(
-    source: &mut dyn Source,
-    mut worker: Worker,
-    collector: &mut Collector<'_>,
-) -> Result<(), ReplayError> {
-    loop {
-        match source.next(Duration::ZERO)? {
-            Next::Batch(batch) => collector.collect(worker.decode(&batch))?,
-            Next::Skipped(skipped) => {
-                collector.skipped(&skipped.input, skipped.what, &skipped.reason)?;
-            }
-            Next::Idle | Next::Waiting | Next::Rewound => {}
-            Next::End => break,
-        }
+        ingested: detector.ingested(),
+        detector,
+        files: counts.files.len() as u64,
+        tally,
+        matched: counts.matched,
+        elapsed,
     }
-    let mut facts: Vec<Observation> = Vec::new();
-    worker.take_facts(&mut facts);
-    collector.detector.ingest(&facts);
-    Ok(())
-}
-
-fn shared(
-    source: &mut dyn Source,
-    rules: &Arc<Rules>,
-    threads: usize,
-    collector: &mut Collector<'_>,
-) -> Result<(), ReplayError> {
-    std::thread::scope(|scope| {
-        let mut lanes: Vec<(SyncSender<Batch>, Receiver<Decoded>)> = Vec::new();
-        let mut workers = Vec::new();
-        for _ in 0..threads {
-            let (batch_in, batch_out) = sync_channel::<Batch>(BATCHES_PER_WORKER);
-            let (done_in, done_out) = sync_channel::<Decoded>(BATCHES_PER_WORKER);
-            let mut worker = Worker::new(rules, Undecodable::Dropped);
-            workers.push(scope.spawn(move || {
-                for batch in batch_out {
-                    // The other end is gone only when the run has failed.
-                    if done_in.send(worker.decode(&batch)).is_err() {
-                        break;
-                    }
-                }
-                let mut facts: Vec<Observation> = Vec::new();
-                worker.take_facts(&mut facts);
-                facts
-            }));
-            lanes.push((batch_in, done_out));
-        }
-        let (mut sent, mut taken) = (0, 0);
-        let lost = "a worker ends only when its channel is closed";
-        loop {
-            match source.next(Duration::ZERO)? {
-                Next::Batch(batch) => {
-                    if sent - taken == threads * BATCHES_PER_WORKER {
-                        let decoded = lanes[taken % threads].1.recv().expect(lost);
-                        taken += 1;
-                        collector.collect(decoded)?;
-                    }
-                    lanes[sent % threads].0.send(batch).expect(lost);
-                    sent += 1;
-                }
-                Next::Skipped(skipped) => {
-                    collector.skipped(&skipped.input, skipped.what, &skipped.reason)?;
-                }
-                Next::Idle | Next::Waiting | Next::Rewound => {}
-                Next::End => break,
-            }
-        }
-        while taken < sent {
-            let decoded = lanes[taken % threads].1.recv().expect(lost);
-            taken += 1;
-            collector.collect(decoded)?;
-        }
-        drop(lanes);
-        for worker in workers {
-            collector.detector.ingest(&worker.join().expect("a worker does not panic"));
-        }
-        Ok(())
-    })
 }

@@ -12,12 +12,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::Timestamp;
-use rdkafka::consumer::Consumer;
+use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::error::KafkaError;
-use rdkafka::message::{Header, Headers as _, Message as _, OwnedMessage};
+use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
+use tracing::debug;
 
-use super::{Batch, Content, Message, Next, Source, SourceError};
+use super::{Batch, Content, Next, Source, SourceError};
 use crate::brokers::{
     AssignmentChange, BrokerError, Cluster, Settings, SharedConsumer, end_of_records, ends,
     is_retryable, partitions,
@@ -36,6 +37,7 @@ const PREFETCH_PARTITION_BYTES: u32 = 256 * 1024;
 
 /// Leaving a group whose brokers do not answer is given up after that.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(3);
+const LEAVE_POLL: Duration = Duration::from_millis(5);
 
 /// Going back to an offset, and one try of it.
 const REWIND_TIMEOUT: Duration = Duration::from_secs(60);
@@ -66,6 +68,13 @@ pub enum Sharing {
     Alone,
 }
 
+/// Whether partitions are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pause {
+    Begin,
+    End,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Until {
     Stopped,
@@ -81,7 +90,7 @@ pub struct KafkaSource {
     /// Behind the last records at the start, of partitions that hold any.
     ends: BTreeMap<PartKey, i64>,
     /// A message that belongs to the next batch.
-    held: Option<OwnedMessage>,
+    held: Option<BorrowedMessage<'static>>,
 }
 
 impl std::fmt::Debug for KafkaSource {
@@ -93,6 +102,8 @@ impl std::fmt::Debug for KafkaSource {
 #[derive(Debug)]
 struct Part {
     name: Arc<str>,
+    /// Of what was read since the assignment.
+    first_offset: Option<i64>,
     next_offset: Option<i64>,
     at_end: bool,
 }
@@ -132,11 +143,10 @@ impl KafkaSource {
                 }
             }
         }
-        let consumer: SharedConsumer = Arc::new(spec.cluster.client(&settings(&spec))?);
         // Never dropped: a rebalance that comes while a client is dropped makes
         // it wait for itself. A source lives as long as the process, and leaves
         // its group by `leave`.
-        std::mem::forget(Arc::clone(&consumer));
+        let consumer: SharedConsumer = Box::leak(Box::new(spec.cluster.client(&settings(&spec))?));
         let mut source = KafkaSource {
             input: format!("kafka {}", spec.topics.join(",")).into(),
             consumer,
@@ -161,21 +171,34 @@ impl KafkaSource {
     }
 
     /// Leaves the group, so that others need not wait until it is given up for
-    /// dead.
+    /// dead. Nothing can be read any more.
     pub fn leave(&mut self) {
-        let mut is_member = !self.assigned.is_empty();
-        self.consumer.unsubscribe();
-        let until = Instant::now() + LEAVE_TIMEOUT;
-        while is_member && Instant::now() < until {
-            let _ = self.consumer.poll(Duration::from_millis(50));
-            is_member = !self.follow_assignment();
+        self.held = None;
+        if let Err(error) = self.consumer.close_queue() {
+            debug!("the group is not left: {error}");
+            return;
         }
-        // The farewell is sent in the background.
-        let _ = self.consumer.poll(Duration::from_millis(200));
+        let until = Instant::now() + LEAVE_TIMEOUT;
+        while !self.consumer.closed() && Instant::now() < until {
+            let _ = self.consumer.poll(LEAVE_POLL);
+        }
     }
 
-    pub fn consumer(&self) -> &SharedConsumer {
-        &self.consumer
+    /// Reads nothing more from its partitions, though it stays a member of its group, or goes on.
+    pub fn pause(&mut self, pause: Pause) -> Result<(), BrokerError> {
+        let mut list = TopicPartitionList::new();
+        for (topic, partition) in self.assigned.keys() {
+            list.add_partition(topic, *partition);
+        }
+        match pause {
+            Pause::Begin => self.consumer.pause(&list),
+            Pause::End => self.consumer.resume(&list),
+        }
+        .map_err(BrokerError::of("pause a partition"))
+    }
+
+    pub fn consumer(&self) -> SharedConsumer {
+        self.consumer
     }
 
     pub fn until(&self) -> Until {
@@ -190,6 +213,12 @@ impl KafkaSource {
     /// The partitions of this copy.
     pub fn parts(&self) -> impl Iterator<Item = &Arc<str>> {
         self.assigned.values().map(|part| &part.name)
+    }
+
+    /// The first offset that was read of each partition since it was assigned.
+    pub fn firsts(&self) -> impl Iterator<Item = (PartKey, i64)> {
+        let parts = self.assigned.iter();
+        parts.filter_map(|(key, part)| Some((key.clone(), part.first_offset?)))
     }
 
     /// Goes back to these offsets: what came behind them was not committed.
@@ -238,96 +267,87 @@ impl KafkaSource {
         Ok(())
     }
 
-    /// Hands over what comes next of one partition, message by message, as it
-    /// lies in the client's memory.
-    pub fn read(&mut self, wait: Duration, take: &mut Take<'_>) -> Result<Reading, SourceError> {
+    /// The next messages of one partition, as many as are there already; waits for the first.
+    fn poll(&mut self, wait: Duration) -> Result<Polled, BrokerError> {
         let until = Instant::now() + wait;
-        let mut stretch: Option<Stretch> = None;
+        let consumer = self.consumer;
+        let mut batch: Option<(PartKey, Messages)> = None;
         let mut at_end = false;
         if let Some(message) = self.held.take() {
-            self.hand_over(&message, &mut stretch, take);
+            self.add(&mut batch, message);
         }
-        let consumer = Arc::clone(&self.consumer);
-        while !stretch.as_ref().is_some_and(Stretch::is_full) {
-            let wait = if stretch.is_none() { wait } else { Duration::ZERO };
+        while !batch.as_ref().is_some_and(|(_, messages)| messages.is_full()) {
+            let wait = if batch.is_none() { wait } else { Duration::ZERO };
             let polled = consumer.poll(wait);
             if self.follow_assignment() {
-                if let Some(Ok(message)) = polled {
-                    self.held = Some(message.detach());
-                }
-                return Ok(Reading::Rewound);
+                self.held = polled.and_then(Result::ok);
+                return Ok(Polled::Rewound);
             }
             match polled {
                 Some(Ok(message)) => {
-                    if self.hand_over(&message, &mut stretch, take) {
+                    self.held = self.add(&mut batch, message);
+                    if self.held.is_none() {
                         at_end = false;
                         continue;
                     }
-                    self.held = Some(message.detach());
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    at_end |= stretch.as_ref().is_some_and(|stretch| stretch.key.1 == partition);
+                    at_end |= batch.as_ref().is_some_and(|(key, _)| key.1 == partition);
                     for ((_, number), part) in &mut self.assigned {
                         part.at_end |= *number == partition;
                     }
                     // Others may have more.
-                    if stretch.is_none() && Instant::now() < until {
+                    if batch.is_none() && Instant::now() < until {
                         continue;
                     }
                 }
                 Some(Err(KafkaError::MessageConsumption(code))) if is_retryable(code) => {}
                 Some(Err(cause)) => {
-                    return Err(Self::error(&BrokerError::Kafka {
-                        doing: "read from Kafka",
-                        cause,
-                    }));
+                    return Err(BrokerError::Kafka { doing: "read from Kafka", cause });
                 }
                 None => {}
             }
             break;
         }
-        if let Some(stretch) = stretch {
-            if let Some(part) = self.assigned.get_mut(&stretch.key) {
-                part.next_offset = Some(stretch.end);
-                part.at_end = at_end;
+        let Some((key, messages)) = batch else {
+            if self.spec.until == Until::End && self.is_done() {
+                return Ok(Polled::End);
             }
-            return Ok(Reading::Stretch(stretch));
-        }
-        if self.spec.until == Until::End && self.is_done() {
-            return Ok(Reading::End);
-        }
-        let caught_up = !self.assigned.is_empty() && self.assigned.values().all(|p| p.at_end);
-        Ok(Reading::Nothing { caught_up })
+            let caught_up = !self.assigned.is_empty() && self.assigned.values().all(|p| p.at_end);
+            return Ok(Polled::Nothing { caught_up });
+        };
+        let part = self.assigned.get_mut(&key).map(|part| {
+            (part.next_offset, part.at_end) = (Some(messages.end()), at_end);
+            part.first_offset = part.first_offset.or(messages.first());
+            Arc::clone(&part.name)
+        });
+        Ok(part.map_or(Polled::Rewound, |part| Polled::Messages { part, messages }))
     }
 
-    /// Hands a message over if it goes on with the stretch; `false` if another
-    /// one begins with it.
-    fn hand_over(
+    /// Adds a message to the batch if it is of the same partition; gives it back if it is not.
+    fn add(
         &self,
-        message: &impl rdkafka::Message,
-        stretch: &mut Option<Stretch>,
-        take: &mut Take<'_>,
-    ) -> bool {
-        let (topic, partition, offset) = (message.topic(), message.partition(), message.offset());
-        let stretch = match stretch {
-            Some(stretch) if stretch.key.1 != partition || stretch.key.0 != topic => return false,
-            Some(stretch) => stretch,
-            None => {
-                let key = (topic.to_owned(), partition);
-                // What is not assigned any more is not ours.
-                let Some(part) = self.assigned.get(&key) else { return true };
-                let (part, age) = (Arc::clone(&part.name), age(message.timestamp()));
-                let (first, end) = (offset, offset);
-                stretch.insert(Stretch { part, first, end, age, key, bytes: 0, messages: 0 })
+        batch: &mut Option<(PartKey, Messages)>,
+        message: BorrowedMessage<'static>,
+    ) -> Option<BorrowedMessage<'static>> {
+        match batch {
+            Some(((topic, partition), messages)) => {
+                if *partition != message.partition() || topic != message.topic() {
+                    return Some(message);
+                }
+                messages.push(message);
             }
-        };
-        let value = message.payload().unwrap_or_default();
-        let traceparent = &|| trace_of(message);
-        take(&MessageRef { part: &stretch.part, offset, value, traceparent });
-        stretch.end = offset + 1;
-        stretch.bytes += value.len();
-        stretch.messages += 1;
-        true
+            None => {
+                let key = (message.topic().to_owned(), message.partition());
+                // What is not assigned any more is not ours.
+                if self.assigned.contains_key(&key) {
+                    let mut messages = Messages::since(age(message.timestamp()));
+                    messages.push(message);
+                    *batch = Some((key, messages));
+                }
+            }
+        }
+        None
     }
 
     fn set_assigned(&mut self, parts: &[PartKey]) {
@@ -336,7 +356,7 @@ impl KafkaSource {
             .iter()
             .map(|(topic, partition)| {
                 let name = format!("{topic}/{partition}").into();
-                let part = Part { name, next_offset: None, at_end: false };
+                let part = Part { name, first_offset: None, next_offset: None, at_end: false };
                 ((topic.clone(), *partition), part)
             })
             .collect();
@@ -367,67 +387,69 @@ impl KafkaSource {
     }
 }
 
-/// Messages of one partition, one behind the other.
-#[derive(Debug)]
-pub struct Stretch {
-    /// The partition's name in positions.
-    pub part: Arc<str>,
-    /// The first offset, and that behind the last.
-    pub first: i64,
-    pub end: i64,
-    /// How long ago the first was sent.
-    pub age: Duration,
-    key: PartKey,
-    bytes: usize,
-    messages: usize,
-}
-
-impl Stretch {
-    fn is_full(&self) -> bool {
-        self.bytes >= BATCH_BYTES || self.messages >= BATCH_MESSAGES_MAX
-    }
-}
-
-/// What came of a reading.
-#[derive(Debug)]
-pub enum Reading {
-    Stretch(Stretch),
+/// What came of a poll.
+enum Polled {
+    Messages {
+        part: Arc<str>,
+        messages: Messages,
+    },
     /// Nothing came; whether everything there is was read.
     Nothing {
         caught_up: bool,
     },
-    /// The partitions are others: what was handed over and not committed is not
-    /// ours, or comes again.
     Rewound,
     End,
 }
 
-/// A message as it lies in the client's memory.
-pub struct MessageRef<'m> {
-    pub part: &'m Arc<str>,
-    pub offset: i64,
-    pub value: &'m [u8],
-    traceparent: &'m dyn Fn() -> Option<Box<str>>,
+/// Messages of one partition, one behind the other. They stay in the memory of the client, which
+/// has them unpacked already, and may be decoded and dropped on any thread.
+#[derive(Debug)]
+pub struct Messages {
+    messages: Vec<BorrowedMessage<'static>>,
+    bytes: usize,
+    /// How long ago the first was sent.
+    age: Duration,
 }
 
-impl std::fmt::Debug for MessageRef<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("MessageRef")
-            .field("part", &self.part)
-            .field("offset", &self.offset)
-            .finish()
+impl Messages {
+    fn since(age: Duration) -> Messages {
+        Messages { messages: Vec::new(), bytes: 0, age }
+    }
+
+    fn push(&mut self, message: BorrowedMessage<'static>) {
+        self.bytes += message.payload_len();
+        self.messages.push(message);
+    }
+
+    fn is_full(&self) -> bool {
+        self.bytes >= BATCH_BYTES || self.messages.len() >= BATCH_MESSAGES_MAX
+    }
+
+    /// The offset behind the last.
+    fn end(&self) -> i64 {
+        self.messages.last().map_or(0, |message| message.offset() + 1)
+    }
+
+    fn first(&self) -> Option<i64> {
+        self.messages.first().map(BorrowedMessage::offset)
+    }
+
+    pub fn age(&self) -> Duration {
+        self.age
+    }
+
+    /// Offset and value of each, in order.
+    pub fn iter(&self) -> impl Iterator<Item = (i64, &[u8])> {
+        let value = |message| BorrowedMessage::payload(message).unwrap_or_default();
+        self.messages.iter().map(move |message| (message.offset(), value(message)))
+    }
+
+    /// The trace context that came with the message at this place: plain, or as CloudEvents
+    /// name it.
+    pub fn traceparent(&self, at: usize) -> Option<Box<str>> {
+        self.messages.get(at).and_then(trace_of)
     }
 }
-
-impl MessageRef<'_> {
-    /// The trace context that came with it: plain, or as CloudEvents name it.
-    pub fn traceparent(&self) -> Option<Box<str>> {
-        (self.traceparent)()
-    }
-}
-
-/// Takes a message.
-pub type Take<'t> = dyn FnMut(&MessageRef<'_>) + 't;
 
 /// `00-` trace id `-` parent id `-` flags, in lower-case hexadecimal.
 const FIELD_LENGTHS: [usize; 4] = [2, 32, 16, 2];
@@ -488,28 +510,41 @@ fn settings(spec: &KafkaSpec) -> Settings {
 
 impl Source for KafkaSource {
     fn next(&mut self, wait: Duration) -> Result<Next, SourceError> {
-        let (mut bytes, mut messages): (Vec<u8>, Vec<Message>) = (Vec::new(), Vec::new());
-        let reading = self.read(wait, &mut |message| {
-            if messages.is_empty() {
-                bytes.reserve(BATCH_BYTES + BATCH_BYTES / 4);
-            }
-            let start = bytes.len();
-            bytes.extend_from_slice(message.value);
-            let (offset, end, traceparent) = (message.offset, bytes.len(), message.traceparent());
-            messages.push(Message { part: 0, offset, start, end, traceparent });
-        })?;
-        Ok(match reading {
-            Reading::Stretch(Stretch { part, end, age, .. }) => Next::Batch(Batch {
+        Ok(match self.poll(wait).map_err(|error| Self::error(&error))? {
+            Polled::Messages { part, messages } => Next::Batch(Batch {
                 input: Arc::clone(&self.input),
-                progress_bytes: bytes.len() as u64,
-                content: Content::Messages { bytes, messages, age },
-                moved: vec![(part, Position::Offset(end))],
+                progress_bytes: messages.bytes as u64,
+                moved: vec![(part, Position::Offset(messages.end()))],
+                content: Content::Messages(messages),
             }),
-            Reading::Nothing { caught_up: true } => Next::Idle,
-            Reading::Nothing { caught_up: false } => Next::Waiting,
-            Reading::Rewound => Next::Rewound,
-            Reading::End => Next::End,
+            Polled::Nothing { caught_up: true } => Next::Idle,
+            Polled::Nothing { caught_up: false } => Next::Waiting,
+            Polled::Rewound => Next::Rewound,
+            Polled::End => Next::End,
         })
+    }
+
+    /// Shows the group where it stands, for those who watch the lag of consumers. Where it goes
+    /// on from is in the checkpoint. A group that shares its partitions commits them with its
+    /// transactions instead.
+    fn committed(&mut self, positions: &Positions) -> Result<(), SourceError> {
+        if self.spec.sharing == Sharing::Shared {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::new();
+        for ((topic, partition), part) in &self.assigned {
+            if let Some(Position::Offset(offset)) = positions.get(&part.name) {
+                list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
+                    .map_err(BrokerError::of("name an offset"))
+                    .map_err(|error| Self::error(&error))?;
+            }
+        }
+        if list.count() > 0
+            && let Err(error) = self.consumer.commit(&list, CommitMode::Async)
+        {
+            debug!("the group's offsets are not shown: {error}");
+        }
+        Ok(())
     }
 
     /// Where nothing was kept of a partition, it is read from its beginning.

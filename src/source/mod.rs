@@ -53,12 +53,13 @@ pub enum Next {
     Idle,
     /// Nothing came within the time, though there should be more.
     Waiting,
-    /// What was handed over and not committed belongs to somebody else by now,
-    /// or will be handed over again.
+    /// The partitions were assigned anew: what was returned and not committed belongs to another
+    /// copy by now, or will be returned again.
     Rewound,
     End,
 }
 
+/// An ordered stream of raw batches for each of its partitions.
 pub trait Source {
     /// What comes next. A live source waits for it, `wait` at the most.
     fn next(&mut self, wait: Duration) -> Result<Next, SourceError>;
@@ -66,6 +67,14 @@ pub trait Source {
     /// Goes on behind these positions instead of at the beginning; called at
     /// most once, before anything is read.
     fn resume(&mut self, positions: &Positions) -> Result<(), SourceError> {
+        let _ = positions;
+        Ok(())
+    }
+
+    /// Everything up to these positions is durable, with every incident that depends on it: a
+    /// source whose sender waits can acknowledge. Called from the thread that calls
+    /// [`Source::next`], after each commit that moved any of its partitions on.
+    fn committed(&mut self, positions: &Positions) -> Result<(), SourceError> {
         let _ = positions;
         Ok(())
     }
@@ -93,22 +102,9 @@ pub enum Content {
     Chunks { bytes: Vec<u8>, first_chunk: u64, after_record: Option<u64> },
     /// UTF-8 text that holds whole events.
     Text { bytes: Vec<u8> },
-    /// Messages, each with one or more whole events, end to end; the first was
-    /// sent so long ago.
-    Messages { bytes: Vec<u8>, messages: Vec<Message>, age: Duration },
-}
-
-/// Where a message stands in the bytes, and where it came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Message {
-    /// The index of its part in the batch's `moved`.
-    pub part: usize,
-    pub offset: i64,
-    /// Of its first byte, and behind its last.
-    pub start: usize,
-    pub end: usize,
-    /// The trace context that came with it.
-    pub traceparent: Option<Box<str>>,
+    /// Messages of one partition, each with one or more whole events.
+    #[cfg(feature = "kafka")]
+    Messages(kafka::Messages),
 }
 
 #[derive(Debug)]

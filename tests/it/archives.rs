@@ -31,7 +31,7 @@ pub fn replay_of(paths: &[&Path]) -> Replay {
         fact_rules: config.fact_rules,
         inventory: Vec::new(),
         threads: 1,
-        damage: OnDamage::RejectReason,
+        damage: OnDamage::Skip,
     }
 }
 

@@ -23,7 +23,7 @@ fn replayed(paths: Vec<PathBuf>) -> Replayed {
             fact_rules: config.fact_rules,
             inventory: Vec::new(),
             threads: 2,
-            damage: OnDamage::RejectReason,
+            damage: OnDamage::Skip,
         },
         &mut NoProgress,
     )

@@ -1,250 +1,189 @@
-//! What one source's batches came to, flushed until it is worth handing over:
-//! soon when somebody waits for it, and with the facts of everything in it, so
-//! that a position never stands behind something that was held back.
+//! What one source's batches came to, kept until it is worth passing on: soon when somebody waits
+//! for it, and with the facts of everything in it, so that a position never stands behind
+//! something that was held back.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::worker::{Decoded, Undecodable, Worker};
-use crate::detect::rules::Rules;
+use super::worker::Decoded;
 use crate::observation::{Observation, What};
-use crate::pipeline::{Counters, wall_clock};
+use crate::pipeline::wall_clock;
 use crate::position::Position;
 use crate::reject::DeadLetter;
-use crate::source::{Batch, Content};
 use crate::store::checkpoint::{ObservationBatch, Traced};
 
-/// Failures and mismatches wait so long for company: a share of the time that
-/// they are old already, so that a backlog is worked off in large steps, each of
-/// which costs the same.
+/// Failures and mismatches linger so long: a share of the time that they are old already, so
+/// that a backlog is worked off in large steps, each of which costs the same.
 const URGENT_MIN: Duration = Duration::from_millis(20);
 const URGENT_MAX: Duration = Duration::from_millis(500);
 const URGENT_SHARE: u32 = 10;
 
-/// Observations, facts that are held back among them, that are the most to be
-/// flushed: nothing more is read before they are handed over.
+/// Positions alone linger at least so long: nobody waits for them, and each flush is a commit.
+const POSITIONS_MIN: Duration = Duration::from_secs(1);
+
+/// Observations, facts that are held back among them, of one flush: nothing more is read before
+/// they are flushed.
 const OBSERVATIONS_MAX: usize = 16_000;
 
-/// Bytes of dead letters that are.
+/// Bytes of dead letters of one flush.
 const REJECT_BYTES_MAX: usize = 16 * 1024 * 1024;
 
-/// Positions and what has to be durable with them.
+/// The number of no partition: says nothing about how far the events are.
+pub(crate) const NO_PARTITION: u64 = 0;
+
+/// Positions, and what has to be durable with them.
 #[derive(Debug, Default)]
-pub struct Flushed {
+pub(crate) struct Flushed {
     pub observation_batches: Vec<ObservationBatch>,
     pub moved: Vec<(Arc<str>, Position)>,
     pub dead_letters: Vec<DeadLetter>,
 }
 
 impl Flushed {
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.moved.is_empty() && self.observation_batches.is_empty() && self.dead_letters.is_empty()
     }
+
+    /// Whether positions are all there is, but for partitions that showed that they are there.
+    pub(crate) fn is_positions_only(&self) -> bool {
+        let is_heartbeat =
+            |batch: &ObservationBatch| batch.observations.is_empty() && batch.traced.is_empty();
+        self.dead_letters.is_empty() && self.observation_batches.iter().all(is_heartbeat)
+    }
 }
 
-/// The rules of today, for all sources.
-#[derive(Debug)]
-pub struct SharedRules {
-    rules: RwLock<Arc<Rules>>,
-    generation: AtomicU64,
-}
-
-impl SharedRules {
-    pub fn new(rules: Arc<Rules>) -> SharedRules {
-        SharedRules { rules: RwLock::new(rules), generation: AtomicU64::new(0) }
-    }
-
-    /// Every source takes them up when it next hands something over.
-    pub fn replace(&self, rules: Arc<Rules>) {
-        *self.rules.write().unwrap_or_else(PoisonError::into_inner) = rules;
-        self.generation.fetch_add(1, Ordering::Release);
-    }
-
-    fn worker(&self) -> Worker {
-        let rules = self.rules.read().unwrap_or_else(PoisonError::into_inner);
-        Worker::new(&rules, Undecodable::RestoredState)
-    }
+/// When a source's results are passed on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Linger {
+    /// Once there is as much as may be, or at the end.
+    UntilFull,
+    /// After this time at the latest.
+    For(Duration),
 }
 
 #[derive(Debug)]
-pub struct Batcher<'r> {
-    rules: &'r SharedRules,
-    /// The part of what has no position: senders come and go.
+pub(crate) struct Batcher {
+    /// The partition of what has no position: senders come and go.
     source: u64,
-    generation: u64,
-    worker: Worker,
     flushed: Flushed,
     observations: usize,
+    facts_held: usize,
     reject_bytes: usize,
     since: Option<Instant>,
-    /// Until when failures and mismatches wait.
+    /// Until when failures and mismatches linger.
     urgent_at: Option<Instant>,
-    interval: Duration,
+    linger: Linger,
 }
 
-impl<'r> Batcher<'r> {
-    /// Hands over after `interval` at the latest.
-    pub fn new(rules: &'r SharedRules, interval: Duration, source: &str) -> Batcher<'r> {
+impl Batcher {
+    pub(crate) fn new(linger: Linger, source: &str) -> Batcher {
         Batcher {
-            source: part_number(source),
-            rules,
-            generation: rules.generation.load(Ordering::Acquire),
-            worker: rules.worker(),
+            source: partition_number(source),
             flushed: Flushed::default(),
             observations: 0,
+            facts_held: 0,
             reject_bytes: 0,
             since: None,
             urgent_at: None,
-            interval,
+            linger,
         }
     }
 
-    pub fn add(&mut self, batch: Batch, counters: &Counters) {
-        let age = match batch.content {
-            Content::Messages { age, .. } => age,
-            _ => Duration::ZERO,
-        };
-        let decoded = self.worker.decode(&batch);
-        self.take_in(decoded, batch.moved, age, counters);
-    }
-
-    /// Decodes one message, to be closed with its stretch.
-    pub fn message(
-        &mut self,
-        value: &[u8],
-        origin: impl Fn() -> String,
-        traceparent: impl Fn() -> Option<Box<str>>,
-    ) {
-        self.worker.message(value, origin, traceparent);
-    }
-
-    /// Takes in the messages since the last stretch, all of one part, the first
-    /// of which was sent so long ago.
-    pub fn close(
-        &mut self,
-        part: Arc<str>,
-        position: Position,
-        age: Duration,
-        counters: &Counters,
-    ) {
-        let decoded = self.worker.take_decoded();
-        self.take_in(decoded, vec![(part, position)], age, counters);
-    }
-
-    fn take_in(
-        &mut self,
-        decoded: Decoded,
-        moved: Vec<(Arc<str>, Position)>,
-        age: Duration,
-        counters: &Counters,
-    ) {
+    pub(crate) fn add(&mut self, decoded: Decoded) {
         let now = Instant::now();
-        let part = moved.first().map_or(self.source, |(part, _)| part_number(part));
-        let Decoded { observations, tally, dead_letters, traced, .. } = decoded;
-        counters.decoded(&tally, &dead_letters);
-        for (part, position) in moved {
-            match self.flushed.moved.iter_mut().find(|(known, _)| *known == part) {
+        let Decoded { observations, dead_letters, traced, moved, age, facts_held, .. } = decoded;
+        let partition =
+            moved.first().map_or(self.source, |(partition, _)| partition_number(partition));
+        for (partition, position) in moved {
+            match self.flushed.moved.iter_mut().find(|(known, _)| *known == partition) {
                 Some((_, known)) => *known = position,
-                None => self.flushed.moved.push((part, position)),
+                None => self.flushed.moved.push((partition, position)),
             }
         }
         self.since.get_or_insert(now);
         let is_fact = |observation: &Observation| matches!(observation.what, What::Fact(_));
         if !observations.iter().all(is_fact) {
-            let patience = (age / URGENT_SHARE).clamp(URGENT_MIN, URGENT_MAX);
-            let at = self.urgent_at.get_or_insert(now + patience);
-            *at = (*at).min(now + patience);
+            let linger = (age / URGENT_SHARE).clamp(URGENT_MIN, URGENT_MAX);
+            let at = self.urgent_at.get_or_insert(now + linger);
+            *at = (*at).min(now + linger);
         }
         self.observations += observations.len();
+        self.facts_held = self.facts_held.max(facts_held);
         self.reject_bytes += dead_letters.iter().map(|reject| reject.bytes.len()).sum::<usize>();
         self.flushed.dead_letters.extend(dead_letters);
-        self.put(part, observations, traced);
+        self.put(partition, observations, traced);
     }
 
-    /// Something of these parts, though there may be nothing in it.
-    pub fn heartbeat<'p>(&mut self, parts: impl Iterator<Item = &'p Arc<str>>) {
-        for part in parts {
-            self.put(part_number(part), Vec::new(), Vec::new());
+    /// These partitions are there, though nothing may have come from them.
+    pub(crate) fn heartbeat<'p>(&mut self, partitions: impl Iterator<Item = &'p Arc<str>>) {
+        for partition in partitions {
+            self.put(partition_number(partition), Vec::new(), Vec::new());
         }
         self.since.get_or_insert_with(Instant::now);
     }
 
-    fn put(&mut self, part: u64, observations: Vec<Observation>, traced: Vec<Traced>) {
-        match self
-            .flushed
-            .observation_batches
-            .iter_mut()
-            .find(|observation_batch| observation_batch.part == part)
-        {
-            Some(observation_batch) => {
-                observation_batch.observations.extend(observations);
-                observation_batch.traced.extend(traced);
+    fn put(&mut self, partition: u64, observations: Vec<Observation>, traced: Vec<Traced>) {
+        let known = self.flushed.observation_batches.iter_mut();
+        match known.into_iter().find(|batch| batch.part == partition) {
+            Some(batch) => {
+                batch.observations.extend(observations);
+                batch.traced.extend(traced);
             }
-            None => {
-                let arrival = wall_clock();
-                self.flushed.observation_batches.push(ObservationBatch {
-                    part,
-                    arrival,
-                    observations,
-                    traced,
-                });
-            }
+            None => self.flushed.observation_batches.push(ObservationBatch {
+                part: partition,
+                arrival: wall_clock(),
+                observations,
+                traced,
+            }),
         }
     }
 
-    /// When it should be handed over.
+    /// When it should be flushed.
     fn due_at(&self) -> Option<Instant> {
-        let since = self.since.map(|since| since + self.interval);
+        let Linger::For(linger) = self.linger else { return None };
+        let nobody_waits =
+            self.observations == 0 && self.facts_held == 0 && self.flushed.is_positions_only();
+        let linger = if nobody_waits { linger.max(POSITIONS_MIN) } else { linger };
+        let since = self.since.map(|since| since + linger);
         since.into_iter().chain(self.urgent_at).min()
     }
 
     /// Whether there is as much as may be.
-    pub fn is_full(&self) -> bool {
-        self.observations + self.worker.held() >= OBSERVATIONS_MAX
+    pub(crate) fn is_full(&self) -> bool {
+        self.observations + self.facts_held >= OBSERVATIONS_MAX
             || self.reject_bytes >= REJECT_BYTES_MAX
     }
 
-    /// Whether it should be handed over now.
-    pub fn is_due(&self) -> bool {
+    /// Whether it should be flushed now.
+    pub(crate) fn is_due(&self) -> bool {
         self.is_full() || self.due_at().is_some_and(|at| at <= Instant::now())
     }
 
     /// How long the source may wait for more.
-    pub fn patience(&self) -> Duration {
+    pub(crate) fn time_left(&self) -> Duration {
         let now = Instant::now();
-        self.due_at().map_or(self.interval, |at| at.saturating_duration_since(now))
+        match (self.due_at(), self.linger) {
+            (Some(at), _) => at.saturating_duration_since(now),
+            (None, Linger::For(linger)) => linger,
+            (None, Linger::UntilFull) => Duration::MAX,
+        }
     }
 
-    pub fn take(&mut self) -> Flushed {
-        let mut facts = Vec::new();
-        self.worker.take_facts(&mut facts);
+    /// Everything so far, with the facts of all of it.
+    pub(crate) fn flush(&mut self, facts: Vec<Observation>) -> Flushed {
         if !facts.is_empty() {
-            // Of no part: what facts tell is long known when they come.
-            self.put(NO_PART, facts, Vec::new());
+            // Of no partition: what facts say is long known when they come.
+            self.put(NO_PARTITION, facts, Vec::new());
         }
-        (self.observations, self.reject_bytes) = (0, 0);
+        (self.observations, self.facts_held, self.reject_bytes) = (0, 0, 0);
         (self.since, self.urgent_at) = (None, None);
-        let generation = self.rules.generation.load(Ordering::Acquire);
-        if generation != self.generation {
-            (self.generation, self.worker) = (generation, self.rules.worker());
-        }
         std::mem::take(&mut self.flushed)
-    }
-
-    /// Drops everything, to begin anew.
-    pub fn reset(&mut self) {
-        self.worker.reset();
-        self.take();
     }
 }
 
-/// Tells nothing about how far the events are.
-pub const NO_PART: u64 = 0;
-
-/// A part's name as a number.
-fn part_number(name: &str) -> u64 {
-    use std::hash::{Hash, Hasher};
+/// A partition's name as a number.
+fn partition_number(name: &str) -> u64 {
     let mut hasher = rustc_hash::FxHasher::default();
     name.hash(&mut hasher);
     hasher.finish().max(1)

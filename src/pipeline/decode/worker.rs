@@ -1,94 +1,123 @@
-//! One worker: batches in, observations out.
+//! One worker: batches in, observations and rejects out.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::SharedRules;
 use crate::decode::evtx::ChunkDecoder;
 use crate::decode::lines::LineDecoder;
 use crate::decode::{Rejects, Tally};
 use crate::detect::rules::{Observer, Rules};
 use crate::observation::{Observation, What};
-use crate::pipeline::traces::record_of;
+use crate::pipeline::rejects::KeepBytes;
+use crate::position::Position;
 use crate::record::Record;
-use crate::reject::DeadLetter;
-use crate::reject::RejectReason;
+use crate::reject::{DeadLetter, RejectReason};
 use crate::source::{Batch, Content, read_segment};
 use crate::store::checkpoint::Traced;
 
+/// In front of values that a schema registry knows: a zero and four bytes of
+/// the schema's id.
+#[cfg(feature = "kafka")]
+const REGISTRY_PREFIX_BYTES: usize = 5;
+
 /// What one batch came to.
 #[derive(Debug, Default)]
-pub struct Decoded {
+pub(crate) struct Decoded {
     pub input: Arc<str>,
     pub progress_bytes: u64,
+    /// The partitions that move on with it.
+    pub moved: Vec<(Arc<str>, Position)>,
+    /// How long ago it was sent.
+    pub age: Duration,
     pub observations: Vec<Observation>,
+    /// Records that a rule made a mismatch, a failure or a success of.
+    pub observed: u64,
     pub tally: Tally,
     pub matched: BTreeMap<(Box<str>, u32), u64>,
     pub dead_letters: Vec<DeadLetter>,
     pub traced: Vec<Traced>,
+    /// Facts that the worker holds back after it.
+    pub facts_held: usize,
 }
 
-/// What becomes of what cannot be decoded, beside being counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Undecodable {
-    Dropped,
-    /// As dead letters.
-    RestoredState,
-}
-
-/// One worker's decoders.
+/// One worker's decoders, under the rules of the day.
 #[derive(Debug)]
-pub struct Worker {
-    rules: Arc<Rules>,
+pub(crate) struct Worker<'r> {
+    shared: &'r SharedRules,
+    generation: u64,
     chunks: ChunkDecoder,
     lines: LineDecoder,
     observer: Observer,
     buffer: Vec<u8>,
-    undecodable: Undecodable,
-    /// What came of the messages so far.
-    decoded: Decoded,
+    keep_bytes: KeepBytes,
 }
 
-/// In front of values that a schema registry knows: a zero and four bytes of
-/// the schema's id.
-const REGISTRY_PREFIX_BYTES: usize = 5;
-
-impl Worker {
-    pub fn new(rules: &Arc<Rules>, undecodable: Undecodable) -> Worker {
-        let mut worker = Worker {
-            chunks: ChunkDecoder::new(Arc::clone(rules.wanted())),
-            lines: LineDecoder::new(Arc::clone(rules.wanted())),
-            observer: Observer::new(Arc::clone(rules)),
-            rules: Arc::clone(rules),
-            buffer: Vec::new(),
-            undecodable,
-            decoded: Decoded::default(),
-        };
-        worker.begin();
-        worker
+impl<'r> Worker<'r> {
+    pub(crate) fn new(shared: &'r SharedRules, keep_bytes: KeepBytes) -> Worker<'r> {
+        let (rules, generation) = shared.current();
+        let (chunks, lines, observer) = decoders(&rules);
+        let buffer = Vec::new();
+        Worker { shared, generation, chunks, lines, observer, buffer, keep_bytes }
     }
 
-    fn begin(&mut self) {
-        self.decoded = Decoded::default();
-        self.decoded.tally.rejects =
-            (self.undecodable == Undecodable::RestoredState).then(Rejects::default);
-    }
-
-    /// Decodes a batch that is no messages, or whose messages were not handed
-    /// over one by one.
-    pub fn decode(&mut self, batch: &Batch) -> Decoded {
-        if let Content::Messages { bytes, messages, age: _ } = &batch.content {
-            for message in messages {
-                let (part, _) = &batch.moved[message.part];
-                let origin = || format!("{} {part} offset {}", batch.input, message.offset);
-                let traceparent = || message.traceparent.clone();
-                self.message(&bytes[message.start..message.end], origin, traceparent);
-            }
-            return self.take_decoded_of(batch);
+    /// Decodes a batch. Facts may be held back until [`Worker::take_facts`].
+    pub(crate) fn decode(&mut self, batch: Batch) -> Decoded {
+        let mut decoded = Decoded::default();
+        if self.shared.generation() != self.generation {
+            self.take_facts(&mut decoded.observations);
+            let (rules, generation) = self.shared.current();
+            (self.chunks, self.lines, self.observer) = decoders(&rules);
+            self.generation = generation;
         }
-        let Decoded { observations, tally, .. } = &mut self.decoded;
+        decoded.tally.rejects = (self.keep_bytes == KeepBytes::Yes).then(Rejects::default);
+        let facts_before = decoded.observations.len();
+        match &batch.content {
+            #[cfg(feature = "kafka")]
+            Content::Messages(messages) => {
+                decoded.age = messages.age();
+                let part = batch.moved.first().map_or("", |(part, _)| part);
+                for (at, (offset, value)) in messages.iter().enumerate() {
+                    let before = decoded.observations.len();
+                    self.text(without_prefix(value), &mut decoded);
+                    let observations = &decoded.observations[before..];
+                    trace(observations, || messages.traceparent(at), &mut decoded.traced);
+                    let origin = || format!("kafka {part} offset {offset}");
+                    take_rejects(&mut decoded, origin);
+                }
+            }
+            Content::Text { bytes } => self.text(bytes, &mut decoded),
+            content => self.chunks(content, &mut decoded),
+        }
+        decoded.tally.keep_reject(Vec::new);
+        take_rejects(&mut decoded, || batch.input.to_string());
+        let is_ruled = |of: &&Observation| !matches!(of.what, What::Fact(_));
+        let observations = decoded.observations[facts_before..].iter();
+        Decoded {
+            observed: observations.filter(is_ruled).count() as u64,
+            matched: self.observer.take_matched(),
+            facts_held: self.observer.held(),
+            input: batch.input,
+            progress_bytes: batch.progress_bytes,
+            moved: batch.moved,
+            ..decoded
+        }
+    }
+
+    fn text(&mut self, text: &[u8], decoded: &mut Decoded) {
+        let Decoded { observations, tally, .. } = decoded;
+        tally.bytes += text.len() as u64;
         let observer = &mut self.observer;
         let emit = &mut |record: &Record<'_>| observer.observe(record, observations);
-        match &batch.content {
+        self.lines.decode(text, tally, emit);
+    }
+
+    fn chunks(&mut self, content: &Content, decoded: &mut Decoded) {
+        let Decoded { observations, tally, .. } = decoded;
+        let observer = &mut self.observer;
+        let emit = &mut |record: &Record<'_>| observer.observe(record, observations);
+        match content {
             Content::Segment { file, offset, len, first_chunk } => {
                 match read_segment(file, *offset, *len, &mut self.buffer) {
                     Ok(()) => {
@@ -108,72 +137,44 @@ impl Worker {
             Content::Chunks { bytes, first_chunk, after_record: Some(after) } => {
                 self.chunks.decode_after(bytes, *first_chunk, *after, tally, emit);
             }
-            Content::Text { bytes } => {
-                tally.bytes += bytes.len() as u64;
-                self.lines.decode(bytes, tally, emit);
-            }
-            Content::Messages { .. } => {}
+            Content::Text { .. } => {}
+            #[cfg(feature = "kafka")]
+            Content::Messages(_) => {}
         }
-        tally.keep_reject(Vec::new);
-        take_rejects(&mut self.decoded, || batch.input.to_string());
-        self.take_decoded_of(batch)
-    }
-
-    fn take_decoded_of(&mut self, batch: &Batch) -> Decoded {
-        let (input, progress_bytes) = (Arc::clone(&batch.input), batch.progress_bytes);
-        Decoded { input, progress_bytes, ..self.take_decoded() }
-    }
-
-    /// Decodes one message; what came of it is handed out by
-    /// [`Worker::take_decoded`].
-    pub fn message(
-        &mut self,
-        value: &[u8],
-        origin: impl Fn() -> String,
-        traceparent: impl Fn() -> Option<Box<str>>,
-    ) {
-        let Decoded { observations, tally, traced, .. } = &mut self.decoded;
-        let (observer, before) = (&mut self.observer, observations.len());
-        tally.bytes += value.len() as u64;
-        self.lines.decode(without_prefix(value), tally, &mut |record: &Record<'_>| {
-            observer.observe(record, observations);
-        });
-        let wanted = |observation: &&Observation| !matches!(observation.what, What::Fact(_));
-        let mut wanted = observations[before..].iter().filter(wanted).peekable();
-        if wanted.peek().is_some()
-            && let Some(traceparent) = traceparent()
-        {
-            traced.extend(wanted.filter_map(|observation| {
-                let key = &observation.key;
-                let record = record_of(&key.computer, key.time, key.record_id)?;
-                Some(Traced { record, traceparent: traceparent.clone() })
-            }));
-        }
-        take_rejects(&mut self.decoded, origin);
-    }
-
-    /// What came since the last call.
-    pub fn take_decoded(&mut self) -> Decoded {
-        self.decoded.matched = self.observer.take_matched();
-        let decoded = std::mem::take(&mut self.decoded);
-        self.begin();
-        decoded
-    }
-
-    /// Facts that are held back.
-    pub fn held(&self) -> usize {
-        self.observer.held()
     }
 
     /// The facts that were held back.
-    pub fn take_facts(&mut self, observations: &mut Vec<Observation>) {
+    pub(crate) fn take_facts(&mut self, observations: &mut Vec<Observation>) {
         self.observer.finish(observations);
     }
+}
 
-    /// Forgets what was held back.
-    pub fn reset(&mut self) {
-        self.observer = Observer::new(Arc::clone(&self.rules));
-        self.begin();
+fn decoders(rules: &Arc<Rules>) -> (ChunkDecoder, LineDecoder, Observer) {
+    (
+        ChunkDecoder::new(Arc::clone(rules.wanted())),
+        LineDecoder::new(Arc::clone(rules.wanted())),
+        Observer::new(Arc::clone(rules)),
+    )
+}
+
+/// Notes the trace context that came with observations, if any of them is more than a fact.
+#[cfg(feature = "kafka")]
+fn trace(
+    observations: &[Observation],
+    traceparent: impl Fn() -> Option<Box<str>>,
+    traced: &mut Vec<Traced>,
+) {
+    let is_ruled = |of: &&Observation| !matches!(of.what, What::Fact(_));
+    let mut ruled = observations.iter().filter(is_ruled).peekable();
+    if ruled.peek().is_some()
+        && let Some(traceparent) = traceparent()
+    {
+        traced.extend(ruled.filter_map(|observation| {
+            let key = &observation.key;
+            let record =
+                crate::pipeline::traces::record_of(&key.computer, key.time, key.record_id)?;
+            Some(Traced { record, traceparent: traceparent.clone() })
+        }));
     }
 }
 
@@ -187,6 +188,7 @@ fn take_rejects(decoded: &mut Decoded, origin: impl Fn() -> String) {
     }));
 }
 
+#[cfg(feature = "kafka")]
 fn without_prefix(value: &[u8]) -> &[u8] {
     match value {
         [0, ..] => value.get(REGISTRY_PREFIX_BYTES..).unwrap_or_default(),

@@ -8,119 +8,71 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::Consumer;
-use rdkafka::error::KafkaError;
-use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
-use rdkafka::{Offset, TopicPartitionList};
-use tracing::{info, warn};
 
+use super::transaction::{Committer, Outcome, PendingTransaction, STEP_TIMEOUT};
 use super::{DONE_POLL, TopicLinkError, TopicLinkSpec};
-use crate::brokers::{
-    BrokerError, Cluster, Reports, SharedConsumer, committed, is_fenced, is_permanent,
-};
-use crate::faults::point;
-use crate::observation::Observation;
-use crate::output::wire::WireDeadLetter;
-use crate::pipeline::decode::batcher::{Batcher, Flushed};
-use crate::pipeline::{Counters, Stop, spawn};
+use crate::brokers::committed;
+use crate::pipeline::decode::lanes::{Lanes, WorkerPool};
+use crate::pipeline::decode::reader::{Polled, Reader};
+use crate::pipeline::link::channel::Reading;
+use crate::pipeline::spawn;
 use crate::position::Position;
-use crate::sink::kafka::{drain, patiently, send, transactional};
-use crate::source::kafka::{KafkaSource, PartKey, Reading, Stretch, Until};
-use crate::store::checkpoint::{ObservationBatch, Traced};
-use crate::store::codec;
+use crate::source::kafka::{KafkaSource, PartKey, Until};
 
-/// A message of observations is not larger, so that it fits the broker's
-/// default size however badly it packs.
-const MESSAGE_BYTES_MAX: usize = 700 * 1024;
-
-/// Observations of one such message.
-const BATCH_OBSERVATIONS_MAX: usize = 2000;
-
-/// Trace contexts of one such message.
-const BATCH_TRACED_MAX: usize = 1000;
-
-/// Steps of a collector's transaction may take so long.
-const STEP_TIMEOUT: Duration = Duration::from_secs(30);
-
-/// How long a collector waits for events, and for a commit when it may gather no
+/// How long a collector waits for events, and for a commit when it may read no
 /// more.
-const WAIT_MIN: Duration = Duration::from_millis(1);
 const WAIT_MAX: Duration = Duration::from_millis(100);
+const COMMIT_WAIT: Duration = Duration::from_millis(5);
 const FULL_WAIT: Duration = Duration::from_millis(20);
 
-/// After transactions that were taken back one after the other comes a pause
-/// that grows by this.
-const ABORT_PAUSE: Duration = Duration::from_millis(100);
-const ABORT_PAUSES_MAX: u32 = 20;
-
-/// Brokers with which no transaction can be begun are waited for so long.
-const AWAY_MAX: Duration = Duration::from_secs(600);
-
-/// How often a collector says that its partitions are there though silent.
+/// How often a collector shows that its partitions are there though silent.
 const HEARTBEAT_EVERY: Duration = Duration::from_secs(5);
-
-/// Committed by another thread, so that reading goes on meanwhile.
-struct PendingTransaction {
-    epoch: u64,
-    /// Of the partitions, when it was flushed.
-    revocations: u64,
-    flushed: Flushed,
-}
-
-enum Outcome {
-    Committed {
-        epoch: u64,
-        offsets: Vec<(PartKey, i64)>,
-    },
-    /// Nothing of it was: what came since has to be read again.
-    Aborted {
-        epoch: u64,
-    },
-    Failed(BrokerError),
-}
 
 /// Reads the input's partitions of this copy until it is stopped or, with
 /// [`Until::End`], until all copies together have read everything.
-pub fn collect(
+pub(super) fn collect(
     spec: &TopicLinkSpec,
-    mut source: KafkaSource,
-    batcher: Batcher<'_>,
-    stop: &Stop,
+    source: KafkaSource,
+    pool: WorkerPool,
+    reading: Reading<'_>,
     inputs_done: &AtomicBool,
-    counters: &Counters,
 ) -> Result<(), TopicLinkError> {
     let epoch = AtomicU64::new(0);
-    let (orders, taken) = sync_channel::<PendingTransaction>(1);
-    let (tell, outcomes) = sync_channel::<Outcome>(4);
+    let (pending, taken) = sync_channel::<PendingTransaction>(1);
+    let (report, outcomes) = sync_channel::<Outcome>(4);
+    let consumer = source.consumer();
+    let lanes = Lanes::on(&pool);
+    drop(pool);
+    let mut reader = reading.reader(&spec.input.group, Box::new(source), lanes);
     std::thread::scope(|scope| {
-        let mut committer = Committer::new(spec, source.consumer(), &epoch, stop)?;
-        spawn(scope, "commit", move || committer.run(&taken, &tell));
+        let mut committer = Committer::new(spec, consumer, &epoch, reading.stop)?;
+        spawn(scope, "commit", move || committer.run(&taken, &report));
         let collector = Collector {
-            source: &mut source,
-            batcher,
-            orders,
+            reader: &mut reader,
+            pending,
             outcomes,
             epoch: &epoch,
             revocations: 0,
-            under_way: 0,
+            in_flight: 0,
             safe: BTreeMap::new(),
             last_heartbeat: Instant::now(),
             done_check: Instant::now(),
         };
-        collector.run(stop, inputs_done, counters)
+        collector.run(&reading, inputs_done)
     })?;
-    source.leave();
+    reader.source().leave();
     Ok(())
 }
 
 struct Collector<'c, 'r> {
-    source: &'c mut KafkaSource,
-    batcher: Batcher<'r>,
-    orders: SyncSender<PendingTransaction>,
+    reader: &'c mut Reader<'r, KafkaSource>,
+    pending: SyncSender<PendingTransaction>,
     outcomes: Receiver<Outcome>,
     epoch: &'c AtomicU64,
     revocations: u64,
-    under_way: usize,
-    /// Where to go back to.
+    /// Transactions that were handed to the committer.
+    in_flight: usize,
+    /// Behind what was committed: where to go back to.
     safe: BTreeMap<PartKey, i64>,
     last_heartbeat: Instant,
     done_check: Instant,
@@ -129,41 +81,31 @@ struct Collector<'c, 'r> {
 impl Collector<'_, '_> {
     fn run(
         mut self,
-        stop: &Stop,
+        reading: &Reading<'_>,
         inputs_done: &AtomicBool,
-        counters: &Counters,
     ) -> Result<(), TopicLinkError> {
-        while !stop.is_asked() {
-            if self.batcher.is_full() && self.under_way > 0 {
+        let until_end = self.reader.source().until() == Until::End;
+        let consumer = self.reader.source().consumer();
+        while !reading.stop.is_asked() {
+            if self.reader.is_full() && self.in_flight > 0 {
                 self.settle(Some(FULL_WAIT))?;
                 continue;
             }
-            let wait = self.batcher.patience().clamp(WAIT_MIN, WAIT_MAX);
-            let mut caught_up = false;
-            let batcher = &mut self.batcher;
-            let reading = self.source.read(wait, &mut |message| {
-                let origin = || format!("kafka {} offset {}", message.part, message.offset);
-                batcher.message(message.value, origin, || message.traceparent());
-            })?;
-            match reading {
-                Reading::Stretch(Stretch { part, first, end, age, .. }) => {
-                    self.note_start(&part, first);
-                    self.batcher.close(part, Position::Offset(end), age, counters);
-                }
-                Reading::Rewound => self.forget(),
-                Reading::Nothing { caught_up: all } => caught_up = all,
-                Reading::End => {}
-            }
+            let polled = self.poll()?;
+            let caught_up = polled == Polled::Nothing { caught_up: true };
             if caught_up && self.last_heartbeat.elapsed() >= HEARTBEAT_EVERY {
                 self.last_heartbeat = Instant::now();
-                self.batcher.heartbeat(self.source.parts());
+                let partitions: Vec<Arc<str>> = self.reader.source().parts().cloned().collect();
+                self.reader.batcher().heartbeat(partitions.iter());
             }
-            counters.lag.store(self.source.consumer().context().lag(), Ordering::Relaxed);
+            reading.counters.lag.store(consumer.context().lag(), Ordering::Relaxed);
             self.settle(None)?;
-            if self.batcher.is_due() && self.under_way == 0 {
+            // At the end nothing more is worth waiting for.
+            let is_due = self.reader.is_due() || until_end && caught_up;
+            if is_due && self.in_flight == 0 {
                 self.hand_over()?;
             }
-            if self.is_done()? {
+            if until_end && self.is_done()? {
                 inputs_done.store(true, Ordering::SeqCst);
                 break;
             }
@@ -174,47 +116,48 @@ impl Collector<'_, '_> {
         self.settle_all()
     }
 
+    fn poll(&mut self) -> Result<Polled, TopicLinkError> {
+        // What is committed meanwhile may be all there is to wait for.
+        let wait = if self.in_flight > 0 { COMMIT_WAIT } else { WAIT_MAX };
+        let polled = self.reader.poll(wait)?;
+        if polled == Polled::Rewound {
+            self.forget();
+        }
+        Ok(polled)
+    }
+
     fn settle_all(&mut self) -> Result<(), TopicLinkError> {
         let until = Instant::now() + STEP_TIMEOUT * 3;
-        while self.under_way > 0 {
+        while self.in_flight > 0 {
             if Instant::now() > until {
-                return Err(TopicLinkError::Unsettled);
+                return Err(TopicLinkError::InDoubt);
             }
             self.settle(Some(WAIT_MAX))?;
         }
         Ok(())
     }
 
-    /// Before anything of a partition was committed, its first message is where
-    /// to go back to.
-    fn note_start(&mut self, part: &str, first: i64) {
-        if let Some(key) = part_key(part) {
-            self.safe.entry(key).or_insert(first);
-        }
-    }
-
     /// What was not committed belongs to others, or comes again.
     fn forget(&mut self) {
-        self.revocations = self.source.consumer().context().revocations();
+        self.revocations = self.reader.source().consumer().context().revocations();
         self.epoch.fetch_add(1, Ordering::SeqCst);
-        self.batcher.reset();
         self.safe.clear();
     }
 
     fn hand_over(&mut self) -> Result<(), TopicLinkError> {
-        let flushed = self.batcher.take();
+        let flushed = self.reader.flush()?;
         if flushed.is_empty() {
             return Ok(());
         }
         let epoch = self.epoch.load(Ordering::SeqCst);
         let pending = PendingTransaction { epoch, revocations: self.revocations, flushed };
-        if self.orders.send(pending).is_ok() {
-            self.under_way += 1;
+        if self.pending.send(pending).is_ok() {
+            self.in_flight += 1;
         }
         Ok(())
     }
 
-    /// Takes note of what was committed, waiting for it if told to.
+    /// Takes note of what was committed, waiting for it if asked to.
     fn settle(&mut self, wait: Option<Duration>) -> Result<(), TopicLinkError> {
         loop {
             let outcome = match wait {
@@ -227,18 +170,23 @@ impl Collector<'_, '_> {
             let outcome = match outcome {
                 Ok(outcome) => outcome,
                 Err(TryRecvError::Empty) => return Ok(()),
-                Err(TryRecvError::Disconnected) => return Err(TopicLinkError::Unsettled),
+                Err(TryRecvError::Disconnected) => return Err(TopicLinkError::InDoubt),
             };
-            self.under_way -= 1;
+            self.in_flight -= 1;
             let now = self.epoch.load(Ordering::SeqCst);
             match outcome {
-                Outcome::Committed { epoch, offsets } if epoch == now => self.safe.extend(offsets),
+                Outcome::Committed { epoch, offsets } if epoch == now => {
+                    self.committed(offsets)?;
+                }
                 Outcome::Aborted { epoch } if epoch == now => {
                     self.epoch.fetch_add(1, Ordering::SeqCst);
-                    self.batcher.reset();
-                    let safe: Vec<_> =
-                        self.safe.iter().map(|(key, at)| (key.clone(), *at)).collect();
-                    self.source.rewind(&safe)?;
+                    self.reader.discard();
+                    // Before anything of a partition was committed, its first message is where
+                    // to go back to.
+                    let mut back: BTreeMap<PartKey, i64> = self.reader.source().firsts().collect();
+                    back.extend(self.safe.iter().map(|(key, at)| (key.clone(), *at)));
+                    let back: Vec<(PartKey, i64)> = back.into_iter().collect();
+                    self.reader.source().rewind(&back)?;
                 }
                 Outcome::Committed { .. } | Outcome::Aborted { .. } => {}
                 Outcome::Failed(error) => return Err(error.into()),
@@ -249,233 +197,32 @@ impl Collector<'_, '_> {
         }
     }
 
+    fn committed(&mut self, offsets: Vec<(PartKey, i64)>) -> Result<(), TopicLinkError> {
+        let position = |((topic, partition), offset): &(PartKey, i64)| {
+            (format!("{topic}/{partition}").into(), Position::Offset(*offset))
+        };
+        let positions = offsets.iter().map(position).collect();
+        self.safe.extend(offsets);
+        Ok(self.reader.committed(&positions)?)
+    }
+
     /// Whether the group has read every partition to the end it had.
     fn is_done(&mut self) -> Result<bool, TopicLinkError> {
-        if self.source.until() != Until::End || self.done_check.elapsed() < DONE_POLL {
+        let source = self.reader.source();
+        let ends = source.ends();
+        let reached = |(key, end): (&PartKey, &i64)| self.safe.get(key) >= Some(end);
+        if self.in_flight == 0 && ends.iter().all(reached) {
+            return Ok(true);
+        }
+        if self.done_check.elapsed() < DONE_POLL {
             return Ok(false);
         }
         self.done_check = Instant::now();
-        let ends = self.source.ends().clone();
         let parts: Vec<PartKey> = ends.keys().cloned().collect();
-        if parts.is_empty() {
-            return Ok(true);
-        }
         // Brokers that do not answer now may later.
-        let Ok(positions) = committed(self.source.consumer(), &parts) else { return Ok(false) };
+        let Ok(positions) = committed(source.consumer(), &parts) else { return Ok(false) };
         Ok(positions.iter().zip(ends.values()).all(|((at, _), end)| *at >= Some(*end)))
     }
-}
-
-/// `topic/partition` as it stands in positions.
-fn part_key(part: &str) -> Option<PartKey> {
-    let (topic, partition) = part.rsplit_once('/')?;
-    Some((topic.to_owned(), partition.parse().ok()?))
-}
-
-/// Commits one pending after the other.
-struct Committer<'c> {
-    cluster: Cluster,
-    producer: ThreadedProducer<Reports>,
-    consumer: SharedConsumer,
-    epoch: &'c AtomicU64,
-    stop: &'c Stop,
-    id: String,
-    observations_topic: String,
-    dead_letter_topic: String,
-}
-
-impl<'c> Committer<'c> {
-    fn new(
-        spec: &TopicLinkSpec,
-        consumer: &SharedConsumer,
-        epoch: &'c AtomicU64,
-        stop: &'c Stop,
-    ) -> Result<Committer<'c>, BrokerError> {
-        let (cluster, id) = (spec.sink.cluster.clone(), spec.collector_id.clone());
-        Ok(Committer {
-            producer: producer(&cluster, &id)?,
-            cluster,
-            consumer: Arc::clone(consumer),
-            epoch,
-            stop,
-            id,
-            observations_topic: spec.observations_topic.clone(),
-            dead_letter_topic: spec.sink.dead_letter_topic.clone(),
-        })
-    }
-
-    fn run(&mut self, orders: &Receiver<PendingTransaction>, tell: &SyncSender<Outcome>) {
-        let mut aborts = 0;
-        for pending in orders {
-            let epoch = pending.epoch;
-            let outcome = match self.transaction(pending) {
-                Ok(offsets) => {
-                    aborts = 0;
-                    Outcome::Committed { epoch, offsets }
-                }
-                // Overtaken by a rebalance: no failure.
-                Err(error @ KafkaError::Canceled) => self.abort(epoch, &error),
-                Err(error) => {
-                    aborts = ABORT_PAUSES_MAX.min(aborts + 1);
-                    let outcome = self.abort(epoch, &error);
-                    std::thread::sleep(ABORT_PAUSE * (aborts - 1));
-                    outcome
-                }
-            };
-            if tell.send(outcome).is_err() {
-                return;
-            }
-        }
-    }
-
-    fn abort(&mut self, epoch: u64, error: &KafkaError) -> Outcome {
-        if is_fenced(error) {
-            return Outcome::Failed(BrokerError::Fenced { id: self.id.clone() });
-        }
-        if is_permanent(error) {
-            let (doing, cause) = ("commit observations", error.clone());
-            return Outcome::Failed(BrokerError::Kafka { doing, cause });
-        }
-        if is_fatal(error) {
-            return self.begin_anew(epoch, error);
-        }
-        info!("a transaction is taken back and done again: {error}");
-        match patiently(|| self.producer.abort_transaction(STEP_TIMEOUT)) {
-            Ok(()) => Outcome::Aborted { epoch },
-            Err(cause) if is_fenced(&cause) || is_permanent(&cause) => Outcome::Failed(
-                BrokerError::of_transaction(&self.id, "take a transaction back")(cause),
-            ),
-            Err(cause) => self.begin_anew(epoch, &cause),
-        }
-    }
-
-    /// With a producer of its own id, which takes back what the one before left
-    /// open. Should that have been committed after all, observations come twice,
-    /// and the detector knows them.
-    fn begin_anew(&mut self, epoch: u64, error: &KafkaError) -> Outcome {
-        warn!("a new producer takes back what is open, and it is done again: {error}");
-        let until = Instant::now() + AWAY_MAX;
-        loop {
-            match producer(&self.cluster, &self.id) {
-                Ok(producer) => {
-                    self.producer = producer;
-                    return Outcome::Aborted { epoch };
-                }
-                Err(error)
-                    if error.is_retryable() && !self.stop.is_asked() && Instant::now() < until =>
-                {
-                    info!("brokers are waited for: {error}");
-                    std::thread::sleep(ABORT_PAUSE);
-                }
-                Err(error) => return Outcome::Failed(error),
-            }
-        }
-    }
-
-    fn transaction(
-        &self,
-        PendingTransaction { epoch, revocations, flushed }: PendingTransaction,
-    ) -> Result<Vec<(PartKey, i64)>, KafkaError> {
-        let mut list = TopicPartitionList::new();
-        let mut offsets = Vec::new();
-        for (part, position) in &flushed.moved {
-            if let (Some(key), Position::Offset(offset)) = (part_key(part), position) {
-                list.add_partition_offset(&key.0, key.1, Offset::Offset(*offset))?;
-                offsets.push((key, *offset));
-            }
-        }
-        self.producer.begin_transaction()?;
-        point("collector began");
-        for observation_batch in flushed.observation_batches {
-            self.send_batch(&observation_batch)?;
-        }
-        for reject in &flushed.dead_letters {
-            let value = serde_json::to_string(&WireDeadLetter::from(reject)).unwrap_or_default();
-            let value = crate::output::escape::json(value);
-            send(
-                &self.producer,
-                BaseRecord::<[u8], str>::to(&self.dead_letter_topic).payload(&value),
-            )?;
-        }
-        // The membership is fetched before it is asked whether partitions were
-        // taken away: if not, it is of their generation.
-        let membership = self.consumer.group_metadata();
-        let stale = || KafkaError::Canceled;
-        let revoked = self.consumer.context().revocations() != revocations;
-        if revoked || self.epoch.load(Ordering::SeqCst) != epoch {
-            return Err(stale());
-        }
-        if list.count() > 0 {
-            let membership = membership.ok_or_else(stale)?;
-            point("collector sent");
-            patiently(|| {
-                self.producer.send_offsets_to_transaction(&list, &membership, STEP_TIMEOUT)
-            })?;
-        }
-        point("collector sent offsets");
-        drain(&self.producer);
-        patiently(|| self.producer.commit_transaction(STEP_TIMEOUT))?;
-        point("collector committed");
-        Ok(offsets)
-    }
-
-    /// In messages that are not too large.
-    fn send_batch(&self, observation_batch: &ObservationBatch) -> Result<(), KafkaError> {
-        // Taken from the end.
-        let mut pieces: Vec<&[_]> =
-            observation_batch.observations.rchunks(BATCH_OBSERVATIONS_MAX).collect();
-        let mut traced = observation_batch.traced.chunks(BATCH_TRACED_MAX);
-        let traced_left = traced.len().saturating_sub(pieces.len());
-        pieces.splice(0..0, std::iter::repeat_n(&[][..], traced_left));
-        if pieces.is_empty() {
-            pieces.push(&[]);
-        }
-        while let Some(piece) = pieces.pop() {
-            let of_piece = traced.next().unwrap_or_default();
-            self.send_piece(observation_batch, piece, of_piece)?;
-        }
-        Ok(())
-    }
-
-    fn send_piece(
-        &self,
-        observation_batch: &ObservationBatch,
-        piece: &[Observation],
-        traced: &[Traced],
-    ) -> Result<(), KafkaError> {
-        let value = codec::encode(&ObservationBatch {
-            part: observation_batch.part,
-            arrival: observation_batch.arrival,
-            observations: piece.to_vec(),
-            traced: traced.to_vec(),
-        });
-        if value.len() > MESSAGE_BYTES_MAX && piece.len() > 1 {
-            let (one, other) = piece.split_at(piece.len() / 2);
-            self.send_piece(observation_batch, one, traced)?;
-            return self.send_piece(observation_batch, other, &[]);
-        }
-        let record =
-            BaseRecord::<[u8], [u8]>::to(&self.observations_topic).partition(0).payload(&value);
-        send(&self.producer, record)
-    }
-}
-
-fn is_fatal(error: &KafkaError) -> bool {
-    matches!(error, KafkaError::Transaction(error) if error.is_fatal())
-}
-
-fn producer(cluster: &Cluster, id: &str) -> Result<ThreadedProducer<Reports>, BrokerError> {
-    let mut settings = transactional(id);
-    // A copy that was killed holds the observations up no longer than that.
-    settings.retain(|(name, _)| !matches!(*name, "transaction.timeout.ms" | "message.timeout.ms"));
-    settings.push(("transaction.timeout.ms", "12000".to_owned()));
-    settings.push(("message.timeout.ms", "10000".to_owned()));
-    settings.push(("socket.timeout.ms", "10000".to_owned()));
-    let producer: ThreadedProducer<Reports> = cluster.client(&settings)?;
-    producer
-        .init_transactions(STEP_TIMEOUT)
-        .map_err(BrokerError::of_transaction(id, "begin transactions with the brokers"))?;
-    Ok(producer)
 }
 
 #[cfg(test)]
@@ -485,13 +232,23 @@ mod tests {
     use rdkafka::types::{RDKafkaApiKey as Api, RDKafkaRespErr as Code};
 
     use super::*;
-    use crate::brokers::Isolation;
+    use crate::brokers::{Cluster, Isolation, Reports};
     use crate::config::Config;
     use crate::detect::rules::Rules;
     use crate::output::format::Format;
-    use crate::pipeline::decode::batcher::SharedRules;
+    use crate::pipeline::Stop;
+    use crate::pipeline::counters::{Counters, Inputs};
+    use crate::pipeline::decode::SharedRules;
+    use crate::pipeline::decode::batcher::Linger;
+    use crate::pipeline::rejects::{KeepBytes, OnDamage, RejectLog};
     use crate::sink::kafka::KafkaSinkSpec;
+    use crate::sink::kafka::send;
     use crate::source::kafka::{KafkaSpec, Sharing};
+    use crate::store::checkpoint::ObservationBatch;
+    use crate::store::codec;
+    use rdkafka::consumer::Consumer;
+    use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+    use rdkafka::{Offset, TopicPartitionList};
 
     /// So many that there are several transactions.
     const EVENTS: u64 = 20_000;
@@ -560,16 +317,26 @@ mod tests {
                 transactional_id: name("detector"),
             },
             collector_id: name("collector"),
-            interval: Duration::from_millis(20),
         };
         let config = Config::embedded();
-        let rules = SharedRules::new(Arc::new(Rules::new(&config.rules, &config.fact_rules)));
+        let rules = SharedRules::new(Rules::new(&config.rules, &config.fact_rules));
         let source = KafkaSource::new(spec.input.clone())?;
-        let batcher = Batcher::new(&rules, spec.interval, "group");
-        let (stop, done, counters) = (Stop::default(), AtomicBool::new(false), Counters::new());
+        let (stop, done) = (Stop::default(), AtomicBool::new(false));
+        let (counters, rejects) =
+            (Counters::new(Inputs::default()), RejectLog::new(OnDamage::Skip));
+        let reading = Reading {
+            rules: &rules,
+            rejects: &rejects,
+            counters: &counters,
+            stop: &stop,
+            keep_bytes: KeepBytes::Yes,
+            // Several transactions, whatever else the machine does.
+            linger: Linger::For(Duration::from_millis(1)),
+        };
         std::thread::scope(|scope| {
+            let pool = WorkerPool::start(scope, &rules, KeepBytes::Yes, 2);
             let ended = scope.spawn(|| {
-                let outcome = collect(&spec, source, batcher, &stop, &done, &counters);
+                let outcome = collect(&spec, source, pool, reading, &done);
                 stop.ask();
                 outcome
             });

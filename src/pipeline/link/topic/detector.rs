@@ -1,4 +1,4 @@
-//! What the one copy does that the group gives the observations to: judge, tell,
+//! What the one copy does that the group gives the observations to: correlate, emit,
 //! and keep the state.
 
 use std::sync::Arc;
@@ -10,25 +10,32 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{info, warn};
 
-use super::{DONE_POLL, TopicLinkError, TopicLinkSpec};
+use super::{TopicLinkError, TopicLinkSpec};
 use crate::brokers::{
     BrokerError, Cluster, Isolation, Reports, SharedConsumer, committed, end_of_records, ends,
 };
 use crate::detect::watermark::CaughtUp;
 use crate::observation::ListedHost;
 use crate::pipeline::correlate::{CommitProgress, Correlator, CorrelatorSpec};
+use crate::pipeline::counters::Counters;
 use crate::pipeline::decode::batcher::Flushed;
-use crate::pipeline::{Counters, Stop};
+use crate::pipeline::link::channel::Reading;
 use crate::position::Position;
+use crate::retry::Retry;
 use crate::sink::kafka::KafkaSink;
-use crate::source::kafka::{KafkaSource, KafkaSpec, Sharing, Until};
-use crate::source::{Content, Next, Source};
+use crate::source::kafka::{KafkaSource, KafkaSpec, Pause, Sharing, Until};
+use crate::source::{Batch, Content, Next, Source};
 use crate::store::codec;
 
-/// Commits of the detector that may fail one after the other, and the pause
-/// before each next one.
-const FAILURES_MAX: u32 = 20;
-const FAILURE_PAUSE: Duration = Duration::from_secs(1);
+/// How long the observations are waited for at once.
+const POLL: Duration = Duration::from_millis(5);
+
+/// Taking over is tried so often, after such a pause.
+const TRIES_MAX: u32 = 20;
+const TRY_PAUSE: Duration = Duration::from_secs(1);
+
+/// How often it is asked where the observations end, once all inputs are read.
+const END_POLL: Duration = Duration::from_millis(20);
 
 /// Stands with the detector's offset once everything up to that end of the
 /// observations was closed.
@@ -36,17 +43,16 @@ fn closed_note(end: i64) -> String {
     format!("closed at {end}")
 }
 
-/// Judges while the group gives this copy the observations.
-pub fn detect(
+/// Correlates while the group gives this copy the observations, until it is stopped or, where
+/// inputs have an end, everything up to it was closed by this copy or another.
+pub(super) fn detect(
     spec: &TopicLinkSpec,
     correlator_spec: &CorrelatorSpec,
-    stop: &Stop,
+    reading: &Reading<'_>,
     inputs_done: &AtomicBool,
-    counters: &Counters,
     mut reload: impl FnMut() -> Option<Vec<ListedHost>>,
 ) -> Result<(), TopicLinkError> {
-    let mut correlator_spec = correlator_spec.clone();
-    let mut source = KafkaSource::new(KafkaSpec {
+    let source = KafkaSource::new(KafkaSpec {
         cluster: spec.sink.cluster.clone(),
         topics: vec![spec.observations_topic.clone()],
         group: spec.detector_group(),
@@ -54,191 +60,225 @@ pub fn detect(
         sharing: Sharing::Shared,
         until: Until::Stopped,
     })?;
-    let inspector = spec.sink.cluster.connect()?;
-    let uncommitted = spec.sink.cluster.inspector(Isolation::Uncommitted)?;
+    let mut copy = Copy {
+        spec,
+        correlator_spec: correlator_spec.clone(),
+        counters: reading.counters,
+        inspector: spec.sink.cluster.connect()?,
+        uncommitted: spec.sink.cluster.inspector(Isolation::Uncommitted)?,
+        source,
+        correlator: None,
+        paused: false,
+        take_over: None,
+        end: None,
+        end_check: Instant::now(),
+    };
     let until_end = spec.input.until == Until::End;
-    let mut correlator: Option<Correlator> = None;
-    let mut done_check = Instant::now();
-    let mut failed: Option<Failed> = None;
-    let mut take_over_at: Option<Instant> = None;
-    let topic = spec.observations_topic.as_str();
-    // Where the observations end that belong to the inputs.
-    let mut end: Option<i64> = None;
-    while !stop.is_asked() {
-        counters.alive();
-        let next = source.next(Duration::from_millis(5))?;
-        let caught_up = matches!(next, Next::Idle);
-        match next {
+    let mut closed = false;
+    while !reading.stop.is_asked() && !closed {
+        reading.counters.alive();
+        let caught_up = copy.read()?;
+        if let Some(inventory) = reload() {
+            copy.learn_inventory(inventory);
+        }
+        copy.take_over_if_due()?;
+        copy.commit(caught_up)?;
+        if until_end && inputs_done.load(Ordering::SeqCst) {
+            closed = copy.close_at_end()?;
+        }
+    }
+    copy.stop(closed)
+}
+
+/// This copy's part in the detector.
+struct Copy<'c> {
+    spec: &'c TopicLinkSpec,
+    correlator_spec: CorrelatorSpec,
+    counters: &'c Counters,
+    inspector: BaseConsumer<Reports>,
+    uncommitted: BaseConsumer<Reports>,
+    source: KafkaSource,
+    /// While the group gives this copy the observations.
+    correlator: Option<Correlator>,
+    /// Whether the observations are not read, as a commit is in doubt.
+    paused: bool,
+    /// When the detector is taken over.
+    take_over: Option<(Retry, Instant)>,
+    /// Where the observations end that belong to the inputs.
+    end: Option<i64>,
+    end_check: Instant,
+}
+
+impl Copy<'_> {
+    fn topic(&self) -> &str {
+        &self.spec.observations_topic
+    }
+
+    /// Takes in what comes next of the observations; whether all there are were.
+    fn read(&mut self) -> Result<CaughtUp, TopicLinkError> {
+        match self.source.next(POLL)? {
             Next::Rewound => {
-                if correlator.take().is_some() {
+                if self.correlator.take().is_some() {
                     info!("another copy judges from here on");
                 }
-                // Also when commits failed before: the group decides who judges.
-                failed = None;
-                take_over_at = source.parts().next().map(|_| Instant::now());
+                // Also while a commit is in doubt: the group decides who correlates.
+                self.paused = false;
+                let retry = || Retry::backing_off(TRY_PAUSE, TRY_PAUSE, TRIES_MAX);
+                self.take_over = self.source.parts().next().map(|_| (retry(), Instant::now()));
             }
-            // Without a judge it is handed out again, once there is one.
+            // Without a correlator it is read again, once there is one.
             Next::Batch(batch) => {
-                if let (Some(correlator), Content::Messages { bytes, messages, .. }) =
-                    (&mut correlator, &batch.content)
-                {
-                    let mut flushed = Flushed { moved: batch.moved, ..Flushed::default() };
-                    for message in messages {
-                        let observation_batch = codec::decode(&bytes[message.start..message.end])?;
-                        flushed.observation_batches.push(observation_batch);
-                    }
-                    correlator.take(topic, flushed);
+                if let Some(correlator) = &mut self.correlator {
+                    correlator.take(&self.spec.observations_topic, flushed(batch)?);
                 }
             }
-            Next::Idle | Next::Waiting | Next::End | Next::Skipped(_) => {}
+            Next::Idle => return Ok(CaughtUp::Yes),
+            Next::Waiting | Next::End | Next::Skipped(_) => {}
         }
-        if let Some(inventory) = reload() {
-            correlator_spec.inventory.clone_from(&inventory);
-            if let Some(correlator) = &mut correlator {
-                correlator.learn_inventory(inventory);
+        Ok(CaughtUp::No)
+    }
+
+    fn learn_inventory(&mut self, inventory: Vec<ListedHost>) {
+        self.correlator_spec.inventory.clone_from(&inventory);
+        if let Some(correlator) = &mut self.correlator {
+            correlator.learn_inventory(inventory);
+        }
+    }
+
+    fn take_over_if_due(&mut self) -> Result<(), TopicLinkError> {
+        let Some((mut retry, _)) = self.take_over.take_if(|(_, at)| *at <= Instant::now()) else {
+            return Ok(());
+        };
+        match self.take_over() {
+            Ok(taken) => self.correlator = Some(taken),
+            Err(error) => {
+                let pause = retry.next_pause().filter(|_| error.is_retryable());
+                let Some(pause) = pause else { return Err(error) };
+                warn!("{error}; taking over is tried again");
+                self.take_over = Some((retry, Instant::now() + pause));
             }
         }
-        if take_over_at.take_if(|at| *at <= Instant::now()).is_some() {
-            match take_over(spec, &correlator_spec, &mut source, &inspector, counters) {
-                Ok(taken) => correlator = Some(taken),
-                Err(error) => {
-                    failed = Some(Failed::of(error, None, failed)?);
-                    take_over_at = Some(Instant::now() + FAILURE_PAUSE);
-                }
+        Ok(())
+    }
+
+    /// Takes the detector over: ends what the copy before left open, restores its
+    /// state, and goes on where that ends.
+    fn take_over(&mut self) -> Result<Correlator, TopicLinkError> {
+        let start = Instant::now();
+        let sink = KafkaSink::new(self.spec.sink.clone())?;
+        let correlator = Correlator::open(&self.correlator_spec, Box::new(sink))?;
+        self.counters.alive();
+        let topic = self.topic().to_owned();
+        let (first, _) = ends(&self.inspector, &topic, 0)?;
+        let part: Arc<str> = format!("{topic}/0").into();
+        let position = match correlator.positions().of(&topic).get(&part) {
+            Some(Position::Offset(offset)) if *offset < first => {
+                return Err(TopicLinkError::Lost { topic, position: *offset, first });
             }
+            Some(Position::Offset(offset)) => *offset,
+            _ => first,
+        };
+        self.counters.alive();
+        self.source.rewind(&[((topic, 0), position)])?;
+        self.counters.alive();
+        info!(
+            seconds = start.elapsed().as_secs_f32(),
+            offset = position,
+            "this copy judges from here on"
+        );
+        Ok(correlator)
+    }
+
+    /// Commits if it is time to. While a commit is in doubt nothing more is read, but the group
+    /// is still answered.
+    fn commit(&mut self, caught_up: CaughtUp) -> Result<(), TopicLinkError> {
+        let topic = self.spec.observations_topic.as_str();
+        let Some(correlator) = &mut self.correlator else { return Ok(()) };
+        let progress = correlator.maybe_commit(caught_up, self.counters)?;
+        let in_doubt = progress == CommitProgress::InDoubt;
+        if in_doubt != self.paused {
+            self.source.pause(if in_doubt { Pause::Begin } else { Pause::End })?;
+            self.paused = in_doubt;
         }
-        if let Some(mut of_now) = correlator.take() {
-            let caught_up = if caught_up { CaughtUp::Yes } else { CaughtUp::No };
-            match of_now.maybe_commit(caught_up, counters) {
-                Ok(progress) => {
-                    if progress != CommitProgress::Idle {
-                        let position = judged_to(&of_now, topic);
-                        failed.take_if(|failed| failed.position <= Some(position));
-                        show_offset(source.consumer(), topic, &of_now, "");
-                    }
-                    if progress == CommitProgress::Snapshotted {
-                        forget_observations(&spec.sink.cluster, topic, &of_now);
-                    }
-                    correlator = Some(of_now);
-                }
-                Err(error) => {
-                    let position = judged_to(&of_now, topic);
-                    failed = Some(Failed::of(error.into(), Some(position), failed)?);
-                    take_over_at = Some(Instant::now() + FAILURE_PAUSE);
-                }
+        if matches!(progress, CommitProgress::Committed | CommitProgress::Snapshotted) {
+            show_offset(self.source.consumer(), topic, correlator, "");
+        }
+        if progress == CommitProgress::Snapshotted {
+            delete_observations(&self.spec.sink.cluster, topic, correlator);
+        }
+        Ok(())
+    }
+
+    /// Once all inputs are read: closes everything when all observations are taken in; whether
+    /// that is done, by this copy or another.
+    fn close_at_end(&mut self) -> Result<bool, TopicLinkError> {
+        if self.end_check.elapsed() < END_POLL {
+            return Ok(false);
+        }
+        self.end_check = Instant::now();
+        let Some(end) = self.end else {
+            self.end = self.find_end()?;
+            return Ok(false);
+        };
+        let topic = self.topic().to_owned();
+        match &mut self.correlator {
+            Some(correlator) if correlated_to(correlator, &topic) >= end => {
+                correlator.finish(self.counters)?;
+                show_offset(self.source.consumer(), &topic, correlator, &closed_note(end));
+                Ok(true)
             }
-        }
-        if until_end && inputs_done.load(Ordering::SeqCst) && done_check.elapsed() >= DONE_POLL {
-            done_check = Instant::now();
-            let Some(end) = end else {
-                // As long as a transaction is open, what comes behind it is not
-                // seen, committed or not: one that a dead copy left.
-                let (stable, all) = (ends(&inspector, topic, 0)?, ends(&uncommitted, topic, 0)?);
-                if stable == all {
-                    let records = match stable.0 == stable.1 {
-                        true => None,
-                        false => end_of_records(&inspector, topic, 0, stable)?,
-                    };
-                    end = Some(records.unwrap_or(0));
-                }
-                continue;
-            };
-            match &mut correlator {
-                Some(of_now) if judged_to(of_now, topic) >= end => match of_now.finish(counters) {
-                    Ok(_) => {
-                        show_offset(source.consumer(), topic, of_now, &closed_note(end));
-                        break;
-                    }
-                    Err(error) => {
-                        let position = judged_to(of_now, topic);
-                        correlator = None;
-                        failed = Some(Failed::of(error.into(), Some(position), failed)?);
-                        take_over_at = Some(Instant::now() + FAILURE_PAUSE);
-                    }
-                },
-                Some(_) => {}
-                None => {
-                    // Brokers that do not answer now may later.
-                    let position = committed(source.consumer(), &[(topic.to_owned(), 0)]);
-                    let closed = |(_, note): &(Option<i64>, String)| *note == closed_note(end);
-                    if position.is_ok_and(|position| position.iter().any(closed)) {
-                        break;
-                    }
-                }
+            Some(_) => Ok(false),
+            None => {
+                // Brokers that do not answer now may later.
+                let position = committed(self.source.consumer(), &[(topic, 0)]);
+                let closed = |(_, note): &(Option<i64>, String)| *note == closed_note(end);
+                Ok(position.is_ok_and(|position| position.iter().any(closed)))
             }
         }
     }
-    if let Some(correlator) = &mut correlator {
-        let note = end.filter(|_| !stop.is_asked()).map(closed_note).unwrap_or_default();
-        if correlator.stop(counters)? != CommitProgress::Idle {
-            show_offset(source.consumer(), topic, correlator, &note);
+
+    /// Where the observations end. As long as a transaction is open, what comes behind it is not
+    /// seen, committed or not: one that a dead copy left. `None` until it is over.
+    fn find_end(&self) -> Result<Option<i64>, TopicLinkError> {
+        let topic = self.topic();
+        let (stable, all) = (ends(&self.inspector, topic, 0)?, ends(&self.uncommitted, topic, 0)?);
+        if stable != all {
+            return Ok(None);
         }
+        let records = match stable.0 == stable.1 {
+            true => None,
+            false => end_of_records(&self.inspector, topic, 0, stable)?,
+        };
+        Ok(Some(records.unwrap_or(0)))
     }
-    source.leave();
-    Ok(())
-}
 
-/// Commits of the detector that failed one after the other. With a judge goes
-/// what it had not committed.
-struct Failed {
-    count: u32,
-    /// How far in the observations the judge was.
-    position: Option<i64>,
-}
-
-impl Failed {
-    /// One more, after those before; the error if there is no point in going on.
-    fn of(
-        error: TopicLinkError,
-        position: Option<i64>,
-        before: Option<Failed>,
-    ) -> Result<Failed, TopicLinkError> {
-        let (count, earlier) =
-            before.map_or((0, None), |before| (before.count + 1, before.position));
-        if !error.is_retryable() || count >= FAILURES_MAX {
-            return Err(error);
+    /// Commits what was taken in, and leaves the group.
+    fn stop(&mut self, closed: bool) -> Result<(), TopicLinkError> {
+        if let Some(correlator) = &mut self.correlator {
+            let note = self.end.filter(|_| closed).map(closed_note).unwrap_or_default();
+            if correlator.stop(self.counters)? != CommitProgress::Idle {
+                let topic = &self.spec.observations_topic;
+                show_offset(self.source.consumer(), topic, correlator, &note);
+            }
         }
-        warn!("{error}; judging goes on from the last committed state");
-        Ok(Failed { count, position: position.max(earlier) })
+        self.source.leave();
+        Ok(())
     }
 }
 
-/// Takes the detector over: ends what the copy before left open, restores its
-/// state, and goes on where that ends.
-fn take_over(
-    spec: &TopicLinkSpec,
-    correlator_spec: &CorrelatorSpec,
-    source: &mut KafkaSource,
-    inspector: &BaseConsumer<Reports>,
-    counters: &Counters,
-) -> Result<Correlator, TopicLinkError> {
-    let start = Instant::now();
-    let sink = KafkaSink::new(spec.sink.clone())?;
-    let correlator = Correlator::open(correlator_spec.clone(), Box::new(sink))?;
-    counters.alive();
-    let topic = &spec.observations_topic;
-    let (first, _) = ends(inspector, topic, 0)?;
-    let part: Arc<str> = format!("{topic}/0").into();
-    let position = match correlator.positions().of(topic).get(&part) {
-        Some(Position::Offset(offset)) if *offset < first => {
-            return Err(TopicLinkError::Lost { topic: topic.clone(), position: *offset, first });
+/// What collectors have flushed.
+fn flushed(batch: Batch) -> Result<Flushed, TopicLinkError> {
+    let mut flushed = Flushed { moved: batch.moved, ..Flushed::default() };
+    if let Content::Messages(messages) = &batch.content {
+        for (_, value) in messages.iter() {
+            flushed.observation_batches.push(codec::decode(value)?);
         }
-        Some(Position::Offset(offset)) => *offset,
-        _ => first,
-    };
-    counters.alive();
-    source.rewind(&[((topic.clone(), 0), position)])?;
-    counters.alive();
-    info!(
-        seconds = start.elapsed().as_secs_f32(),
-        offset = position,
-        "this copy judges from here on"
-    );
-    Ok(correlator)
+    }
+    Ok(flushed)
 }
 
 /// Where the detector goes on in the observations.
-fn judged_to(correlator: &Correlator, topic: &str) -> i64 {
+fn correlated_to(correlator: &Correlator, topic: &str) -> i64 {
     match correlator.position(topic, &format!("{topic}/0")) {
         Some(Position::Offset(offset)) => offset,
         _ => 0,
@@ -246,8 +286,8 @@ fn judged_to(correlator: &Correlator, topic: &str) -> i64 {
 }
 
 /// Shows how far the detector is. Its position itself is in the changelog.
-fn show_offset(consumer: &SharedConsumer, topic: &str, correlator: &Correlator, note: &str) {
-    let offset = judged_to(correlator, topic);
+fn show_offset(consumer: SharedConsumer, topic: &str, correlator: &Correlator, note: &str) {
+    let offset = correlated_to(correlator, topic);
     let mut list = TopicPartitionList::new();
     let mut part = list.add_partition(topic, 0);
     let set = part.set_offset(Offset::Offset(offset));
@@ -259,7 +299,7 @@ fn show_offset(consumer: &SharedConsumer, topic: &str, correlator: &Correlator, 
 }
 
 /// What the snapshot covers is needed no more.
-fn forget_observations(cluster: &Cluster, topic: &str, correlator: &Correlator) {
+fn delete_observations(cluster: &Cluster, topic: &str, correlator: &Correlator) {
     let part: Arc<str> = format!("{topic}/0").into();
     let Some(Position::Offset(offset)) = correlator.positions().of(topic).get(&part).cloned()
     else {

@@ -18,30 +18,37 @@
 
 mod collector;
 mod detector;
+mod transaction;
 
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use super::channel::{Reading, Threads};
 use crate::brokers::BrokerError;
+use crate::observation::ListedHost;
 use crate::pipeline::correlate::CorrelateError;
+use crate::pipeline::correlate::CorrelatorSpec;
+use crate::pipeline::decode::lanes::WorkerPool;
+use crate::pipeline::decode::reader::ReadError;
+use crate::pipeline::rejects::Damaged;
+use crate::pipeline::spawn;
 use crate::sink::kafka::KafkaSinkSpec;
 use crate::source::SourceError;
+use crate::source::kafka::KafkaSource;
 use crate::source::kafka::KafkaSpec;
 use crate::store::codec::StoredError;
-pub use collector::collect;
-pub use detector::detect;
 
-/// How often a copy looks whether all others are done, with `--until-end`.
-const DONE_POLL: Duration = Duration::from_millis(300);
+/// How often a copy asks whether all others are done, with `--until-end`.
+const DONE_POLL: Duration = Duration::from_millis(100);
 
 /// What all copies share.
 #[derive(Clone, Debug)]
-pub struct TopicLinkSpec {
+pub(crate) struct TopicLinkSpec {
     pub input: KafkaSpec,
     pub observations_topic: String,
     pub sink: KafkaSinkSpec,
     /// Makes this copy's transactions its own.
     pub collector_id: String,
-    pub interval: Duration,
 }
 
 impl TopicLinkSpec {
@@ -57,7 +64,7 @@ pub enum TopicLinkError {
     #[error(transparent)]
     Source(#[from] SourceError),
     #[error(transparent)]
-    Correlator(#[from] CorrelateError),
+    Correlate(#[from] CorrelateError),
     #[error(transparent)]
     Stored(#[from] StoredError),
     #[error(
@@ -67,15 +74,57 @@ pub enum TopicLinkError {
     #[error(
         "a commit does not come to an end: whether it was done is seen at the next start\n  hint: nothing is lost; start it again"
     )]
-    Unsettled,
+    InDoubt,
+    #[error(transparent)]
+    Damaged(#[from] Damaged),
+}
+
+impl From<ReadError> for TopicLinkError {
+    fn from(error: ReadError) -> TopicLinkError {
+        match error {
+            ReadError::Source(error) => TopicLinkError::Source(error),
+            ReadError::Damaged(error) => TopicLinkError::Damaged(error),
+        }
+    }
 }
 
 impl TopicLinkError {
     fn is_retryable(&self) -> bool {
         match self {
             TopicLinkError::Broker(error) => error.is_retryable(),
-            TopicLinkError::Correlator(error) => error.is_retryable(),
+            TopicLinkError::Correlate(error) => error.is_retryable(),
             _ => false,
         }
     }
+}
+
+/// Runs one copy: its collector on a thread of its own, the detector, while the group gives this
+/// copy the observations, on the calling one.
+pub(crate) fn run(
+    spec: &TopicLinkSpec,
+    source: KafkaSource,
+    threads: Threads,
+    correlator_spec: &CorrelatorSpec,
+    reading: Reading<'_>,
+    reload: impl FnMut() -> Option<Vec<ListedHost>>,
+) -> Result<(), TopicLinkError> {
+    let inputs_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let workers = match threads {
+            Threads::One => 1,
+            Threads::Workers(workers) => workers,
+        };
+        let pool = WorkerPool::start(scope, reading.rules, reading.keep_bytes, workers);
+        let collector = spawn(scope, "collect", || {
+            let outcome = collector::collect(spec, source, pool, reading, &inputs_done);
+            if outcome.is_err() {
+                reading.stop.ask();
+            }
+            outcome
+        });
+        let detected = detector::detect(spec, correlator_spec, &reading, &inputs_done, reload);
+        reading.stop.ask();
+        collector.join().expect("a collector does not panic")?;
+        detected
+    })
 }
