@@ -12,9 +12,8 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -22,8 +21,6 @@ use rdkafka::message::Message;
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 use twinsid::brokers::{Cluster, Reports, TopicSpec, create_missing};
-use twinsid::config::Config;
-use twinsid::detect::rules::Rules;
 
 const PARTITIONS: i32 = 6;
 const TOPIC: &str = "windows-events";
@@ -33,8 +30,12 @@ const ROUNDS: usize = 5;
 /// it takes a processor from those that are measured.
 const WARM_UP: usize = 4;
 
-/// The share of events that a rule wants.
-const WANTED: f64 = 0.03;
+/// A fleet, and how many events it has in an hour at the least.
+const FLEET_HOSTS: usize = 1_200;
+const EVENTS_PER_HOUR: usize = 100_000;
+
+/// Events that are held in memory, to be sent again.
+const SAMPLE: usize = 200_000;
 
 const HOSTS: usize = 100_000;
 const KEYS: usize = 1_000_000;
@@ -61,18 +62,23 @@ fn bench() {
         .map_or(2_000_000, |text| text.parse().expect("a number of events"));
     let folder = tempfile::tempdir().expect("a folder");
     let kafka = Kafka::start(folder.path());
-    let events = events(folder.path());
-    let bytes: usize = events.iter().map(Vec::len).sum();
-    let (size, codec) = (bytes / events.len(), codec());
-    println!("events of {size} bytes on average, {count} of them, packed with {codec}");
+    let events = Events::simulated(folder.path(), count);
+    let sample: Vec<Vec<u8>> = events.lines().take(SAMPLE).collect();
+    let bytes: usize = sample.iter().map(Vec::len).sum();
+    let (size, codec) = (bytes / sample.len(), codec());
+    println!(
+        "{count} unique events of {FLEET_HOSTS} hosts, {size} bytes on average, packed with {codec}"
+    );
     kafka.create(TOPIC, PARTITIONS);
-    kafka.produce(TOPIC, (0..count).map(|number| events[number % events.len()].as_slice()));
+    let mut sent = 0;
+    kafka.produce(TOPIC, events.lines().take(count).inspect(|_| sent += 1));
+    assert_eq!(sent, count, "the fleet has as many events");
     if chosen("rate") {
         rates(&kafka, folder.path(), count);
     }
     if chosen("latency") {
-        latency(&kafka, folder.path(), &events, 0);
-        latency(&kafka, folder.path(), &events, HOSTS);
+        latency(&kafka, folder.path(), &sample, 0);
+        latency(&kafka, folder.path(), &sample, HOSTS);
     }
     if chosen("hosts") {
         hosts(&kafka, folder.path());
@@ -290,42 +296,33 @@ impl Service {
     }
 }
 
-/// The events of a simulated fleet as winlogbeat writes them.
-fn events(folder: &Path) -> Vec<Vec<u8>> {
-    let logs = folder.join("fleet");
-    let made = Command::new(env!("CARGO_BIN_EXE_twinsid"))
-        .args(["simulate", "--hosts", "200", "--hours", "6", "--form", "winlogbeat", "-o"])
-        .arg(&logs)
-        .stderr(Stdio::null())
-        .status();
-    assert!(made.expect("runs").success());
-    let text = fs::read_to_string(logs.join("events.jsonl")).expect("events");
-    thinned(text.lines())
+/// The events of a simulated fleet as winlogbeat writes them, a line each: every record is unique,
+/// so that nothing is known from the record before.
+struct Events {
+    file: PathBuf,
 }
 
-/// The events with as many of the wanted ones left out as makes them [`WANTED`]
-/// of all: a simulated fleet is busier.
-fn thinned<'l>(lines: impl Iterator<Item = &'l str>) -> Vec<Vec<u8>> {
-    let config = Config::embedded();
-    let wanted = Arc::clone(Rules::new(&config.rules, &config.fact_rules).wanted());
-    let is_wanted = |line: &str| {
-        let event: serde_json::Value = serde_json::from_str(line).expect("JSON");
-        let provider = event["winlog"]["provider_name"].as_str().expect("a provider");
-        let id = event["winlog"]["event_id"].as_str().and_then(|id| id.parse().ok());
-        wanted.wants(provider, id.expect("an id"))
-    };
-    let (mut kept, mut of_them_wanted) = (Vec::new(), 0.0);
-    for line in lines {
-        if is_wanted(line) {
-            if of_them_wanted >= kept.len() as f64 * WANTED {
-                continue;
-            }
-            of_them_wanted += 1.0;
-        }
-        kept.push(line.as_bytes().to_vec());
+impl Events {
+    /// Enough hours of it for so many events.
+    fn simulated(folder: &Path, count: usize) -> Events {
+        let logs = folder.join("fleet");
+        let hours = (count / EVENTS_PER_HOUR + 1).to_string();
+        let hosts = FLEET_HOSTS.to_string();
+        let made = Command::new(env!("CARGO_BIN_EXE_twinsid"))
+            .args(["simulate", "--hosts", &hosts, "--groups", "36", "--hours", &hours])
+            .args(["--seed", "3", "--form", "winlogbeat", "-o"])
+            .arg(&logs)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status();
+        assert!(made.expect("runs").success());
+        Events { file: logs.join("events.jsonl") }
     }
-    println!("{:.1} % are wanted by a rule", of_them_wanted / kept.len() as f64 * 100.0);
-    kept
+
+    fn lines(&self) -> impl Iterator<Item = Vec<u8>> {
+        let file = BufReader::new(fs::File::open(&self.file).expect("events"));
+        file.split(b'\n').map(|line| line.expect("a line"))
+    }
 }
 
 struct Kafka {

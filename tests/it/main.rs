@@ -17,6 +17,7 @@
 //! | `sample` | the sample logs and their golden incidents |
 //! | `schemas` | real output against `schemas/` |
 //! | `stream` | the service with a real broker: equal to replay, killed at will |
+//! | `ways` | the same input in every way of running |
 //! | `written` | logs that the project writes itself, read both ways |
 
 mod archives;
@@ -39,4 +40,5 @@ mod scoring;
 mod stream;
 mod traps;
 mod twins;
+mod ways;
 mod written;

@@ -23,8 +23,8 @@ const URGENT_SHARE: u32 = 10;
 const POSITIONS_MIN: Duration = Duration::from_secs(1);
 
 /// Observations, facts that are held back among them, of one flush: nothing more is read before
-/// they are flushed.
-const OBSERVATIONS_MAX: usize = 16_000;
+/// they are flushed. In tests so few that there are several flushes.
+const OBSERVATIONS_MAX: usize = if cfg!(test) { 4_000 } else { 16_000 };
 
 /// Bytes of dead letters of one flush.
 const REJECT_BYTES_MAX: usize = 16 * 1024 * 1024;

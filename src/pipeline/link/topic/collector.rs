@@ -330,8 +330,7 @@ mod tests {
             counters: &counters,
             stop: &stop,
             keep_bytes: KeepBytes::Yes,
-            // Several transactions, whatever else the machine does.
-            linger: Linger::For(Duration::from_millis(1)),
+            linger: Linger::For(Duration::from_millis(20)),
         };
         std::thread::scope(|scope| {
             let pool = WorkerPool::start(scope, &rules, KeepBytes::Yes, 2);
