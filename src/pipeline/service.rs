@@ -23,7 +23,9 @@ use super::decode::batcher::{Batcher, Flushed, SharedRules};
 use super::{Counters, Stop, spawn};
 use crate::config::inventory;
 use crate::config::inventory::InventoryError;
-use crate::config::service::{NamedSource, Service, SinkSpec, SourceSpec};
+use crate::config::service::Service;
+use crate::config::sinks::SinkSpec;
+use crate::config::sources::{NamedSource, SourceSpec};
 use crate::config::{Config, ConfigError};
 use crate::decode::lines::last_boundary;
 use crate::detect::rules::Rules;
@@ -528,7 +530,8 @@ mod kafka {
 
     use super::*;
     use crate::brokers::{BrokerError, TopicSpec, create_missing, partitions};
-    use crate::config::service::{KafkaInput, KafkaOutput};
+    use crate::config::sinks::KafkaOutput;
+    use crate::config::sources::KafkaInput;
     use crate::pipeline::link::topic as shared;
     use crate::pipeline::link::topic::{TopicLinkError, TopicLinkSpec};
     use crate::sink::kafka::{KafkaSink, KafkaSinkSpec};

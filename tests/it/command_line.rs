@@ -207,6 +207,41 @@ fn a_rule_of_the_users_own_is_used() {
 }
 
 #[test]
+fn former_names_in_the_configuration_are_read_with_one_warning_each() {
+    let folder = folder();
+    let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
+    let config = |service: &str| {
+        format!("{SERVICE}kind = \"stdout\"\n[rules]\nfiles = [\"rules.toml\"]\n{service}")
+    };
+    put("former.toml", &config("[service]\ngather_ms = 7\n"));
+    put("twice.toml", &config("[service]\nlinger_ms = 7\ngather_ms = 7\n"));
+    put("rules.toml", "\n[[teaching]]\nsid = \"S\"\nname = \"N\"\ndomain = \"D\"\n");
+    let warnings = [
+        "rules.toml:2: `[[teaching]]` is now `[[fact]]`",
+        "former.toml:10: `service.gather_ms` is now `service.linger_ms`",
+    ];
+    for arguments in [
+        &["check", "-c", "former.toml"][..],
+        &["replay", "good.evtx", "-c", "former.toml"],
+        &["run", "--until-end", "-c", "former.toml"],
+    ] {
+        let output = twinsid(folder.path(), arguments);
+        let err = text(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {err}");
+        for warning in warnings {
+            assert_eq!(err.matches(warning).count(), 1, "{arguments:?}: {warning} in: {err}");
+        }
+    }
+    let shown = text(&twinsid(folder.path(), &["check", "-c", "former.toml"]).stdout);
+    assert!(shown.contains("service.linger_ms = 7    # former.toml\n"), "{shown}");
+    assert!(!shown.contains("gather_ms"), "{shown}");
+    let output = twinsid(folder.path(), &["check", "-c", "twice.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    let err = text(&output.stderr);
+    assert!(err.contains("twice.toml:11: `service.gather_ms` stands beside"), "{err}");
+}
+
+#[test]
 fn an_output_file_appears_whole() {
     let folder = folder();
     let standard = twinsid(folder.path(), &["replay", "good.evtx"]).stdout;
