@@ -75,12 +75,13 @@ mod tests {
 
     #[test]
     fn the_bar_takes_sizes_that_are_known_and_those_that_are_not() {
-        let mut bar = Bar(ProgressBar::hidden());
-        for total_bytes in [0, 10] {
+        for (total_bytes, length) in [(0, None), (10, Some(10))] {
+            let mut bar = Bar(ProgressBar::hidden());
             bar.started(total_bytes);
             bar.advanced(7, 1);
+            assert_eq!((bar.0.position(), bar.0.length()), (7, length));
             bar.finished();
+            assert!(bar.0.is_finished());
         }
-        assert_eq!((bar.0.position(), bar.0.length()), (14, Some(10)));
     }
 }

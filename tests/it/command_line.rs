@@ -218,7 +218,7 @@ fn former_names_in_the_configuration_are_read_with_one_warning_each() {
     put("rules.toml", "\n[[teaching]]\nsid = \"S\"\nname = \"N\"\ndomain = \"D\"\n");
     let warnings = [
         "rules.toml:2: `[[teaching]]` is now `[[fact]]`",
-        "former.toml:10: `service.gather_ms` is now `service.linger_ms`",
+        "former.toml:11: `service.gather_ms` is now `service.linger_ms`",
     ];
     for arguments in [
         &["check", "-c", "former.toml"][..],
@@ -238,7 +238,7 @@ fn former_names_in_the_configuration_are_read_with_one_warning_each() {
     let output = twinsid(folder.path(), &["check", "-c", "twice.toml"]);
     assert_eq!(output.status.code(), Some(2));
     let err = text(&output.stderr);
-    assert!(err.contains("twice.toml:11: `service.gather_ms` stands beside"), "{err}");
+    assert!(err.contains("twice.toml:12: `service.gather_ms` stands beside"), "{err}");
 }
 
 #[test]
