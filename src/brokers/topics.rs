@@ -77,7 +77,7 @@ pub fn end_of_records(
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(topic, partition, Offset::Offset(from))
             .and_then(|()| client.assign(&list))
-            .map_err(BrokerError::of("look for the last record of a partition"))?;
+            .map_err(BrokerError::of("search the last record of a partition"))?;
         let (mut last, start) = (None, Instant::now());
         loop {
             match client.poll(Duration::from_millis(100)) {
@@ -85,7 +85,7 @@ pub fn end_of_records(
                 Some(Ok(_) | Err(KafkaError::PartitionEOF(_))) => break,
                 Some(Err(_)) | None if start.elapsed() < CONNECT_TIMEOUT => {}
                 Some(Err(cause)) => {
-                    let doing = "look for the last record of a partition";
+                    let doing = "search the last record of a partition";
                     return Err(BrokerError::Kafka { doing, cause });
                 }
                 None => {

@@ -1,6 +1,6 @@
-//! One TOML file: its text, where each value stands in it, and what is wrong with it.
+//! One TOML file: its text, the position of each value, and what is wrong with it.
 //!
-//! A check goes on after a mistake, with the default in its place, so that all mistakes of all files
+//! A check continues after a mistake, with the default in its place, so that all mistakes of all files
 //! are reported at once.
 
 use std::fmt;
@@ -15,14 +15,14 @@ use super::Mistake;
 /// Largest configuration or rule file.
 const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// What the checks of one or more files came to.
+/// What the checks of one or more files found.
 #[derive(Debug, Default)]
 pub(super) struct Remarks {
     pub(super) mistakes: Vec<Mistake>,
     pub(super) warnings: Vec<Warning>,
 }
 
-/// Something that still works, but should be written otherwise.
+/// Something that still works, but should be written differently.
 #[derive(Debug, PartialEq)]
 pub(super) struct Warning {
     file: String,
@@ -78,7 +78,7 @@ pub(super) fn similar<'w>(word: &str, right: impl IntoIterator<Item = &'w str>) 
     match nearest {
         Some(nearest) => format!("did you mean `{nearest}`?"),
         None if right.len() <= 20 => format!("one of {}", right.join(", ")),
-        None => "look it up in config/rules.toml".to_owned(),
+        None => "config/rules.toml has the valid ones".to_owned(),
     }
 }
 
@@ -87,6 +87,7 @@ impl<'t> ConfigFile<'t> {
         ConfigFile { name: name.to_owned(), text, remarks: Remarks::default() }
     }
 
+    /// Adds a mistake.
     pub(super) fn mistake(&mut self, at: usize, what: impl Into<String>, hint: impl Into<String>) {
         let line = self.line(at);
         self.remarks.mistakes.push(Mistake {
@@ -97,7 +98,7 @@ impl<'t> ConfigFile<'t> {
         });
     }
 
-    /// A name was used that has been replaced.
+    /// Warns of a former name.
     pub(super) fn warn_renamed(&mut self, at: usize, renamed: Renamed) {
         let Renamed { former, name } = renamed;
         self.remarks.warnings.push(Warning {
@@ -107,10 +108,10 @@ impl<'t> ConfigFile<'t> {
         });
     }
 
-    /// Both names were used, so that it is open which value was meant.
+    /// A mistake: both names were used, and it is unclear which value was meant.
     pub(super) fn refuse_both(&mut self, at: usize, renamed: Renamed) {
         let Renamed { former, name } = renamed;
-        let what = format!("`{former}` stands beside `{name}`, which is its new name");
+        let what = format!("`{former}` is set beside `{name}`, its new name");
         self.mistake(at, what, format!("write `{name}` only"));
     }
 
@@ -177,7 +178,7 @@ impl<'t> ConfigFile<'t> {
         }
     }
 
-    /// A value that the kind at hand needs; `None` after a mistake.
+    /// A value that must be there; `None` after a mistake.
     pub(super) fn required<T>(&mut self, at: usize, key: &str, value: Option<T>) -> Option<T> {
         if value.is_none() {
             self.mistake(at, format!("`{key}` is missing"), format!("add `{key}`"));
@@ -185,7 +186,7 @@ impl<'t> ConfigFile<'t> {
         value
     }
 
-    /// Keys that are set although they mean nothing for the kind at hand.
+    /// A mistake for each key that is set, although it means nothing for this kind.
     pub(super) fn refuse_stray(&mut self, at: usize, kind: &str, keys: &[(&str, bool)]) {
         for (key, _) in keys.iter().filter(|(_, is_set)| *is_set) {
             let what = format!("`{key}` means nothing for kind `{kind}`");
@@ -193,6 +194,7 @@ impl<'t> ConfigFile<'t> {
         }
     }
 
+    /// A mistake: the kind is none of `kinds`.
     pub(super) fn unknown_kind(&mut self, kind: &Spanned<String>, kinds: &[&'static str]) {
         let what = format!("`{}` is no kind", kind.get_ref());
         let hint = similar(kind.get_ref(), kinds.iter().copied());

@@ -240,7 +240,7 @@ mod tests {
     fn both_names_of_the_linger_are_a_mistake() {
         let error = service_of("linger_ms = 7\ngather_ms = 7\n").expect_err("two names");
         let text = error.to_string();
-        assert!(text.contains("run.toml:3: `service.gather_ms` stands beside"), "{text}");
+        assert!(text.contains("run.toml:3: `service.gather_ms` is set beside"), "{text}");
         assert!(text.contains("hint: write `service.linger_ms` only"), "{text}");
     }
 

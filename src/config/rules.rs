@@ -76,8 +76,8 @@ pub(super) fn check(
 }
 
 impl RuleSet {
-    /// Adds the rules of one file: before all others, so that they are tried first, or in the place
-    /// of one with the same id.
+    /// Adds the rules of one file: before all others, so that they are tried first, or instead of
+    /// one with the same id.
     fn add(&mut self, file: &mut ConfigFile<'_>) {
         let Some(raw) = file.parse::<RawRules>() else { return };
         let mut new: Vec<RuleSpec> = Vec::new();
@@ -319,7 +319,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_of_the_same_id_takes_the_place_of_the_earlier_one() {
+    fn a_rule_of_the_same_id_replaces_the_earlier_one() {
         let mut set = RuleSet::default();
         for provider in ["P", "Q"] {
             let text = format!(

@@ -24,7 +24,7 @@ pub enum Style {
 
 /// A card while it is written. `width` is in columns; a character counts as one.
 pub(super) struct Card<'w> {
-    pub(super) out: &'w mut dyn io::Write,
+    out: &'w mut dyn io::Write,
     width: usize,
 }
 
@@ -63,6 +63,11 @@ impl<'w> Card<'w> {
             self.entry(&mut label, &format!("{}. ", index + 1), text)?;
         }
         Ok(())
+    }
+
+    /// The empty line after a card.
+    pub(super) fn end(self) -> io::Result<()> {
+        writeln!(self.out)
     }
 
     /// One wrapped text. Takes the label, so that only the first text has it.

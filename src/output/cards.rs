@@ -71,7 +71,7 @@ pub fn write_card(
         card.field("Proof", &[proof(first, incident.evidence.len())])?;
     }
     card.field("Id", &[incident.id.to_string()])?;
-    writeln!(card.out)
+    card.end()
 }
 
 fn who(accounts: &[AccountCount]) -> Vec<String> {

@@ -8,8 +8,8 @@
 //!
 //! In go values, out come bytes, and back: borsh behind the number of the format. Bytes of another
 //! format are refused, not guessed; those cut off or damaged are [`StoredError::Malformed`], never a
-//! panic. Snapshots are compressed with zstd. Nothing here touches a disk: whoever stores the bytes
-//! answers for them after a crash.
+//! panic. Snapshots are compressed with zstd. Nothing here touches a disk: what is left
+//! after a crash is up to the state log or the changelog topic.
 
 use std::io::{self, BufWriter, Read, Write};
 

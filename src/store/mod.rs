@@ -89,7 +89,7 @@ fn hint(cause: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             "\n  hint: make room, or name a file on another disk"
         }
-        io::ErrorKind::AlreadyExists => "\n  hint: move away what stands there",
+        io::ErrorKind::AlreadyExists => "\n  hint: move away what is there",
         _ => "",
     }
 }

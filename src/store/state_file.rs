@@ -19,7 +19,7 @@
 //! | wrong checksum of its header | anything else | torn |
 //!
 //! The checksum of the header includes the salt of the file, a random number that nobody else knows:
-//! bytes that an event brought along never look like an entry.
+//! bytes that came with an event are never taken for an entry.
 
 use std::io;
 use std::path::Path;

@@ -153,7 +153,8 @@ impl StateLog {
         marks: &[Mark],
         frame: Option<&[u8]>,
     ) -> Result<(), StoreError> {
-        let frames = self.frames.as_mut().expect("a generation is begun before frames come");
+        let frames =
+            self.frames.as_mut().expect("a generation is begun before frames are appended");
         let entry = EntryBytes::new(marks, frame)?;
         let FramesFile { path, file, salt, sequence, end } = frames;
         let appended = match entry.write(&mut **file, *sequence, *salt) {
@@ -470,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_an_entry_within_a_torn_frame_is_none() {
+    fn bytes_of_a_torn_frame_are_never_taken_for_an_entry() {
         // As somebody would make it who knows everything but the salt.
         let forged: Vec<u8> = (1..5)
             .flat_map(|sequence| {
@@ -538,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_stands_twice_is_damage() {
+    fn a_frame_that_is_there_twice_is_damage() {
         let disk = made(&FRAMES);
         let whole = bytes(&disk, "frames-2");
         let offsets = offsets(&FRAMES);
