@@ -8,22 +8,22 @@
 //! | `file` | a file with its spans, its mistakes and its warnings |
 //! | `detect` | `[session]`, `[bounds]` |
 //! | `rules`, `raw_rules` | `[rules]`, and the rule files that it names |
-//! | [`service`] | `[state]`, `[time]`, `[service]`, and the two below as one service |
-//! | [`sources`], [`sinks`] | `[[source]]`, `[sink]` |
+//! | `service` | `[state]`, `[time]`, `[service]`, and the two below as one service |
+//! | `sources`, `sinks` | `[[source]]`, `[sink]` |
 //! | `options` | options of Kafka clients, and secrets |
-//! | [`effective`] | every value in force, and where it comes from |
-//! | [`inventory`] | known hosts; a file of its own |
+//! | `effective` | every value in force, and where it comes from |
+//! | `inventory` | known hosts; a file of its own |
 
 mod detect;
-pub mod effective;
+pub(crate) mod effective;
 mod file;
-pub mod inventory;
+pub(crate) mod inventory;
 mod options;
 mod raw_rules;
 mod rules;
-pub mod service;
-pub mod sinks;
-pub mod sources;
+pub(crate) mod service;
+pub(crate) mod sinks;
+pub(crate) mod sources;
 
 use std::fmt;
 use std::path::Path;

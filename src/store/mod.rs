@@ -3,21 +3,21 @@
 //!
 //! | module | holds | after a crash |
 //! |---|---|---|
-//! | [`atomic_file`] | an output file of one run | the old file or the complete new one |
-//! | [`rotating_file`] | a file that grows, and is rotated by size and time | the lines of every commit, once |
-//! | [`state_log`] | changelog entries and snapshots in a state folder | all up to the last commit |
+//! | `atomic_file` | an output file of one run | the old file or the complete new one |
+//! | `rotating_file` | a file that grows, and is rotated by size and time | the lines of every commit, once |
+//! | `state_log` | changelog entries and snapshots in a state folder | all up to the last commit |
 //! | `state_file` | the bytes of its files | a torn entry is truncated, damage is an error |
-//! | [`checkpoint`] | what is stored and sent: changelog entries, observation batches | |
-//! | [`codec`] | their bytes, behind the number of their format | |
+//! | `checkpoint` | what is stored and sent: changelog entries, observation batches | |
+//! | `codec` | their bytes, behind the number of their format | |
 //! | `disk` | each step that any of these does to the disk | |
 
-pub mod atomic_file;
-pub mod checkpoint;
-pub mod codec;
+pub(crate) mod atomic_file;
+pub(crate) mod checkpoint;
+pub(crate) mod codec;
 pub(crate) mod disk;
-pub mod rotating_file;
+pub(crate) mod rotating_file;
 mod state_file;
-pub mod state_log;
+pub(crate) mod state_log;
 
 use std::io;
 use std::path::{Path, PathBuf};
