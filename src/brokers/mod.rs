@@ -1,49 +1,67 @@
-//! Kafka brokers: how to reach them, and with the feature `kafka` the clients
-//! that do.
+//! Kafka brokers: how to reach them, and with the feature `kafka` the clients that do.
 //!
-//! Every setting of librdkafka can be passed through by its own name. Those
-//! that would break exactly-once delivery are refused with the reason.
+//! | module | holds |
+//! |---|---|
+//! | `settings` | clients and their options |
+//! | `reports` | what a client reports by itself: errors, rebalances, lag |
+//! | `error` | why brokers cannot be used; which errors are retryable, fenced, permanent |
+//! | `topics` | topics: created, their partitions, ends and committed offsets |
+//!
+//! Every option of librdkafka can be passed through by its own name. Those that would break
+//! exactly-once delivery are refused with the reason.
 
 #[cfg(feature = "kafka")]
-mod client;
+mod error;
+#[cfg(feature = "kafka")]
+mod reports;
+#[cfg(feature = "kafka")]
+mod settings;
+#[cfg(feature = "kafka")]
+mod topics;
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
 #[cfg(feature = "kafka")]
-pub use client::*;
+pub use error::{BrokerError, is_fenced, is_permanent, is_retryable};
+#[cfg(feature = "kafka")]
+pub use reports::{AssignmentChange, Reports};
+#[cfg(feature = "kafka")]
+pub use settings::{CONNECT_TIMEOUT, ClientOptions, Isolation, SharedConsumer};
+#[cfg(feature = "kafka")]
+pub use topics::{TopicSpec, committed, create_missing, end_of_records, ends, partitions};
 
-/// Options that would break the guarantee, and why.
+/// Options that would break exactly-once delivery, and why.
 const REFUSED_OPTIONS: [(&str, &str); 10] = [
     ("enable.auto.commit", "positions are committed together with the output"),
     ("enable.auto.offset.store", "positions are committed together with the output"),
-    ("isolation.level", "what others aborted would be read, and what was read could vanish"),
-    ("transactional.id", "it follows from the group and tells a copy that came back from the dead"),
+    ("isolation.level", "aborted records would be read, and what was read could vanish"),
+    ("transactional.id", "it follows from the group, and fences a copy that was replaced"),
     ("enable.idempotence", "transactions need it on"),
-    ("acks", "what one broker alone has can be lost with it"),
+    ("acks", "a record on a single broker is lost with it"),
     ("max.in.flight.requests.per.connection", "transactions set it"),
     ("group.id", "write `group` instead"),
     ("group.instance.id", "write `instance` instead"),
     ("bootstrap.servers", "write `brokers` instead"),
 ];
 
-/// Why an option cannot be passed through; `None` when it can.
+/// Why an option must not be passed through; `None` when it may.
 pub fn refused_option(name: &str) -> Option<&'static str> {
     REFUSED_OPTIONS.iter().find(|(refused, _)| *refused == name).map(|(_, why)| *why)
 }
 
-/// Brokers, and how to talk to them.
+/// Brokers, and the options of every client that connects to them.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Cluster {
     pub brokers: String,
     /// Options of librdkafka, secrets among them.
     pub options: BTreeMap<String, String>,
-    /// A token for OAUTHBEARER, read anew whenever one is needed.
+    /// Holds a token for OAUTHBEARER. Read again whenever a token is needed.
     pub oauth_token_file: Option<PathBuf>,
 }
 
-/// Without the values of the options.
+/// Without the values of the options: some are secret.
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster")

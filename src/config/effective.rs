@@ -1,10 +1,11 @@
-//! The configuration as it ends up, with where each value came from.
+//! The values that are in force, and where each of them comes from.
 
 use std::path::Path;
 
 use toml::{Table, Value};
 
-use super::{Config, ConfigError, DEFAULT, read};
+use super::service::RENAMED;
+use super::{Config, ConfigError, DEFAULT, file};
 
 /// Options whose values are never shown.
 const SECRET_WORDS: [&str; 4] = ["password", "secret", "token", "pem"];
@@ -14,19 +15,25 @@ const SECRET_WORDS: [&str; 4] = ["password", "secret", "token", "pem"];
 pub struct Setting {
     /// `session.gap_secs`, `source[0].topics`.
     pub key: String,
-    /// As it would stand in the file.
+    /// As it is written in a file.
     pub value: String,
     /// The user's file, or the embedded defaults.
     pub origin: String,
 }
 
-/// Every value of a configuration that is known to be right.
+/// Every value of the user's file and of the defaults below it, secrets left out, under the present
+/// name of its key. The error of [`Config::load`], but none of its warnings.
 pub fn settings(path: &Path) -> Result<Vec<Setting>, ConfigError> {
-    Config::load(Some(path))?;
-    let text = read(path).map_err(|mistake| ConfigError { mistakes: vec![mistake] })?;
+    Config::read(Some(path))?;
+    let text = file::read(path).map_err(|mistake| ConfigError { mistakes: vec![mistake] })?;
     let user = text.parse::<Table>().unwrap_or_default();
     let mut settings = Vec::new();
     flatten("", &Value::Table(user), &path.display().to_string(), &mut settings);
+    for setting in &mut settings {
+        if let Some(renamed) = RENAMED.iter().find(|renamed| renamed.former == setting.key) {
+            setting.key = renamed.name.to_owned();
+        }
+    }
     let mut defaults = Vec::new();
     let default = DEFAULT.parse::<Table>().unwrap_or_default();
     flatten("", &Value::Table(default), "default", &mut defaults);
@@ -52,7 +59,7 @@ fn flatten(key: &str, value: &Value, origin: &str, settings: &mut Vec<Setting>) 
             }
         }
         value => {
-            // Where a secret stands is no secret.
+            // The place of a secret is no secret.
             let lower = key.to_lowercase();
             let is_place = lower.ends_with(".file") || lower.ends_with(".env");
             let is_secret = lower.contains("options.")

@@ -1,17 +1,17 @@
-//! The inventory: known hosts, from a CSV file with a heading or from JSON
-//! lines.
+//! The inventory: known hosts, from a CSV file with a heading or from JSON lines. The first mistake
+//! ends the reading, with file, line and hint.
 //!
 //! | column | other names | holds |
 //! |---|---|---|
 //! | `host` | hostname, computer, computername, name | the computer's name; required |
 //! | `ip` | ip_address, address | addresses, separated by blank, `;` or `\|` |
 //! | `machine_sid` | sid | `S-1-5-21-a-b-c`, or the SID of a local account |
-//! | `owner` | | whom to ask |
+//! | `owner` | | who is responsible for the host |
 //! | `os_build` | build | `26100`, `26100.6899` or `10.0.26100.6899` |
 //! | `tags` | tag | words, separated as addresses are |
 //!
-//! Case, `-`, `_` and blanks in column names do not matter; other columns are
-//! passed over and named in [`Inventory::ignored`].
+//! Case, `-`, `_` and blanks in column names do not matter. Other columns are ignored, and listed in
+//! [`Inventory::ignored`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -24,7 +24,7 @@ use serde_json::Value;
 use crate::observation::{Build, ListedHost};
 use crate::sid::{DomainSid, Sid};
 
-/// Larger files are no inventory.
+/// Largest inventory file.
 pub const BYTES_MAX: u64 = 64 << 20;
 
 /// Longest text of one cell, in bytes.
@@ -61,7 +61,7 @@ impl Column {
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Inventory {
     pub hosts: Vec<ListedHost>,
-    /// Columns that mean nothing here: often a misspelt one.
+    /// Columns of other names: often a misspelt one.
     pub ignored: BTreeSet<String>,
 }
 
@@ -83,6 +83,7 @@ fn wrong(what: impl Into<String>, hint: &'static str) -> Wrong {
     Wrong { what: what.into(), hint }
 }
 
+/// The inventory of a file.
 pub fn read(path: &Path) -> Result<Inventory, InventoryError> {
     let file = path.display().to_string();
     let unreadable = |cause| InventoryError::Unreadable { file: file.clone(), cause };
@@ -94,7 +95,7 @@ pub fn read(path: &Path) -> Result<Inventory, InventoryError> {
     parse(&file, &fs::read(path).map_err(unreadable)?)
 }
 
-/// `file` is what errors call it.
+/// The inventory of the bytes of a file. `file` is its name in errors.
 pub fn parse(file: &str, bytes: &[u8]) -> Result<Inventory, InventoryError> {
     let mistake = |line: u64, wrong: Wrong| InventoryError::Mistake {
         file: file.to_owned(),
@@ -102,7 +103,7 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Inventory, InventoryError> {
         what: wrong.what,
         hint: wrong.hint.to_owned(),
     };
-    // By its byte order mark, if it has one: spreadsheets write UTF-16.
+    // Spreadsheets write UTF-16 with a byte order mark.
     let encoding = encoding_rs::Encoding::for_bom(bytes).map_or(encoding_rs::UTF_8, |(e, _)| e);
     let (text, _, malformed) = encoding.decode(bytes);
     if malformed {
@@ -127,7 +128,7 @@ pub fn parse(file: &str, bytes: &[u8]) -> Result<Inventory, InventoryError> {
     Ok(inventory)
 }
 
-/// Names of columns and what stands in them.
+/// Columns of a line by name, with their values.
 type Cells = Vec<(String, Vec<String>)>;
 
 type Row = Result<(u64, Cells), (u64, Wrong)>;
@@ -264,7 +265,7 @@ fn build(text: &str) -> Option<Build> {
     Some(Build { number: number.parse().ok()?, revision })
 }
 
-/// Takes in another line about the same host.
+/// Adds what another line says of the same host. `before` is the line of the first one.
 fn merge(known: &mut ListedHost, other: ListedHost, before: u64) -> Result<(), Wrong> {
     if let (Some(one), Some(two)) = (known.machine_sid, other.machine_sid)
         && one != two

@@ -1,4 +1,4 @@
-//! An incident as a person reads it on a terminal, without knowing the tool.
+//! An incident as a card, for a person at a terminal who does not know the program.
 //!
 //! ```text
 //! HIGH  title
@@ -10,29 +10,23 @@
 //!   What  how often, and the status codes in words
 //!   Why   the verdict and its reasons
 //!   Do    what to do, in order
-//!   Proof the first record to look at
+//!   Proof the first record of the evidence
 //!   Id    the incident's id in the JSON output
 //! ```
 //!
-//! Long lists are cut with a count of the rest; the JSON output has them in
-//! full. Every text of an event goes through [`escape::terminal`].
+//! Long lists end in a count of the rest; the JSON output has them in full. Text that came from events
+//! is escaped.
 
 use std::io;
 
-use super::escape;
+use super::card_layout::Card;
+pub use super::card_layout::{Style, WIDTH_MIN};
 use super::summary::grouped;
 use crate::incident::{
-    AccountCount, Evidence, Exposure, Host, HostStatus, Incident, Kind, PeerCount, Role, Severity,
-    State, StatusCount,
+    AccountCount, Evidence, Exposure, Host, HostStatus, Incident, Kind, PeerCount, Role, State,
+    StatusCount,
 };
 use crate::time::EventTime;
-
-/// Columns, where the terminal does not say how many it has.
-pub const WIDTH_DEFAULT: usize = 80;
-/// Fewer columns are taken for this many.
-pub const WIDTH_MIN: usize = 40;
-/// Longer lines are hard to read, however wide the terminal.
-const WIDTH_MAX: usize = 110;
 
 /// Entries shown of each list.
 const ACCOUNTS_SHOWN: usize = 3;
@@ -41,28 +35,17 @@ const MEMBERS_SHOWN: usize = 8;
 const PEERS_SHOWN: usize = 4;
 const STATUSES_SHOWN: usize = 3;
 
-/// Columns left of the text: two, the longest label, two.
-const INDENT: usize = 9;
-
 const UNNAMED: &str = "not named in the events";
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Style {
-    Plain,
-    /// ANSI colours, for the severity alone.
-    Color,
-}
-
-/// One card, and an empty line after it. `width` is in columns; a character
-/// counts as one.
+/// Writes one card, and an empty line after it. `width` is in columns; fewer than [`WIDTH_MIN`] are
+/// treated as that many.
 pub fn write_card(
     out: &mut dyn io::Write,
     incident: &Incident,
     style: Style,
     width: usize,
 ) -> io::Result<()> {
-    let width = width.clamp(WIDTH_MIN, WIDTH_MAX);
-    let mut card = Card { out, width };
+    let mut card = Card::new(out, width);
     card.heading(incident, style)?;
     match incident.kind {
         Kind::DuplicateMachineSid => {
@@ -88,7 +71,7 @@ pub fn write_card(
         card.field("Proof", &[proof(first, incident.evidence.len())])?;
     }
     card.field("Id", &[incident.id.to_string()])?;
-    writeln!(card.out)
+    card.end()
 }
 
 fn who(accounts: &[AccountCount]) -> Vec<String> {
@@ -105,7 +88,7 @@ fn who(accounts: &[AccountCount]) -> Vec<String> {
             (None, Some(sid)) => format!("SID {sid}, name not known"),
             (None, None) => "an account without a name".to_owned(),
         };
-        // One account alone has all the failures, which stand under What.
+        // A single account has all the failures, which are under What.
         if accounts.len() > 1 { format!("{called} ({})", times(account.count)) } else { called }
     };
     listed(accounts, ACCOUNTS_SHOWN, ("account", "accounts"), line)
@@ -222,7 +205,7 @@ fn proof(first: &Evidence, records: usize) -> String {
     )
 }
 
-/// The first entries, and how many more there are.
+/// A line for each of the first entries, and one that counts the others.
 fn listed<T>(
     entries: &[T],
     shown_max: usize,
@@ -249,101 +232,12 @@ fn times(count: u64) -> String {
     }
 }
 
-struct Card<'w> {
-    out: &'w mut dyn io::Write,
-    width: usize,
-}
-
-impl Card<'_> {
-    fn heading(&mut self, incident: &Incident, style: Style) -> io::Result<()> {
-        let severity = incident.severity.name().to_uppercase();
-        let indent = severity.len() + 2;
-        let (on, off) = color(incident.severity, style);
-        let mut before = format!("{on}{severity}{off}  ");
-        for line in wrap(&escape::terminal(&incident.title), self.width - indent) {
-            writeln!(self.out, "{before}{line}")?;
-            before = " ".repeat(indent);
-        }
-        Ok(())
-    }
-
-    fn field(&mut self, label: &str, texts: &[String]) -> io::Result<()> {
-        let mut label = label;
-        for text in texts {
-            self.entry(&mut label, "", text)?;
-        }
-        Ok(())
-    }
-
-    fn steps(&mut self, label: &str, texts: &[String]) -> io::Result<()> {
-        let mut label = label;
-        for (index, text) in texts.iter().enumerate() {
-            self.entry(&mut label, &format!("{}. ", index + 1), text)?;
-        }
-        Ok(())
-    }
-
-    /// One wrapped text; the label stands before the first line, once.
-    fn entry(&mut self, label: &mut &str, bullet: &str, text: &str) -> io::Result<()> {
-        let indent = INDENT + bullet.len();
-        let mut bullet = bullet;
-        for line in wrap(&escape::terminal(text), self.width - indent) {
-            let hang = indent - INDENT;
-            writeln!(self.out, "  {label:<7}{bullet:<hang$}{line}")?;
-            (*label, bullet) = ("", "");
-        }
-        Ok(())
-    }
-}
-
-fn color(severity: Severity, style: Style) -> (&'static str, &'static str) {
-    const OFF: &str = "\x1b[0m";
-    match (style, severity) {
-        (Style::Plain, _) => ("", ""),
-        (Style::Color, Severity::Critical) => ("\x1b[1;97;41m", OFF),
-        (Style::Color, Severity::High) => ("\x1b[1;31m", OFF),
-        (Style::Color, Severity::Medium) => ("\x1b[1;33m", OFF),
-        (Style::Color, Severity::Low) => ("\x1b[1;36m", OFF),
-        (Style::Color, Severity::Informational) => ("\x1b[1m", OFF),
-    }
-}
-
-/// Cuts text into lines of at most `width` characters, at spaces where there
-/// are any.
-fn wrap(text: &str, width: usize) -> Vec<String> {
-    let mut lines: Vec<String> = Vec::new();
-    let mut line = String::new();
-    let mut used = 0;
-    for word in text.split(' ').filter(|word| !word.is_empty()) {
-        let gap = usize::from(used > 0);
-        let chars = word.chars().count();
-        if used + gap + chars > width && used > 0 {
-            lines.push(std::mem::take(&mut line));
-            used = 0;
-        }
-        if used > 0 {
-            line.push(' ');
-            used += 1;
-        }
-        for char in word.chars() {
-            if used == width {
-                lines.push(std::mem::take(&mut line));
-                used = 0;
-            }
-            line.push(char);
-            used += 1;
-        }
-    }
-    if used > 0 {
-        lines.push(line);
-    }
-    lines
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::incident::{Class, Kind};
+    use crate::incident::Class;
+    use crate::output::card_layout::WIDTH_MAX;
+    use crate::output::escape;
     use crate::output::samples;
 
     fn card(incident: &Incident, style: Style, width: usize) -> String {
@@ -456,13 +350,5 @@ mod tests {
             }
             assert_eq!(shown.lines().filter(|line| line.starts_with("HIGH")).count(), 0);
         }
-    }
-
-    #[test]
-    fn text_wraps_at_spaces_and_long_words_are_cut() {
-        assert_eq!(wrap("one two  three", 7), ["one two", "three"]);
-        assert_eq!(wrap("one two three", 8), ["one two", "three"]);
-        assert_eq!(wrap("a ääääääääää b", 4), ["a", "ääää", "ääää", "ää b"]);
-        assert_eq!(wrap("", 4), [""; 0]);
     }
 }

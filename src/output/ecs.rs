@@ -1,9 +1,8 @@
 //! Format `ecs`: an alert as the Elastic Common Schema has it, elastic/ecs
 //! 8.17. Field names and allowed values are those of its field reference.
 //!
-//! `host`, `user` and `source` have room for one each: the first host that did
-//! the refusing or is a twin, the account and the peer with the most events.
-//! `related` and `twinsid` have all.
+//! `host`, `user` and `source` hold one each: the first host that refused or is a twin, the account
+//! and the peer with the most events. `related` and `twinsid` hold all.
 
 use std::net::IpAddr;
 
@@ -19,20 +18,20 @@ const ECS_VERSION: &str = "8.17.0";
 const DATASET: &str = "twinsid.incident";
 
 #[derive(Debug, Serialize)]
-pub(super) struct Document<'i> {
+pub(super) struct EcsDocument<'i> {
     #[serde(rename = "@timestamp")]
     timestamp: &'i str,
     ecs: Ecs,
     message: &'i str,
-    event: Event<'i>,
-    rule: Rule<'i>,
+    event: EcsEvent<'i>,
+    rule: EcsRule<'i>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    host: Option<Host<'i>>,
+    host: Option<EcsHost<'i>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    user: Option<User<'i>>,
+    user: Option<EcsUser<'i>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<Source<'i>>,
-    related: Related<'i>,
+    source: Option<EcsSource<'i>>,
+    related: EcsRelated<'i>,
     twinsid: &'i WireIncident,
 }
 
@@ -42,7 +41,7 @@ struct Ecs {
 }
 
 #[derive(Debug, Serialize)]
-struct Event<'i> {
+struct EcsEvent<'i> {
     kind: &'static str,
     category: &'static [&'static str],
     #[serde(rename = "type")]
@@ -50,7 +49,7 @@ struct Event<'i> {
     action: &'i str,
     outcome: &'static str,
     reason: String,
-    /// Of this revision; that of the incident is `twinsid.id`.
+    /// Id of this revision; the id of the incident is `twinsid.id`.
     id: String,
     sequence: u32,
     severity: u8,
@@ -64,7 +63,7 @@ struct Event<'i> {
 }
 
 #[derive(Debug, Serialize)]
-struct Rule<'i> {
+struct EcsRule<'i> {
     id: &'i str,
     name: &'static str,
     category: &'i str,
@@ -73,14 +72,14 @@ struct Rule<'i> {
 }
 
 #[derive(Debug, Serialize)]
-struct Host<'i> {
+struct EcsHost<'i> {
     name: &'i str,
     hostname: &'i str,
-    os: Os<'i>,
+    os: EcsOs<'i>,
 }
 
 #[derive(Debug, Serialize)]
-struct Os<'i> {
+struct EcsOs<'i> {
     family: &'static str,
     #[serde(rename = "type")]
     type_: &'static str,
@@ -89,7 +88,7 @@ struct Os<'i> {
 }
 
 #[derive(Debug, Serialize)]
-struct User<'i> {
+struct EcsUser<'i> {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<&'i str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -99,7 +98,7 @@ struct User<'i> {
 }
 
 #[derive(Debug, Serialize)]
-struct Source<'i> {
+struct EcsSource<'i> {
     /// The IP address, or else the name.
     address: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -109,7 +108,7 @@ struct Source<'i> {
 }
 
 #[derive(Debug, Serialize)]
-struct Related<'i> {
+struct EcsRelated<'i> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     hosts: Vec<&'i str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -118,15 +117,15 @@ struct Related<'i> {
     ip: Vec<IpAddr>,
 }
 
-impl<'i> Document<'i> {
+impl<'i> EcsDocument<'i> {
     /// `native` is `incident` as it is written.
-    pub(super) fn of(incident: &Incident, native: &'i WireIncident) -> Document<'i> {
-        Document {
+    pub(super) fn of(incident: &Incident, native: &'i WireIncident) -> EcsDocument<'i> {
+        EcsDocument {
             timestamp: &native.last_seen,
             ecs: Ecs { version: ECS_VERSION },
             message: &native.title,
-            event: Event::of(incident, native),
-            rule: Rule {
+            event: EcsEvent::of(incident, native),
+            rule: EcsRule {
                 id: &native.kind,
                 name: rule_name(incident.kind),
                 category: &native.verdict.class,
@@ -136,16 +135,16 @@ impl<'i> Document<'i> {
             host: host(incident, native),
             user: user(native),
             source: source(native),
-            related: Related::of(native),
+            related: EcsRelated::of(native),
             twinsid: native,
         }
     }
 }
 
-impl<'i> Event<'i> {
-    fn of(incident: &Incident, native: &'i WireIncident) -> Event<'i> {
+impl<'i> EcsEvent<'i> {
+    fn of(incident: &Incident, native: &'i WireIncident) -> EcsEvent<'i> {
         let refused = events(incident) > 0;
-        Event {
+        EcsEvent {
             kind: "alert",
             category: category(incident.kind, refused),
             types: ["info"],
@@ -174,20 +173,20 @@ fn category(kind: Kind, refused: bool) -> &'static [&'static str] {
     }
 }
 
-fn host<'i>(incident: &Incident, native: &'i WireIncident) -> Option<Host<'i>> {
+fn host<'i>(incident: &Incident, native: &'i WireIncident) -> Option<EcsHost<'i>> {
     let with_status = |wanted: &[HostStatus]| {
         incident.hosts.iter().position(|host| wanted.contains(&host.status))
     };
     let at = with_status(&[HostStatus::Target, HostStatus::Twin])
         .or_else(|| with_status(&[HostStatus::Remedied]))?;
     let host = &native.hosts[at];
-    let os = Os { family: "windows", type_: "windows", version: host.build.as_deref() };
-    Some(Host { name: &host.name, hostname: &host.name, os })
+    let os = EcsOs { family: "windows", type_: "windows", version: host.build.as_deref() };
+    Some(EcsHost { name: &host.name, hostname: &host.name, os })
 }
 
-fn user(native: &WireIncident) -> Option<User<'_>> {
+fn user(native: &WireIncident) -> Option<EcsUser<'_>> {
     let account = native.accounts.first()?;
-    let user = User {
+    let user = EcsUser {
         id: account.sid.as_deref(),
         name: account.name.as_deref(),
         domain: account.domain.as_deref(),
@@ -195,19 +194,19 @@ fn user(native: &WireIncident) -> Option<User<'_>> {
     (user.id.is_some() || user.name.is_some()).then_some(user)
 }
 
-fn source(native: &WireIncident) -> Option<Source<'_>> {
+fn source(native: &WireIncident) -> Option<EcsSource<'_>> {
     let peer = native.peers.first()?;
     let address = peer.ip.map(|ip| ip.to_string()).or_else(|| peer.host.clone())?;
-    Some(Source { address, ip: peer.ip, domain: peer.host.as_deref() })
+    Some(EcsSource { address, ip: peer.ip, domain: peer.host.as_deref() })
 }
 
-impl<'i> Related<'i> {
-    fn of(native: &'i WireIncident) -> Related<'i> {
+impl<'i> EcsRelated<'i> {
+    fn of(native: &'i WireIncident) -> EcsRelated<'i> {
         let hosts = native.hosts.iter().map(|host| host.name.as_str());
         let peers = native.peers.iter().filter_map(|peer| peer.host.as_deref());
         let names = native.accounts.iter().filter_map(|account| account.name.as_deref());
         let sids = native.accounts.iter().filter_map(|account| account.sid.as_deref());
-        Related {
+        EcsRelated {
             hosts: distinct(hosts.chain(peers)),
             user: distinct(names.chain(sids)),
             ip: distinct(native.peers.iter().filter_map(|peer| peer.ip)),

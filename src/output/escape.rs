@@ -1,20 +1,19 @@
 //! Text that came from events, made harmless before it is shown.
 //!
-//! Whoever can fail a logon chooses the account and computer names that end up
-//! in an event. Such text must not move the cursor, change colours, hide parts
-//! of itself, turn the reading direction round or start a line of its own.
+//! Anybody who can fail a logon chooses the account and computer names that end up in an event. Such
+//! text must not move the cursor, change colours, hide parts of itself, reverse the reading direction
+//! or start a line of its own.
 
 use std::borrow::Cow;
 use std::fmt::Write;
 
-/// Longest text that is shown of one value; `…` stands for the rest.
+/// Longest text that is shown of one value; the rest becomes `…`.
 pub const SHOWN_CHARS_MAX: usize = 512;
 
-/// For a terminal: everything that does not stand for a visible character
-/// becomes a visible escape, `\x1b` or `\u{202e}`, and text of more than
-/// [`SHOWN_CHARS_MAX`] characters ends in `…`. A backslash stays as it is, as
-/// `DOMAIN\user` is what most of the text looks like; so the result is safe to
-/// show, not meant to be read back.
+/// Text for a terminal: every character that is not visible becomes a visible escape, `\x1b` or
+/// `\u{202e}`, and text of more than [`SHOWN_CHARS_MAX`] characters ends in `…`. A backslash stays as
+/// it is, as most of the text has the form `DOMAIN\user`. So the result is safe to show, but cannot be
+/// parsed back.
 pub fn terminal(text: &str) -> Cow<'_, str> {
     if !text.chars().any(is_hidden) && text.chars().nth(SHOWN_CHARS_MAX).is_none() {
         return Cow::Borrowed(text);
@@ -42,10 +41,10 @@ pub fn terminal(text: &str) -> Cow<'_, str> {
     Cow::Owned(shown)
 }
 
-/// JSON text in which no hidden character stands for itself. In JSON they are
-/// found within strings only, where `\u` means the same.
+/// JSON text with every hidden character as `\u` escape. In JSON they occur within strings only, where
+/// the escape means the same.
 pub fn json(text: String) -> String {
-    // A line end within JSON text is between values, and there are none.
+    // The text has no line ends: those would be between values.
     if !text.chars().any(is_hidden) {
         return text;
     }
@@ -62,7 +61,7 @@ pub fn json(text: String) -> String {
     plain
 }
 
-/// Controls, and what acts on its neighbours or is not seen at all (Unicode:
+/// Control characters, and those that change their neighbours or are invisible (Unicode:
 /// bidirectional controls, default ignorable code points, line separators).
 fn is_hidden(char: char) -> bool {
     char.is_control()

@@ -1,4 +1,4 @@
-//! An incident as one line of JSON, in the terms of whoever reads it.
+//! An incident as one line of JSON, in the format of the system that reads it.
 //!
 //! | format | what a line is |
 //! |---|---|
@@ -6,9 +6,8 @@
 //! | `ecs` | a document of the Elastic Common Schema, the native incident in `twinsid` |
 //! | `ocsf` | an OCSF Detection Finding, the native incident in `unmapped` |
 //!
-//! Both foreign formats carry the whole native incident, so nothing is lost by
-//! choosing one. What they say beside it is only what their schema has a place
-//! for. What is not known is left out there, never `null`.
+//! `ecs` and `ocsf` include the whole native incident, so nothing is lost by choosing one. Beside it
+//! they have what their schema has a field for. What is not known is left out there, never `null`.
 
 use std::io::{self, Write};
 
@@ -16,7 +15,7 @@ use super::wire::WireIncident;
 use super::{ecs, ocsf, write_line};
 use crate::incident::{Incident, Kind, Severity};
 
-/// The JSON schema of what is written in each foreign format.
+/// The JSON schemas of formats `ecs` and `ocsf`.
 pub const ECS_SCHEMA: &str = include_str!("../../schemas/ecs.schema.json");
 pub const OCSF_SCHEMA: &str = include_str!("../../schemas/ocsf.schema.json");
 
@@ -33,7 +32,7 @@ pub enum Format {
     Ocsf,
 }
 
-/// Puts an incident at the end, as one line.
+/// Appends an incident as one line.
 pub type WriteIncident = fn(&Incident, &mut Vec<u8>) -> io::Result<()>;
 
 impl Format {
@@ -51,18 +50,18 @@ impl Format {
         Format::ALL.into_iter().find(|format| format.name() == name)
     }
 
-    /// Writes the incident as one line. Hidden characters are escaped in every
-    /// format, as [`write_line`] does it.
+    /// Writes the incident as one line. Hidden characters are escaped in every format, as by
+    /// [`write_line`].
     pub fn write(self, incident: &Incident, out: &mut dyn Write) -> io::Result<()> {
         let native = WireIncident::from(incident);
         match self {
             Format::Native => write_line(out, &native),
-            Format::Ecs => write_line(out, &ecs::Document::of(incident, &native)),
-            Format::Ocsf => write_line(out, &ocsf::Finding::of(incident, &native)),
+            Format::Ecs => write_line(out, &ecs::EcsDocument::of(incident, &native)),
+            Format::Ocsf => write_line(out, &ocsf::OcsfFinding::of(incident, &native)),
         }
     }
 
-    /// [`Format::write`] for those who keep it.
+    /// [`Format::write`] as a plain function.
     pub fn writer(self) -> WriteIncident {
         match self {
             Format::Native => |incident, out| Format::Native.write(incident, out),
@@ -71,7 +70,7 @@ impl Format {
         }
     }
 
-    /// The line without its end.
+    /// The incident as one line, without the line end.
     pub fn line(self, incident: &Incident) -> Vec<u8> {
         let mut line = Vec::new();
         self.write(incident, &mut line).expect("plain values can be written, and into memory");
@@ -80,12 +79,12 @@ impl Format {
     }
 }
 
-/// Names one revision of an incident, as CloudEvents do in `ce_id`.
+/// The id of one revision of an incident; also the `ce_id` of CloudEvents.
 pub(super) fn revision_id(native: &WireIncident) -> String {
     format!("{}-{}", native.id, native.revision)
 }
 
-/// OCSF has these numbers for severities; ECS leaves them to the source.
+/// The number of a severity in OCSF. ECS leaves the numbers to the source; they are the same here.
 ///
 /// | severity | number |
 /// |---|---|
@@ -104,7 +103,7 @@ pub(super) fn severity_number(severity: Severity) -> u8 {
     }
 }
 
-/// What found it, in words.
+/// The name of what found the incident.
 pub(super) fn rule_name(kind: Kind) -> &'static str {
     match kind {
         Kind::DuplicateMachineSid => "Machines that share a machine SID",
@@ -113,12 +112,12 @@ pub(super) fn rule_name(kind: Kind) -> &'static str {
     }
 }
 
-/// What refused or failed, of either sort.
+/// The number of mismatches and failures together.
 pub(super) fn events(incident: &Incident) -> u64 {
     incident.counts.mismatches.saturating_add(incident.counts.failures)
 }
 
-/// Each value once, in the order in which they come.
+/// Each value once, in the order of their first occurrence.
 pub(super) fn distinct<T: PartialEq>(values: impl IntoIterator<Item = T>) -> Vec<T> {
     let mut list = Vec::new();
     for value in values {
@@ -137,7 +136,7 @@ mod tests {
     use crate::output::samples;
     use crate::output::wire::WireIncident;
 
-    /// Where each format has the native incident.
+    /// The native incident within the document of each format.
     fn native_in(format: Format, document: &Value) -> Value {
         match format {
             Format::Native => document.clone(),

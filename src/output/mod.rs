@@ -1,14 +1,17 @@
-//! What an incident looks like outside. Nothing here decides anything, and nothing here writes
-//! to standard output or standard error by itself: who calls passes the place to write to.
+//! The shapes of what the program writes. In go incidents, hosts and counters; out come lines, cards
+//! and tables. Nothing here decides anything, and nothing here opens a file or a stream: the caller
+//! passes a writer.
 //!
-//! | module | promises |
+//! | module | holds |
 //! |---|---|
 //! | [`wire`] | the shapes that others rely on, as `schemas/` describes them |
 //! | [`mod@format`] | an incident as a line: native, ECS or OCSF |
 //! | [`cards`] | an incident as a person reads it on a terminal |
-//! | [`summary`] | what a whole run came to, for a person |
+//! | `card_layout` | a card in columns: labels, wrapped text, colour |
+//! | [`summary`] | the totals of a run, for a person |
 //! | [`escape`] | text of events made harmless before it is shown |
 
+mod card_layout;
 pub mod cards;
 mod ecs;
 pub mod escape;
@@ -21,7 +24,7 @@ use std::io::{self, Write};
 
 use serde::Serialize;
 
-/// One value as one line.
+/// Writes a value as one line of JSON. Hidden characters are escaped, see [`escape::json`].
 pub fn write_line(out: &mut dyn Write, value: &impl Serialize) -> io::Result<()> {
     let text = escape::json(serde_json::to_string(value)?);
     out.write_all(text.as_bytes())?;

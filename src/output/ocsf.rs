@@ -17,19 +17,19 @@ const SCHEMA_VERSION: &str = "1.6.0";
 const CATEGORY_UID: u32 = 2;
 const CLASS_UID: u32 = 2004;
 
-/// Types of observables.
+/// Types of observables, with their captions.
 const HOSTNAME: (u32, &str) = (1, "Hostname");
 const IP_ADDRESS: (u32, &str) = (2, "IP Address");
 const USER_NAME: (u32, &str) = (4, "User Name");
 
-/// Of a device: 0, as an event does not tell what kind of machine wrote it.
+/// Type of a device: unknown, as an event does not say what kind of machine wrote it.
 const DEVICE_UNKNOWN: u32 = 0;
 
-/// Of an analytic.
+/// Type of an analytic.
 const RULE: (u32, &str) = (1, "Rule");
 
 #[derive(Debug, Serialize)]
-pub(super) struct Finding<'i> {
+pub(super) struct OcsfFinding<'i> {
     activity_id: u32,
     activity_name: &'static str,
     category_uid: u32,
@@ -50,48 +50,48 @@ pub(super) struct Finding<'i> {
     #[serde(skip_serializing_if = "Option::is_none")]
     count: Option<u64>,
     message: &'i str,
-    metadata: Metadata,
-    finding_info: FindingInfo<'i>,
+    metadata: OcsfMetadata,
+    finding_info: OcsfFindingInfo<'i>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    resources: Vec<Resource<'i>>,
+    resources: Vec<OcsfResource<'i>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    evidences: Vec<Artifact<'i>>,
+    evidences: Vec<OcsfArtifact<'i>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    observables: Vec<Observable>,
+    observables: Vec<OcsfObservable>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    remediation: Option<Remediation<'i>>,
+    remediation: Option<OcsfRemediation<'i>>,
     unmapped: &'i WireIncident,
 }
 
 #[derive(Debug, Serialize)]
-struct Metadata {
+struct OcsfMetadata {
     version: &'static str,
-    product: Product,
-    /// Of this revision; that of the incident is `finding_info.uid`.
+    product: OcsfProduct,
+    /// Id of this revision; the id of the incident is `finding_info.uid`.
     uid: String,
     sequence: u32,
 }
 
 #[derive(Debug, Serialize)]
-struct Product {
+struct OcsfProduct {
     name: &'static str,
     vendor_name: &'static str,
     version: &'static str,
 }
 
 #[derive(Debug, Serialize)]
-struct FindingInfo<'i> {
+struct OcsfFindingInfo<'i> {
     uid: &'i str,
     title: &'i str,
     desc: String,
     types: [&'i str; 2],
     first_seen_time: i64,
     last_seen_time: i64,
-    analytic: Analytic<'i>,
+    analytic: OcsfAnalytic<'i>,
 }
 
 #[derive(Debug, Serialize)]
-struct Analytic<'i> {
+struct OcsfAnalytic<'i> {
     uid: &'i str,
     name: &'static str,
     type_id: u32,
@@ -102,7 +102,7 @@ struct Analytic<'i> {
 
 /// A host of the incident.
 #[derive(Debug, Serialize)]
-struct Resource<'i> {
+struct OcsfResource<'i> {
     name: &'i str,
     #[serde(skip_serializing_if = "Option::is_none")]
     hostname: Option<&'i str>,
@@ -116,19 +116,19 @@ struct Resource<'i> {
 
 #[derive(Debug, Serialize)]
 #[serde(untagged)]
-enum Artifact<'i> {
-    Record { device: Device<'i>, data: &'i WireEvidence },
-    Account { user: User<'i>, data: Times },
-    Peer { src_endpoint: Endpoint<'i>, data: Times },
+enum OcsfArtifact<'i> {
+    Record { device: OcsfDevice<'i>, data: &'i WireEvidence },
+    Account { user: OcsfUser<'i>, data: OcsfTimes },
+    Peer { src_endpoint: OcsfEndpoint<'i>, data: OcsfTimes },
 }
 
 #[derive(Debug, Serialize)]
-struct Times {
+struct OcsfTimes {
     count: u64,
 }
 
 #[derive(Debug, Serialize)]
-struct Device<'i> {
+struct OcsfDevice<'i> {
     name: &'i str,
     #[serde(skip_serializing_if = "Option::is_none")]
     hostname: Option<&'i str>,
@@ -136,7 +136,7 @@ struct Device<'i> {
 }
 
 #[derive(Debug, Serialize)]
-struct User<'i> {
+struct OcsfUser<'i> {
     #[serde(skip_serializing_if = "Option::is_none")]
     uid: Option<&'i str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -146,7 +146,7 @@ struct User<'i> {
 }
 
 #[derive(Debug, Serialize)]
-struct Endpoint<'i> {
+struct OcsfEndpoint<'i> {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<&'i str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,8 +156,8 @@ struct Endpoint<'i> {
 }
 
 #[derive(Debug, PartialEq, Serialize)]
-struct Observable {
-    /// Where in the finding the value stands.
+struct OcsfObservable {
+    /// The path of the value in the finding.
     name: &'static str,
     type_id: u32,
     #[serde(rename = "type")]
@@ -166,20 +166,20 @@ struct Observable {
 }
 
 #[derive(Debug, Serialize)]
-struct Remediation<'i> {
+struct OcsfRemediation<'i> {
     desc: String,
     #[serde(skip_serializing_if = "<[String]>::is_empty")]
     references: &'i [String],
 }
 
-impl<'i> Finding<'i> {
+impl<'i> OcsfFinding<'i> {
     /// `native` is `incident` as it is written.
-    pub(super) fn of(incident: &Incident, native: &'i WireIncident) -> Finding<'i> {
+    pub(super) fn of(incident: &Incident, native: &'i WireIncident) -> OcsfFinding<'i> {
         let (activity_id, activity_name) = activity(incident);
         let (status_id, status) = status(incident.state);
         let (confidence_id, confidence) = confidence(incident.verdict.confidence);
         let [first, last] = [incident.first_seen, incident.last_seen].map(EventTime::unix_millis);
-        Finding {
+        OcsfFinding {
             activity_id,
             activity_name,
             category_uid: CATEGORY_UID,
@@ -199,20 +199,24 @@ impl<'i> Finding<'i> {
             end_time: last,
             count: Some(events(incident)).filter(|count| *count > 0),
             message: &native.title,
-            metadata: Metadata {
+            metadata: OcsfMetadata {
                 version: SCHEMA_VERSION,
-                product: Product { name: PRODUCT, vendor_name: PRODUCT, version: PRODUCT_VERSION },
+                product: OcsfProduct {
+                    name: PRODUCT,
+                    vendor_name: PRODUCT,
+                    version: PRODUCT_VERSION,
+                },
                 uid: revision_id(native),
                 sequence: native.revision,
             },
-            finding_info: FindingInfo {
+            finding_info: OcsfFindingInfo {
                 uid: &native.id,
                 title: &native.title,
                 desc: native.verdict.reasons.join(" "),
                 types: [&native.kind, &native.verdict.class],
                 first_seen_time: first,
                 last_seen_time: last,
-                analytic: Analytic {
+                analytic: OcsfAnalytic {
                     uid: &native.kind,
                     name: rule_name(incident.kind),
                     type_id: RULE.0,
@@ -223,7 +227,7 @@ impl<'i> Finding<'i> {
             resources: resources(incident, native),
             evidences: artifacts(native),
             observables: observables(native),
-            remediation: (!native.actions.is_empty()).then(|| Remediation {
+            remediation: (!native.actions.is_empty()).then(|| OcsfRemediation {
                 desc: native.actions.join("\n"),
                 references: &native.references,
             }),
@@ -247,11 +251,11 @@ fn activity(incident: &Incident) -> (u32, &'static str) {
     }
 }
 
-/// How far people are with it: the events tell of clones that are gone only.
+/// How far people are with it. Events show only that clones are gone.
 ///
 /// | state | status |
 /// |---|---|
-/// | open, closed, latent, active | 1 New: nobody looked at it yet |
+/// | open, closed, latent, active | 1 New: not reviewed yet |
 /// | remedied | 4 Resolved |
 fn status(state: State) -> (u32, &'static str) {
     match state {
@@ -284,7 +288,7 @@ fn confidence(confidence: Confidence) -> (u32, &'static str) {
     }
 }
 
-/// A host's part in it.
+/// A host's part in the incident.
 ///
 /// | status | role |
 /// |---|---|
@@ -301,13 +305,13 @@ fn role(status: HostStatus) -> (u32, &'static str) {
     }
 }
 
-fn resources<'i>(incident: &Incident, native: &'i WireIncident) -> Vec<Resource<'i>> {
+fn resources<'i>(incident: &Incident, native: &'i WireIncident) -> Vec<OcsfResource<'i>> {
     let statuses = incident.hosts.iter().map(|host| host.status);
     let hosts = native.hosts.iter().zip(statuses);
     hosts
         .map(|(host, status)| {
             let (role_id, role) = role(status);
-            Resource {
+            OcsfResource {
                 name: &host.name,
                 hostname: hostname(&host.name),
                 type_: &host.role,
@@ -319,30 +323,30 @@ fn resources<'i>(incident: &Incident, native: &'i WireIncident) -> Vec<Resource<
         .collect()
 }
 
-/// Records, accounts and peers, as far as anything names them.
-fn artifacts(native: &WireIncident) -> Vec<Artifact<'_>> {
+/// Records, accounts and peers, without those that nothing names.
+fn artifacts(native: &WireIncident) -> Vec<OcsfArtifact<'_>> {
     let records = native.evidence.iter().map(|record| {
         let name = record.computer.as_str();
-        let device = Device { name, hostname: hostname(name), type_id: DEVICE_UNKNOWN };
-        Artifact::Record { device, data: record }
+        let device = OcsfDevice { name, hostname: hostname(name), type_id: DEVICE_UNKNOWN };
+        OcsfArtifact::Record { device, data: record }
     });
     let accounts = native.accounts.iter().filter_map(|account| {
         let (uid, name) = (account.sid.as_deref(), account.name.as_deref());
-        let user = User { uid, name, domain: account.domain.as_deref() };
-        let data = Times { count: account.count };
-        (uid.is_some() || name.is_some()).then_some(Artifact::Account { user, data })
+        let user = OcsfUser { uid, name, domain: account.domain.as_deref() };
+        let data = OcsfTimes { count: account.count };
+        (uid.is_some() || name.is_some()).then_some(OcsfArtifact::Account { user, data })
     });
     let peers = native.peers.iter().filter_map(|peer| {
         let name = peer.host.as_deref();
-        let src_endpoint = Endpoint { name, hostname: name.and_then(hostname), ip: peer.ip };
-        let data = Times { count: peer.count };
-        (name.is_some() || peer.ip.is_some()).then_some(Artifact::Peer { src_endpoint, data })
+        let src_endpoint = OcsfEndpoint { name, hostname: name.and_then(hostname), ip: peer.ip };
+        let data = OcsfTimes { count: peer.count };
+        (name.is_some() || peer.ip.is_some()).then_some(OcsfArtifact::Peer { src_endpoint, data })
     });
     records.chain(accounts).chain(peers).collect()
 }
 
-fn observables(native: &WireIncident) -> Vec<Observable> {
-    let observable = |name, (type_id, type_), value: &dyn ToString| Observable {
+fn observables(native: &WireIncident) -> Vec<OcsfObservable> {
+    let observable = |name, (type_id, type_), value: &dyn ToString| OcsfObservable {
         name,
         type_id,
         type_,
@@ -358,8 +362,8 @@ fn observables(native: &WireIncident) -> Vec<Observable> {
     distinct(hosts.chain(accounts).chain(names).chain(addresses))
 }
 
-/// A name that may stand where OCSF wants the name of a host: labels of
-/// letters, digits and hyphens. Events have other names too.
+/// The name, if it is one that OCSF accepts for a host: labels of ASCII letters, digits and hyphens.
+/// Events have other names too.
 fn hostname(name: &str) -> Option<&str> {
     let is_label = |label: &str| {
         let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-';
@@ -395,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn only_names_of_hosts_stand_as_such() {
+    fn only_valid_names_are_host_names() {
         for name in ["WS07", "fs-01.corp.example", "1"] {
             assert_eq!(hostname(name), Some(name));
         }

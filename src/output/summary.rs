@@ -1,4 +1,4 @@
-//! What a whole run came to, for a person, on standard error.
+//! The totals of a run, for a person, on standard error.
 //!
 //! Plain text in aligned columns. What is zero or empty is left out, except
 //! for the four lines at the top.
@@ -15,10 +15,10 @@ const MATCHED_SHOWN: usize = 10;
 const CLASSES_SHOWN: usize = 20;
 const SOURCES_SHOWN: usize = 5;
 
-/// Longer names push their own line to the right, and no other.
+/// Longer names move the columns of their own line only.
 const NAME_COLUMNS_MAX: usize = 60;
 
-/// Every reason for which something is skipped, and what it means.
+/// Every reason for which input is skipped, and what it means.
 pub const SKIP_MEANINGS: [(&str, &str); 14] = [
     ("archive_member", "archive members refused: too large, or with a name outside the folder"),
     ("chunk_checksum", "chunks with a wrong checksum; their records were read all the same"),
@@ -36,17 +36,17 @@ pub const SKIP_MEANINGS: [(&str, &str); 14] = [
     ("xml_malformed", "XML that is not well formed"),
 ];
 
-/// Everything that the table shows; the pipeline fills it.
+/// Everything that the summary shows.
 #[derive(Clone, Debug, Default)]
 pub struct Summary {
     pub stats: WireStats,
-    /// Where the first of each reason was, and what was expected there.
+    /// By reason: where the first one was, and what was expected there.
     pub skip_samples: BTreeMap<String, String>,
-    /// Incidents by kind and class.
+    /// Number of incidents by kind and class.
     pub classes: BTreeMap<(String, String), u64>,
     /// Sources of incidents, in any order; the worst are shown.
     pub sources: Vec<SourceTotal>,
-    /// What was given up because a bound was reached.
+    /// What was dropped because a bound was reached, and how often.
     pub over_bounds: Vec<(String, u64)>,
 }
 
@@ -58,11 +58,12 @@ pub struct SourceTotal {
     pub failures: u64,
 }
 
+/// Writes the summary as text.
 pub fn write_summary(out: &mut dyn io::Write, summary: &Summary) -> io::Result<()> {
     out.write_all(table(summary).as_bytes())
 }
 
-/// With a comma between groups of three digits: `1,234,567`.
+/// A number with a comma between groups of three digits: `1,234,567`.
 pub(super) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
@@ -164,8 +165,7 @@ fn sources(text: &mut String, sources: &[SourceTotal]) {
     section(text, "Most failed authentications", &lines, &notes);
 }
 
-/// A title, then names and counts in columns, each with its note; nothing
-/// when there are no lines.
+/// A title, then names and counts in columns, each with its note. Nothing when there are no lines.
 fn section(text: &mut String, title: &str, lines: &[(String, u64)], notes: &[String]) {
     if lines.is_empty() {
         return;
@@ -186,7 +186,7 @@ fn section(text: &mut String, title: &str, lines: &[(String, u64)], notes: &[Str
     }
 }
 
-/// The largest counts first, then the rest as one.
+/// The largest counts first, then the sum of the others as one line.
 fn largest(counts: &BTreeMap<String, u64>, shown_max: usize) -> Vec<(String, u64)> {
     let mut lines: Vec<(String, u64)> =
         counts.iter().map(|(name, count)| (name.clone(), *count)).collect();
@@ -212,7 +212,7 @@ fn size(bytes: f64) -> String {
     unreachable!("terabytes take any amount")
 }
 
-/// Three digits that count: `0.12`, `1.23`, `12.3`, `123`.
+/// Three significant digits: `0.12`, `1.23`, `12.3`, `123`.
 fn decimal(number: f64) -> String {
     match number {
         small if small < 9.995 => format!("{small:.2}"),

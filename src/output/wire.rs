@@ -1,10 +1,9 @@
 //! The shapes that others rely on, as `schemas/` describes them: incidents,
 //! statistics, hosts, dead letters.
 //!
-//! Plain values with the keys in the order in which they are written. They
-//! are types of their own: what the program thinks in ([`crate::incident`])
-//! may change without changing them. A change that a reader could notice
-//! counts up [`INCIDENT_SCHEMA_VERSION`] and the number in the schema's `$id`.
+//! Plain values with the keys in the order in which they are written. They are types of their own, so
+//! that the types of the program ([`crate::incident`]) can change without changing them. A change that
+//! a reader could notice counts up [`INCIDENT_SCHEMA_VERSION`] and the number in the schema's `$id`.
 //!
 //! | written as | values |
 //! |---|---|
@@ -76,7 +75,7 @@ pub struct WireVerdict {
     pub reasons: Vec<String>,
 }
 
-/// A computer's part in an incident.
+/// A host of an incident.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WireIncidentHost {
@@ -139,7 +138,7 @@ pub struct WireEvidence {
     pub what: String,
 }
 
-/// What a replay came to (`--stats`).
+/// The counters of a replay (`--stats`).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WireStats {
@@ -182,7 +181,7 @@ pub struct WireHost {
     pub twins: Vec<String>,
     pub build: Option<String>,
     pub exposure: String,
-    /// When it started, the last times, in order.
+    /// The last boots, in order.
     pub boots: Vec<String>,
     pub first_seen: String,
     pub last_seen: String,
@@ -202,35 +201,33 @@ pub struct WireMachineSid {
     pub current: bool,
 }
 
-/// What could not be decoded, and why. It tells no time: after a restart the
-/// same letter must come out the same.
+/// What could not be decoded, and why. It has no time of writing: after a restart the same input must
+/// give the same line.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct WireDeadLetter {
     pub schema: u32,
-    /// Where it stood: file, or topic, partition and offset.
+    /// Where it was: file, or topic, partition and offset.
     pub origin: String,
-    /// The name that it is counted by.
+    /// The reason, under the name that counters have for it.
     pub reason: String,
     /// What was expected and what was found.
     pub what: String,
-    /// As it came; `None` when it is not UTF-8.
+    /// The original text; `None` when it is not UTF-8.
     pub text: Option<String>,
-    /// As it came, in Base64; `None` when it is in `text`.
+    /// The original bytes in Base64; `None` when they are in `text`.
     pub base64: Option<String>,
-    /// Bytes as it came: more than are here when it is very long.
+    /// Number of original bytes: more than are here when there are very many.
     pub size: u64,
 }
 
-/// Bytes kept of a dead letter: with them in Base64 the line fits a message of
-/// Kafka's default size.
-const LETTER_BYTES_KEPT: usize = 600 * 1024;
+/// Bytes kept of a dead letter: in Base64 they fit a message of Kafka's default size.
+const DEAD_LETTER_BYTES_KEPT: usize = 600 * 1024;
 
-/// Longest text as it is written; one that grows beyond by its escapes is
-/// written in Base64.
-const LETTER_TEXT_BYTES_MAX: usize = 800 * 1024;
+/// Longest text of a dead letter with its escapes; a longer one is written in Base64.
+const DEAD_LETTER_TEXT_BYTES_MAX: usize = 800 * 1024;
 
-/// A time as it is written; the end of the year 9999 for anything later.
+/// A time as text; the end of the year 9999 for anything later.
 pub fn time_text(time: EventTime) -> String {
     time.min(LAST_WRITTEN).to_string()
 }
@@ -264,10 +261,10 @@ impl From<&Incident> for WireIncident {
 }
 
 impl From<&DeadLetter> for WireDeadLetter {
-    fn from(letter: &DeadLetter) -> WireDeadLetter {
-        let kept = match std::str::from_utf8(&letter.bytes) {
-            Ok(text) => &letter.bytes[..text.floor_char_boundary(LETTER_BYTES_KEPT)],
-            Err(_) => &letter.bytes[..letter.bytes.len().min(LETTER_BYTES_KEPT)],
+    fn from(dead_letter: &DeadLetter) -> WireDeadLetter {
+        let kept = match std::str::from_utf8(&dead_letter.bytes) {
+            Ok(text) => &dead_letter.bytes[..text.floor_char_boundary(DEAD_LETTER_BYTES_KEPT)],
+            Err(_) => &dead_letter.bytes[..dead_letter.bytes.len().min(DEAD_LETTER_BYTES_KEPT)],
         };
         let (text, base64) = match std::str::from_utf8(kept) {
             Ok(text) if is_short(text) => (Some(text.to_owned()), None),
@@ -275,22 +272,22 @@ impl From<&DeadLetter> for WireDeadLetter {
         };
         WireDeadLetter {
             schema: DEAD_LETTER_SCHEMA_VERSION,
-            origin: letter.origin.clone(),
-            reason: letter.reason.to_owned(),
-            what: letter.what.clone(),
+            origin: dead_letter.origin.clone(),
+            reason: dead_letter.reason.to_owned(),
+            what: dead_letter.what.clone(),
             text,
             base64,
-            size: letter.bytes.len() as u64,
+            size: dead_letter.bytes.len() as u64,
         }
     }
 }
 
-/// Whether a text is not too long once it is escaped.
+/// Whether a text with its escapes is within [`DEAD_LETTER_TEXT_BYTES_MAX`].
 fn is_short(text: &str) -> bool {
-    // No character grows to more than six times its bytes.
-    text.len() <= LETTER_TEXT_BYTES_MAX / 6 || {
+    // Escaped, no character takes more than six times its bytes.
+    text.len() <= DEAD_LETTER_TEXT_BYTES_MAX / 6 || {
         let written = serde_json::to_string(text).map(super::escape::json);
-        written.is_ok_and(|written| written.len() <= LETTER_TEXT_BYTES_MAX)
+        written.is_ok_and(|written| written.len() <= DEAD_LETTER_TEXT_BYTES_MAX)
     }
 }
 
@@ -418,7 +415,7 @@ fn base64(bytes: &[u8]) -> String {
     text
 }
 
-/// Two codes of different lists may print alike: their counts add up.
+/// Codes of different families can have the same text: their counts are added.
 fn summed(counts: &[(String, u64)]) -> BTreeMap<String, u64> {
     let mut sums: BTreeMap<String, u64> = BTreeMap::new();
     for (name, count) in counts {
@@ -443,7 +440,7 @@ mod tests {
         ("dead-letter", DEAD_LETTER_SCHEMA),
     ];
 
-    /// What the schema of that name has against a value.
+    /// What the schema of that name rejects in a value.
     fn complaints(name: &str, value: &impl Serialize) -> Vec<String> {
         let (_, text) = SCHEMAS.iter().find(|(known, _)| *known == name).unwrap();
         let schema: Value = serde_json::from_str(text).unwrap();

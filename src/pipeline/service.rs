@@ -224,7 +224,7 @@ fn run_topic(
 ) -> Result<(), ServiceError> {
     use super::link::topic;
     use super::topics;
-    use crate::config::service::SinkSpec;
+    use crate::config::sinks::SinkSpec;
     let SinkSpec::Kafka(output) = &service.sink else {
         unreachable!("copies share the work only where the sink is Kafka")
     };

@@ -33,7 +33,8 @@ pub fn topics_text(service: &Service, create: bool) -> Result<String, ServiceErr
 mod kafka {
     use super::{Service, ServiceError};
     use crate::brokers::{BrokerError, TopicSpec, create_missing, partitions};
-    use crate::config::service::{KafkaInput, KafkaOutput, NamedSource, SinkSpec, SourceSpec};
+    use crate::config::sinks::{KafkaOutput, SinkSpec};
+    use crate::config::sources::{KafkaInput, NamedSource, SourceSpec};
     use crate::pipeline::link::topic::TopicLinkSpec;
     use crate::pipeline::service::RunMode;
     use crate::pipeline::wall_clock;

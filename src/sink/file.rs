@@ -48,27 +48,27 @@ pub enum IncidentsTo {
 #[derive(Debug)]
 pub struct FileSink {
     disk: Box<dyn Disk>,
-    state: State,
+    state: FileSinkState,
 }
 
 #[derive(Debug)]
-enum State {
+enum FileSinkState {
     /// Nothing was touched yet.
     Closed(FileSinkSpec),
-    Open(Box<Open>),
+    Open(Box<OpenSink>),
     /// Only a restart tells what is durable.
     Torn,
 }
 
 #[derive(Debug)]
-struct Open {
+struct OpenSink {
     state_log: StateLog,
-    incidents: Place,
+    incidents: IncidentOutput,
     write: WriteIncident,
     dead_letters: Option<RotatingFile>,
 }
 
-enum Place {
+enum IncidentOutput {
     File(RotatingFile),
     Stream(Box<dyn Write + Send>),
 }
@@ -88,32 +88,32 @@ impl FileSink {
     }
 
     fn on(disk: Box<dyn Disk>, spec: FileSinkSpec) -> FileSink {
-        FileSink { disk, state: State::Closed(spec) }
+        FileSink { disk, state: FileSinkState::Closed(spec) }
     }
 }
 
 impl Sink for FileSink {
     fn restore(&mut self) -> Result<RestoredState, SinkError> {
-        match std::mem::replace(&mut self.state, State::Torn) {
-            State::Closed(spec) => {
-                let (open, kept) = Open::restore(&mut *self.disk, spec)?;
-                self.state = State::Open(Box::new(open));
+        match std::mem::replace(&mut self.state, FileSinkState::Torn) {
+            FileSinkState::Closed(spec) => {
+                let (open, kept) = OpenSink::restore(&mut *self.disk, spec)?;
+                self.state = FileSinkState::Open(Box::new(open));
                 Ok(kept)
             }
-            State::Open(_) => panic!("a sink is restored once"),
-            State::Torn => Err(StoreError::Torn.into()),
+            FileSinkState::Open(_) => panic!("a sink is restored once"),
+            FileSinkState::Torn => Err(StoreError::Torn.into()),
         }
     }
 
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), SinkError> {
-        match std::mem::replace(&mut self.state, State::Torn) {
-            State::Open(mut open) => {
+        match std::mem::replace(&mut self.state, FileSinkState::Torn) {
+            FileSinkState::Open(mut open) => {
                 open.commit(&mut *self.disk, commit)?;
-                self.state = State::Open(open);
+                self.state = FileSinkState::Open(open);
                 Ok(())
             }
-            State::Closed(_) => panic!("a sink is restored before the first commit"),
-            State::Torn => Err(StoreError::Torn.into()),
+            FileSinkState::Closed(_) => panic!("a sink is restored before the first commit"),
+            FileSinkState::Torn => Err(StoreError::Torn.into()),
         }
     }
 
@@ -122,11 +122,11 @@ impl Sink for FileSink {
     }
 }
 
-impl Open {
+impl OpenSink {
     fn restore(
         disk: &mut dyn Disk,
         spec: FileSinkSpec,
-    ) -> Result<(Open, RestoredState), StoreError> {
+    ) -> Result<(OpenSink, RestoredState), StoreError> {
         let mut state_log = StateLog::lock(disk, &spec.state)?;
         let known = state_log.read(disk)?;
         let is_first = known.is_none();
@@ -149,11 +149,11 @@ impl Open {
             RotatingFile::restore(disk, spec, mark)
         };
         let incidents = match spec.incidents {
-            IncidentsTo::File(file) => Place::File(restore(file)?),
-            IncidentsTo::Stream(stream) => Place::Stream(stream),
+            IncidentsTo::File(file) => IncidentOutput::File(restore(file)?),
+            IncidentsTo::Stream(stream) => IncidentOutput::Stream(stream),
         };
         let dead_letters = spec.dead_letters.map(restore).transpose()?;
-        let mut open = Open { state_log, incidents, write: spec.write, dead_letters };
+        let mut open = OpenSink { state_log, incidents, write: spec.write, dead_letters };
         let marks = open.marks();
         if is_first {
             open.state_log.begin(disk, &marks, None)?;
@@ -183,8 +183,8 @@ impl Open {
             file.append(&letters, now_secs)?;
         }
         match &mut self.incidents {
-            Place::File(file) => file.append(&lines, now_secs)?,
-            Place::Stream(stream) => stream
+            IncidentOutput::File(file) => file.append(&lines, now_secs)?,
+            IncidentOutput::Stream(stream) => stream
                 .write_all(&lines)
                 .and_then(|()| stream.flush())
                 .map_err(io_error("write", Path::new(STREAM)))?,
@@ -201,7 +201,7 @@ impl Open {
     fn rotate(
         &mut self,
         disk: &mut dyn Disk,
-        which: fn(&mut Open) -> Option<&mut RotatingFile>,
+        which: fn(&mut OpenSink) -> Option<&mut RotatingFile>,
         bytes: u64,
     ) -> Result<(), StoreError> {
         let Some(file) = which(self) else { return Ok(()) };
@@ -221,8 +221,8 @@ impl Open {
         write: impl FnOnce(&mut Vec<u8>) -> io::Result<()>,
     ) -> Result<(), StoreError> {
         let path = match &self.incidents {
-            Place::File(file) => file.path(),
-            Place::Stream(_) => Path::new(STREAM),
+            IncidentOutput::File(file) => file.path(),
+            IncidentOutput::Stream(_) => Path::new(STREAM),
         };
         write(lines).map_err(io_error("put into lines for", path))
     }
@@ -233,19 +233,19 @@ impl Open {
 
     fn marks(&self) -> Vec<Mark> {
         let incidents = match &self.incidents {
-            Place::File(file) => Some(file),
-            Place::Stream(_) => None,
+            IncidentOutput::File(file) => Some(file),
+            IncidentOutput::Stream(_) => None,
         };
         let files = incidents.into_iter().chain(&self.dead_letters);
         files.map(|file| file.mark().clone()).collect()
     }
 }
 
-impl Place {
+impl IncidentOutput {
     fn file(&mut self) -> Option<&mut RotatingFile> {
         match self {
-            Place::File(file) => Some(file),
-            Place::Stream(_) => None,
+            IncidentOutput::File(file) => Some(file),
+            IncidentOutput::Stream(_) => None,
         }
     }
 }
@@ -259,11 +259,11 @@ impl fmt::Debug for IncidentsTo {
     }
 }
 
-impl fmt::Debug for Place {
+impl fmt::Debug for IncidentOutput {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::File(file) => f.debug_tuple("File").field(file).finish(),
-            Place::Stream(_) => f.write_str("Stream"),
+            IncidentOutput::File(file) => f.debug_tuple("File").field(file).finish(),
+            IncidentOutput::Stream(_) => f.write_str("Stream"),
         }
     }
 }

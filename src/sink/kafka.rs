@@ -33,7 +33,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::info;
 
 use super::{Commit, CommitOutcome, RestoredState, Sink, SinkError};
-use crate::brokers::{BrokerError, CONNECT_TIMEOUT, Cluster, Reports, Settings, ends};
+use crate::brokers::{BrokerError, CONNECT_TIMEOUT, ClientOptions, Cluster, Reports, ends};
 use crate::faults::{fails, point};
 use crate::incident::Incident;
 use crate::output::escape;
@@ -128,7 +128,7 @@ impl fmt::Debug for KafkaSink {
 }
 
 /// The settings of a producer that commits transactions.
-pub fn transactional(id: &str) -> Settings {
+pub fn transactional(id: &str) -> ClientOptions {
     vec![
         ("transactional.id", id.to_owned()),
         ("transaction.timeout.ms", TRANSACTION_TIMEOUT_MS.to_string()),

@@ -60,7 +60,9 @@ pub enum SinkError {
     #[cfg(feature = "kafka")]
     #[error(transparent)]
     Brokers(crate::brokers::BrokerError),
-    #[error("{what}\n  hint: begin anew with another changelog topic; what was told stays told")]
+    #[error(
+        "{what}\n  hint: start over with another changelog topic; incidents that were emitted stay as they are"
+    )]
     DamagedTopic { what: String },
 }
 

@@ -20,7 +20,7 @@ use tracing::debug;
 
 use super::{Batch, Content, Next, Source, SourceError};
 use crate::brokers::{
-    AssignmentChange, BrokerError, Cluster, Settings, SharedConsumer, end_of_records, ends,
+    AssignmentChange, BrokerError, ClientOptions, Cluster, SharedConsumer, end_of_records, ends,
     is_retryable, partitions,
 };
 use crate::position::{Position, Positions};
@@ -481,8 +481,8 @@ fn age(sent: Timestamp) -> Duration {
     sent.and_then(|sent| SystemTime::now().duration_since(sent).ok()).unwrap_or_default()
 }
 
-fn settings(spec: &KafkaSpec) -> Settings {
-    let mut settings: Settings = vec![
+fn settings(spec: &KafkaSpec) -> ClientOptions {
+    let mut settings: ClientOptions = vec![
         ("group.id", spec.group.clone()),
         ("enable.auto.commit", "false".to_owned()),
         ("enable.auto.offset.store", "false".to_owned()),

@@ -1,4 +1,4 @@
-//! JSON lines, and files that appear whole or not at all.
+//! An output file that appears under its name complete, or not at all.
 //!
 //! ```text
 //!  create ─▶ .twinsid-PID-N.tmp beside the destination
@@ -7,10 +7,10 @@
 //!  drop   ─▶ remove the temporary file
 //! ```
 //!
-//! Until the rename, the destination is as it was; from then on it is the
-//! whole new file. A process that is killed before leaves the temporary file.
-//! Devices, pipes and sockets are written straight away: there is nothing to
-//! replace. A link is followed, and the file it leads to is replaced.
+//! In go bytes. After a crash the destination is the old file until the rename, and the complete new
+//! one from then on; a process that is killed before leaves the temporary file behind. Devices, pipes
+//! and sockets are written directly, as there is nothing to replace. A link is followed, and the file
+//! it leads to is replaced.
 
 use std::fs;
 use std::io::{self, Write};
@@ -19,11 +19,10 @@ use std::path::{Path, PathBuf};
 use super::StoreError;
 use super::disk::{Disk, DiskFile, RealDisk, folder_of};
 
-/// Written to the file at once.
+/// Bytes written to the file at a time.
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// Names tried for the temporary file: others may have been left behind by
-/// killed processes of the same number.
+/// Names tried for the temporary file: killed processes with the same id may have left some behind.
 const TEMPORARY_NAMES_MAX: u32 = 1000;
 
 /// A file that appears under its name when it is committed, and not before.
@@ -34,29 +33,30 @@ pub struct AtomicFile {
     disk: Box<dyn Disk>,
     file: Box<dyn DiskFile>,
     buffer: Vec<u8>,
-    place: Place,
-    /// Whether bytes are missing, so that a commit would tear the file.
+    target: WriteTarget,
+    /// Whether a write failed, so that the file is incomplete.
     torn: bool,
 }
 
 #[derive(Debug)]
-enum Place {
-    /// Written straight to the destination.
+enum WriteTarget {
+    /// The destination itself.
     Direct,
-    /// Written beside the destination, which it will replace.
+    /// A file beside the destination, which it will replace.
     Beside { temporary: PathBuf, destination: PathBuf, renamed: bool },
 }
 
-/// Who may read and write a new file.
+/// The permissions of a new file.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Permissions {
-    /// Whoever may the file that it will replace.
+    /// Those of the file that it will replace.
     OfTheOld,
-    /// As is usual in that folder.
+    /// The usual ones of that folder.
     OfTheFolder,
 }
 
 impl AtomicFile {
+    /// Creates the temporary file, or opens the device.
     pub fn create(path: &Path) -> Result<AtomicFile, StoreError> {
         AtomicFile::create_on(path, Box::new(RealDisk))
     }
@@ -69,14 +69,13 @@ impl AtomicFile {
         fill(self).map_err(|cause| self.error("write", cause))
     }
 
-    /// Makes the file durable under its name. After an error the destination
-    /// is as it was, except when only the sync of the folder failed: then it
-    /// is new, but a power cut may still take it back.
+    /// Makes the file durable under its name. After an error the destination is as it was, unless only
+    /// the sync of the folder failed: then it is new, but a power failure may still undo that.
     pub fn commit(mut self) -> Result<(), StoreError> {
         self.write_buffer().map_err(|cause| self.error("write", cause))?;
-        let AtomicFile { path, disk, file, place, .. } = &mut self;
+        let AtomicFile { path, disk, file, target, .. } = &mut self;
         let error = |doing, cause| StoreError::Io { path: path.clone(), doing, cause };
-        let Place::Beside { temporary, destination, renamed } = place else { return Ok(()) };
+        let WriteTarget::Beside { temporary, destination, renamed } = target else { return Ok(()) };
         file.sync().map_err(|cause| error("sync", cause))?;
         disk.rename(temporary, destination).map_err(|cause| error("replace", cause))?;
         *renamed = true;
@@ -85,12 +84,12 @@ impl AtomicFile {
 
     fn create_on(path: &Path, mut disk: Box<dyn Disk>) -> Result<AtomicFile, StoreError> {
         let error = |doing, cause| StoreError::Io { path: path.to_owned(), doing, cause };
-        let (file, place) = match fs::metadata(path) {
+        let (file, target) = match fs::metadata(path) {
             Ok(known) if known.is_dir() => {
                 return Err(StoreError::Folder { path: path.to_owned() });
             }
             Ok(known) if !known.is_file() => {
-                (disk.open_device(path).map_err(|cause| error("open", cause))?, Place::Direct)
+                (disk.open_device(path).map_err(|cause| error("open", cause))?, WriteTarget::Direct)
             }
             Ok(_) => {
                 let destination = path.canonicalize().map_err(|cause| error("find", cause))?;
@@ -105,10 +104,10 @@ impl AtomicFile {
                 beside(&mut *disk, path.to_owned(), Permissions::OfTheFolder)
                     .map_err(|cause| error("create", cause))?
             }
-            Err(cause) => return Err(error("look at", cause)),
+            Err(cause) => return Err(error("examine", cause)),
         };
         let buffer = Vec::with_capacity(BUFFER_BYTES);
-        Ok(AtomicFile { path: path.to_owned(), disk, file, buffer, place, torn: false })
+        Ok(AtomicFile { path: path.to_owned(), disk, file, buffer, target, torn: false })
     }
 
     fn write_buffer(&mut self) -> io::Result<()> {
@@ -126,7 +125,7 @@ impl AtomicFile {
     }
 }
 
-/// Into the buffer; the file is written when the buffer is full.
+/// Fills the buffer; it goes to the file when it is full.
 impl Write for AtomicFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.buffer.len() >= BUFFER_BYTES {
@@ -144,20 +143,19 @@ impl Write for AtomicFile {
 
 impl Drop for AtomicFile {
     fn drop(&mut self) {
-        if let Place::Beside { temporary, renamed: false, .. } = &self.place {
-            // Nobody is left to tell, and nothing is lost but room.
+        if let WriteTarget::Beside { temporary, renamed: false, .. } = &self.target {
+            // An error has nowhere to go, and costs nothing but disk space.
             let _ = self.disk.remove(temporary);
         }
     }
 }
 
-/// A new file in the folder of `destination`, with the permissions of the file
-/// that it will replace.
+/// Creates the temporary file in the folder of `destination`.
 fn beside(
     disk: &mut dyn Disk,
     destination: PathBuf,
     permissions: Permissions,
-) -> io::Result<(Box<dyn DiskFile>, Place)> {
+) -> io::Result<(Box<dyn DiskFile>, WriteTarget)> {
     let folder = folder_of(&destination);
     let process = std::process::id();
     for number in 0..TEMPORARY_NAMES_MAX {
@@ -172,7 +170,7 @@ fn beside(
             let _ = disk.remove(&temporary);
             return Err(cause);
         }
-        return Ok((file, Place::Beside { temporary, destination, renamed: false }));
+        return Ok((file, WriteTarget::Beside { temporary, destination, renamed: false }));
     }
     Err(io::Error::other(format!(
         "`{}` holds {TEMPORARY_NAMES_MAX} files `.twinsid-{process}-….tmp` of killed processes",

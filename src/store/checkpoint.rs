@@ -1,4 +1,9 @@
-//! The steps of the service as they are stored, and observations as they travel between the stages.
+//! What is stored and sent: a changelog entry for each step of the service, and batches of
+//! observations on their way from `decode` to `correlate`.
+//!
+//! The detector is pure: the same calls give the same state. So a changelog entry holds the calls, and
+//! a restart replays those since the last snapshot. These types are written as borsh; a change to any
+//! of them counts up [`super::codec::FORMAT`].
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
@@ -6,12 +11,12 @@ use crate::observation::Observation;
 use crate::position::SourcePositions;
 use crate::time::EventTime;
 
-/// Some observations of one part, as they travel between the stages.
+/// Observations of one part, in the order of that part.
 #[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct ObservationBatch {
-    /// What arrived in one order: a partition, a file. A hash of its name.
+    /// A hash of the name of the part: whatever has one order, such as a partition or a file.
     pub part: u64,
-    /// When it arrived.
+    /// When the batch arrived.
     pub arrival: EventTime,
     pub observations: Vec<Observation>,
     /// The trace contexts that came with them.
@@ -26,21 +31,21 @@ pub struct Traced {
     pub traceparent: Box<str>,
 }
 
-/// One step of the service.
+/// One step of the service: what a commit makes durable.
 #[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct ChangelogEntry {
     pub observation_batches: Vec<ObservationBatch>,
-    /// The parts that moved on.
+    /// The positions that changed, behind these batches.
     pub moved: SourcePositions,
     pub advance: Advance,
 }
 
-/// How far the detector went after it took in a frame's parcels.
+/// How far the detector was advanced after the batches of an entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Advance {
     #[default]
     NotYet,
     To(EventTime),
-    /// Everything was closed.
+    /// To the end: everything was closed.
     End,
 }

@@ -1,54 +1,54 @@
-//! What outlives the process: the steps of the service since its last
-//! snapshot, and snapshots.
+//! Bytes of what is stored and sent: values of [`super::checkpoint`], and snapshots.
 //!
 //! ```text
-//!  snapshot ─▶ frame ─▶ frame ─▶ frame ─▶ snapshot ─▶ …
-//!     │          └ what was taken in, how far the detector went, positions behind it
-//!     └ the detector's whole state, positions
+//!  snapshot ─▶ changelog entry ─▶ changelog entry ─▶ … ─▶ snapshot ─▶ …
+//!     │          └ observations, how far the detector was advanced, positions behind them
+//!     └ the whole state of the detector, positions
 //! ```
 //!
-//! The detector is pure: the same calls give the same state. So a frame holds
-//! the calls, and a restart makes them again. Everything is borsh behind one
-//! number for its format; another program's number is refused, not guessed.
-//! Snapshots are packed.
+//! In go values, out come bytes, and back: borsh behind the number of the format. Bytes of another
+//! format are refused, not guessed; those cut off or damaged are [`StoredError::Malformed`], never a
+//! panic. Snapshots are compressed with zstd. Nothing here touches a disk: what is left
+//! after a crash is up to the state log or the changelog topic.
 
 use std::io::{self, BufWriter, Read, Write};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-/// Counts up with every change of what is stored: of the types here, of
-/// [`Observation`], and of the detector's tables.
+/// Counts up with every change of what is stored: of the types in [`super::checkpoint`], of
+/// [`crate::observation::Observation`], and of the detector's tables.
 pub const FORMAT: u32 = 2;
 
-/// The quickest: snapshots shrink to a third.
+/// The fastest: snapshots shrink to a third.
 const PACKING_LEVEL: i32 = 1;
 
-/// The detector writes number by number.
+/// The detector writes its state in small pieces.
 const PACKING_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Of one that is unpacked.
+/// Largest snapshot, uncompressed.
 const SNAPSHOT_BYTES_MAX: u64 = 16 << 30;
 
 /// Why stored bytes cannot be used.
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum StoredError {
     #[error(
-        "the stored state has format {found}, this program has {FORMAT}\n  hint: let the program that wrote it run to its end (`twinsid run --until-end`), or begin anew with another state folder or changelog topic; nothing was changed"
+        "the stored state has format {found}, this program has {FORMAT}\n  hint: let the program that wrote it run to its end (`twinsid run --until-end`), or start over with another state folder or changelog topic; nothing was changed"
     )]
     Format { found: u32 },
     #[error(
-        "the stored state cannot be read: {what}\n  hint: begin anew with another state folder or changelog topic; nothing was changed"
+        "the stored state cannot be read: {what}\n  hint: start over with another state folder or changelog topic; nothing was changed"
     )]
     Malformed { what: String },
 }
 
-/// A value behind the number of its format.
+/// The bytes of a value, behind the number of the format.
 pub fn encode(value: &impl BorshSerialize) -> Vec<u8> {
     let mut bytes = FORMAT.to_le_bytes().to_vec();
     value.serialize(&mut bytes).expect("memory can be written");
     bytes
 }
 
+/// The value of bytes from [`encode`].
 pub fn decode<T: BorshDeserialize>(bytes: &[u8]) -> Result<T, StoredError> {
     let mut rest = behind_format(bytes)?;
     let value = T::deserialize(&mut rest).map_err(|error| malformed(error.to_string()))?;
@@ -67,8 +67,8 @@ fn behind_format(bytes: &[u8]) -> Result<&[u8], StoredError> {
     }
 }
 
-/// A snapshot: the head and the state behind it, packed, since it is large and
-/// goes through memory several times. And how long it is unpacked.
+/// The bytes of a snapshot: a head and the state behind it, compressed, since it is large and goes
+/// through memory several times. Also its length before compression.
 pub fn pack(
     head: &impl BorshSerialize,
     write_state: impl FnOnce(&mut dyn Write) -> io::Result<()>,
@@ -103,7 +103,7 @@ impl<W: Write> Write for Counting<W> {
     }
 }
 
-/// The head of a snapshot, and the state.
+/// The head and the state of a snapshot from [`pack`].
 pub fn unpack<H: BorshDeserialize>(bytes: &[u8]) -> Result<(H, Vec<u8>), StoredError> {
     let packed = behind_format(bytes)?;
     let mut unpacked = Vec::new();
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn a_snapshot_unpacks_to_what_was_packed_and_damage_is_told() {
+    fn a_snapshot_unpacks_to_what_was_packed_and_damage_is_an_error() {
         let head = frame();
         let state: Vec<u8> =
             (0..100_000_u32).flat_map(|number| (number / 7).to_le_bytes()).collect();
@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn another_format_and_damage_are_told_apart() {
+    fn another_format_and_damage_are_different_errors() {
         let mut bytes = encode(&frame());
         for end in 0..bytes.len() {
             assert!(matches!(

@@ -1,9 +1,8 @@
-//! What the sinks do to the disk, each step by itself, so that a test can let
-//! any of them fail.
+//! Each step that the store does to the disk, behind a trait, so that a test can let any of them fail.
 //!
-//! [`RealDisk`] is the machine's. The tests have two more: one that fails at a
-//! step of their choice, and one in memory that forgets at a crash whatever
-//! was not synced.
+//! [`RealDisk`] is that of the machine. The tests have two more: one that fails at a step of their
+//! choice, and one in memory that forgets at a crash whatever was not synced. Nothing is promised
+//! after a crash but what was synced before it.
 
 use std::fmt;
 use std::fs::{self, File, OpenOptions, TryLockError};
@@ -13,23 +12,23 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Folders, names, and the clock that goes with them.
 pub(crate) trait Disk: fmt::Debug + Send {
-    /// A new file; fails when there is one.
+    /// Creates a file; an error when it exists.
     fn create(&mut self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
-    /// A regular file that is there already.
+    /// Opens a regular file that exists.
     fn open(&mut self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
-    /// An existing device, pipe or socket.
+    /// Opens a device, pipe or socket that exists.
     fn open_device(&mut self, path: &Path) -> io::Result<Box<dyn DiskFile>>;
-    /// Holds the file, which is made if it is not there, until the result is
-    /// dropped; `None` when another process holds it.
+    /// Locks the file, and creates it when it is missing, until the result is dropped; `None` when
+    /// another process has locked it.
     fn lock(&mut self, path: &Path) -> io::Result<Option<Box<dyn DiskFile>>>;
     /// Gives a file the permissions of another.
     fn copy_permissions(&mut self, from: &Path, to: &Path) -> io::Result<()>;
-    /// Takes the place of a file that stands at `to`.
+    /// Replaces a file that exists at `to`.
     fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&mut self, path: &Path) -> io::Result<()>;
-    /// Also those above it, durably; fine when it is there.
+    /// Creates a folder and those above it, durably; no error when it exists.
     fn create_folder(&mut self, path: &Path) -> io::Result<()>;
-    /// The names in a folder, those that are Unicode, in any order.
+    /// The names in a folder that are Unicode, in any order.
     fn names(&mut self, folder: &Path) -> io::Result<Vec<String>>;
     fn sync_folder(&mut self, path: &Path) -> io::Result<()>;
     /// Seconds since 1970.
@@ -38,13 +37,13 @@ pub(crate) trait Disk: fmt::Debug + Send {
 
 /// An open file.
 pub(crate) trait DiskFile: fmt::Debug + Send {
-    /// At its end.
+    /// Appends.
     fn write(&mut self, bytes: &[u8]) -> io::Result<()>;
     fn sync(&mut self) -> io::Result<()>;
-    /// Makes it that long, or rather short.
-    fn cut(&mut self, length: u64) -> io::Result<()>;
+    /// Makes the file that short.
+    fn truncate(&mut self, length: u64) -> io::Result<()>;
     fn length(&mut self) -> io::Result<u64>;
-    /// Fills the buffer with what stands there; less is an error.
+    /// Fills the buffer from `offset` on; an error when the file ends before.
     fn read(&mut self, offset: u64, buffer: &mut [u8]) -> io::Result<()>;
 }
 
@@ -89,7 +88,7 @@ impl Disk for RealDisk {
     }
 
     fn open(&mut self, path: &Path) -> io::Result<Box<dyn DiskFile>> {
-        // Looked at first: opening a pipe waits for its other end.
+        // Checked before: opening a pipe waits for its other end.
         if !fs::metadata(path)?.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a regular file"));
         }
@@ -136,7 +135,7 @@ impl Disk for RealDisk {
     fn names(&mut self, folder: &Path) -> io::Result<Vec<String>> {
         let mut names = Vec::new();
         for entry in fs::read_dir(folder)? {
-            // Names of ours are Unicode.
+            // Our own names are Unicode.
             names.extend(entry?.file_name().into_string().ok());
         }
         Ok(names)
@@ -148,7 +147,7 @@ impl Disk for RealDisk {
             return Ok(());
         }
         match File::open(path)?.sync_all() {
-            // Some network file systems have no such thing.
+            // Some network file systems cannot sync a folder.
             Err(cause) if cause.kind() == io::ErrorKind::InvalidInput => Ok(()),
             synced => synced,
         }
@@ -164,7 +163,7 @@ struct RealFile(File);
 
 impl DiskFile for RealFile {
     fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        // Not opened for appending: Windows would not let it be cut.
+        // Not opened for appending: Windows would refuse to truncate it.
         self.0.seek(SeekFrom::End(0))?;
         self.0.write_all(bytes)
     }
@@ -173,7 +172,7 @@ impl DiskFile for RealFile {
         self.0.sync_all()
     }
 
-    fn cut(&mut self, length: u64) -> io::Result<()> {
+    fn truncate(&mut self, length: u64) -> io::Result<()> {
         self.0.set_len(length)
     }
 
@@ -187,7 +186,7 @@ impl DiskFile for RealFile {
     }
 }
 
-/// Takes what is written; there is nothing to sync, cut or read.
+/// Accepts what is written; it cannot be synced, truncated or read.
 #[derive(Debug)]
 struct RealDevice(File);
 
@@ -200,7 +199,7 @@ impl DiskFile for RealDevice {
         Ok(())
     }
 
-    fn cut(&mut self, _: u64) -> io::Result<()> {
+    fn truncate(&mut self, _: u64) -> io::Result<()> {
         Err(io::ErrorKind::Unsupported.into())
     }
 
@@ -235,7 +234,7 @@ pub(crate) mod doubles {
         Nothing,
         /// Half of the bytes of a write; of any other step nothing.
         Half,
-        /// Done, but nobody hears of it.
+        /// Everything, but it is reported as an error.
         Whole,
     }
 
@@ -369,8 +368,8 @@ pub(crate) mod doubles {
             self.fault.run(|| self.file.sync())
         }
 
-        fn cut(&mut self, length: u64) -> io::Result<()> {
-            self.fault.run(|| self.file.cut(length))
+        fn truncate(&mut self, length: u64) -> io::Result<()> {
+            self.fault.run(|| self.file.truncate(length))
         }
 
         fn length(&mut self) -> io::Result<u64> {
@@ -382,11 +381,10 @@ pub(crate) mod doubles {
         }
     }
 
-    /// What is left of that which was not synced.
+    /// What a crash leaves of what was not synced.
     #[derive(Clone, Copy, Debug, PartialEq)]
     pub enum Crash {
-        /// Everything, as before: only the process died, and a power cut may
-        /// come yet.
+        /// Everything: only the process died, and a power failure may still follow.
         Process,
         /// Nothing.
         Power,
@@ -482,7 +480,7 @@ pub(crate) mod doubles {
             self.memory().now_secs = now_secs;
         }
 
-        /// The machine starts anew, with that much left.
+        /// Restarts the machine with that much left.
         pub fn crash(&self, crash: Crash) {
             if crash == Crash::Process {
                 return;
@@ -651,7 +649,7 @@ pub(crate) mod doubles {
             Ok(())
         }
 
-        fn cut(&mut self, length: u64) -> io::Result<()> {
+        fn truncate(&mut self, length: u64) -> io::Result<()> {
             self.with(|file| file.bytes.resize(length as usize, 0));
             Ok(())
         }

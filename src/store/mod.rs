@@ -1,36 +1,38 @@
-//! What outlives the process: files that appear whole, files that rotate, the state log of a
-//! service, and the encoded form of its checkpoints.
+//! What outlives the process: output files, the state log of a service, and the encoded form of its
+//! checkpoints.
 //!
-//! | module | holds |
-//! |---|---|
-//! | [`atomic_file`] | a file that appears whole or not at all |
-//! | [`rotating_file`] | a file that grows, and is rotated by size and time |
-//! | [`state_log`] | changelog entries and snapshots in a state folder |
-//! | [`checkpoint`] | what is stored and sent: changelog entries, observation batches |
-//! | [`codec`] | their bytes, behind the number of their format |
-//! | `disk` | each step that any of these does to the disk |
+//! | module | holds | after a crash |
+//! |---|---|---|
+//! | `atomic_file` | an output file of one run | the old file or the complete new one |
+//! | `rotating_file` | a file that grows, and is rotated by size and time | the lines of every commit, once |
+//! | `state_log` | changelog entries and snapshots in a state folder | all up to the last commit |
+//! | `state_file` | the bytes of its files | a torn entry is truncated, damage is an error |
+//! | `checkpoint` | what is stored and sent: changelog entries, observation batches | |
+//! | `codec` | their bytes, behind the number of their format | |
+//! | `disk` | each step that any of these does to the disk | |
 
-pub mod atomic_file;
-pub mod checkpoint;
-pub mod codec;
+pub(crate) mod atomic_file;
+pub(crate) mod checkpoint;
+pub(crate) mod codec;
 pub(crate) mod disk;
-pub mod rotating_file;
-pub mod state_log;
+pub(crate) mod rotating_file;
+mod state_file;
+pub(crate) mod state_log;
 
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What a restart begins with.
+/// What a restart resumes from. Empty before the first commit.
 #[derive(Debug, Default, PartialEq)]
 pub struct RestoredState {
     pub snapshot: Option<Vec<u8>>,
-    /// Those behind the snapshot, in order.
+    /// The encoded changelog entries since the snapshot, in order.
     pub frames: Vec<Vec<u8>>,
 }
 
-/// What could not be written, or not be taken up again. A file that was to be
-/// replaced is as it was, unless [`StoreError::Io`] says that the folder was not
-/// synced; what was committed stays committed.
+/// Why something could not be written, or the stored state not be read. What was committed stays
+/// committed. A file that was to be replaced is as it was, unless [`StoreError::Io`] says that the
+/// folder was not synced.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     #[error("cannot write `{}`: it is a folder\n  hint: name a file in it", path.display())]
@@ -46,30 +48,30 @@ pub enum StoreError {
     )]
     Locked { path: PathBuf },
     #[error(
-        "`{}` is of format {found}, and this program reads format {known}\n  hint: go on with the version of the program that wrote it, or name a new state folder to begin anew; nothing was changed",
+        "`{}` is of format {found}, and this program reads format {known}\n  hint: use the version of the program that wrote it, or start over with a new state folder; nothing was changed",
         path.display()
     )]
     Version { path: PathBuf, found: u32, known: u32 },
     #[error(
-        "`{}` is damaged: {what}\n  hint: put the state folder back from a copy, or name a new one to begin anew; nothing was changed",
+        "`{}` is damaged: {what}\n  hint: restore the state folder from a backup, or start over with a new one; nothing was changed",
         path.display()
     )]
     Damaged { path: PathBuf, what: String },
-    /// Somebody else wrote, cut or removed an output.
+    /// Another program wrote, truncated or removed an output.
     #[error(
-        "`{}` holds {found} bytes, but {committed} were committed to it: another program cut, removed or wrote it\n  hint: put it back as it was, or name a new state folder to begin anew with it as it is",
+        "`{}` holds {found} bytes, but {committed} were committed to it: another program truncated, removed or wrote it\n  hint: restore the file, or start over with a new state folder and the file as it is",
         path.display()
     )]
     Changed { path: PathBuf, committed: u64, found: u64 },
     #[error("{what} of {bytes} bytes is too large to be committed: {bytes_max} at the most")]
     TooLarge { what: &'static str, bytes: u64, bytes_max: u64 },
     #[error(
-        "nothing can be committed after an error\n  hint: start again; it goes on behind what was committed last"
+        "nothing can be committed after an error\n  hint: restart it; it resumes after the last commit"
     )]
     Torn,
 }
 
-/// Completes what the disk says about a path.
+/// For `map_err`: an error of the disk at a path. `doing` completes "cannot …".
 pub(crate) fn io_error<'p>(
     doing: &'static str,
     path: &'p Path,
@@ -77,7 +79,7 @@ pub(crate) fn io_error<'p>(
     move |cause| StoreError::Io { path: path.to_owned(), doing, cause }
 }
 
-/// What the user can do about it, on a line of its own; empty when nothing.
+/// What the user can do about it, on a line of its own; empty when there is nothing.
 fn hint(cause: &io::Error) -> &'static str {
     match cause.kind() {
         io::ErrorKind::NotFound => "\n  hint: make the folder first",
@@ -87,7 +89,7 @@ fn hint(cause: &io::Error) -> &'static str {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
             "\n  hint: make room, or name a file on another disk"
         }
-        io::ErrorKind::AlreadyExists => "\n  hint: move away what stands there",
+        io::ErrorKind::AlreadyExists => "\n  hint: move away what is there",
         _ => "",
     }
 }

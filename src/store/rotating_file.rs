@@ -1,4 +1,4 @@
-//! A file that grows line by line, and is put aside by size and time.
+//! A file that grows line by line, and is rotated by size and time.
 //!
 //! ```text
 //!  incidents.20251001T080000Z.jsonl     the oldest
@@ -7,19 +7,19 @@
 //!  incidents.jsonl                      grows
 //! ```
 //!
-//! What is durable of the file stands in its mark, which the journal keeps.
-//! The file itself may be ahead of its mark, by what was written and not
-//! committed; a restart cuts that off. To put the file aside takes
-//! two marks, so that a crash at any instant leaves no doubt where the lines
-//! are:
+//! In go lines, and out comes a [`Mark`]: how long the file is, and how it was rotated. What is
+//! committed of the file is what the last mark in the state log says. After a crash the file may be
+//! longer than its mark, by lines that were written but not committed; [`RotatingFile::restore`]
+//! truncates them, so that each committed line is there once. A rotation takes two marks, so that a
+//! crash at any instant leaves no doubt where the lines are:
 //!
-//! | step | mark in the journal | found after a crash |
+//! | step | mark in the state log | found after a crash |
 //! |---|---|---|
 //! | announce the name | renaming | the file: it is renamed now; no file: it was |
 //! | rename, sync the folder | length 0 | the new file or none: both are empty |
 //! | create the next file | | |
 //!
-//! Files put aside belong to whoever collects them: nobody misses them.
+//! Rotated files belong to whoever collects them: they may be moved or removed at any time.
 
 use std::ffi::OsStr;
 use std::io;
@@ -37,36 +37,36 @@ const SECS_MAX: u64 = 253_402_300_799;
 
 const NANOS_PER_SEC: i128 = 1_000_000_000;
 
-/// Where lines go, and when the file is put aside.
+/// The file that lines go to, and when it is rotated.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RotatingFileSpec {
     pub path: PathBuf,
-    /// Put aside before it would become larger. One commit is never divided.
+    /// It is rotated before it would become larger. The lines of one commit stay together.
     pub bytes_max: Option<u64>,
-    /// Put aside when its first line is older.
+    /// It is rotated when its first line is older.
     pub interval_secs: Option<u64>,
-    /// Most files put aside; the oldest are removed. `None` keeps all.
+    /// Most rotated files; the oldest are removed. `None` keeps all.
     pub keep: Option<u32>,
 }
 
-/// What is durable of a file.
+/// What is committed of a file.
 #[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub(crate) struct Mark {
     path: String,
     length: u64,
-    /// When its first line came; without meaning for an empty file.
+    /// When its first line was written; meaningless for an empty file.
     begun_secs: u64,
-    /// The last file that was put aside.
+    /// The last file that was rotated.
     last: Option<Stamp>,
-    /// The file is to be put aside under this name, and may be already.
+    /// The file is being renamed to this name, and may have been already.
     renaming: Option<Stamp>,
 }
 
-/// What the name of a file that was put aside is made of. They go up.
+/// The time in the name of a rotated file. Those of one file increase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, BorshSerialize, BorshDeserialize)]
 struct Stamp {
     secs: u64,
-    /// Of those of one second.
+    /// Counts those of one second.
     number: u32,
 }
 
@@ -74,9 +74,9 @@ struct Stamp {
 pub(crate) struct RotatingFile {
     spec: RotatingFileSpec,
     mark: Mark,
-    /// `None` from when the file was put aside until the next one is begun.
+    /// `None` between the rotation and [`RotatingFile::begin`].
     file: Option<Box<dyn DiskFile>>,
-    /// Whether somebody else's last line stands there without its end.
+    /// Whether the file ends within a line that another program wrote.
     line_open: bool,
 }
 
@@ -85,24 +85,24 @@ impl Mark {
         spec.path.to_str() == Some(&self.path)
     }
 
-    /// For a file that is written no more: takes back what was written and not
-    /// committed. It may have gone since.
+    /// For a file that is no longer an output: truncates what was not committed. It may be gone.
     pub(crate) fn leave(&self, disk: &mut dyn Disk) -> Result<(), StoreError> {
         let path = Path::new(&self.path);
         let Some(mut file) = open_if_there(disk, path).map_err(io_error("open", path))? else {
             return Ok(());
         };
-        match cut_back(&mut *file, path, self.length) {
+        match truncate(&mut *file, path, self.length) {
             Err(StoreError::Changed { .. }) => Ok(()),
-            cut => cut,
+            truncated => truncated,
         }
     }
 }
 
 impl RotatingFile {
-    /// Takes back what was written and not committed, and finishes what was
-    /// announced. Without a mark it goes on behind what stands in the file.
-    /// The next steps are to commit the mark, and to begin.
+    /// The file as of its last mark: truncates what was not committed, and finishes a rotation that was
+    /// announced. Without a mark it appends to what the file has. The next steps of the caller are to
+    /// commit the mark, then [`RotatingFile::begin`]. [`StoreError::Changed`] when committed bytes
+    /// are missing.
     pub(crate) fn restore(
         disk: &mut dyn Disk,
         spec: RotatingFileSpec,
@@ -122,7 +122,7 @@ impl RotatingFile {
                 return Err(StoreError::Changed { path, committed: rotated.mark.length, found: 0 });
             }
             (Some(mut file), _) => {
-                cut_back(&mut *file, &path, rotated.mark.length)?;
+                truncate(&mut *file, &path, rotated.mark.length)?;
                 Some(file)
             }
         };
@@ -140,17 +140,17 @@ impl RotatingFile {
         &self.mark
     }
 
-    /// Whether the file is to be put aside before that many bytes are written.
+    /// Whether the file is to be rotated before that many bytes are written.
     pub(crate) fn is_due(&self, bytes: u64, now_secs: u64) -> bool {
         let Mark { length, begun_secs, .. } = self.mark;
         let too_large = self.spec.bytes_max.is_some_and(|max| length.saturating_add(bytes) > max);
-        // A clock that was put back must not keep the file for ever.
+        // A clock that was set back must not keep the file for ever.
         let age_secs = now_secs.abs_diff(begun_secs);
         let too_old = self.spec.interval_secs.is_some_and(|interval| age_secs >= interval);
         length > 0 && (too_old || (too_large && bytes > 0))
     }
 
-    /// Decides on the name under which the file will be put aside.
+    /// Chooses the name that the file will be renamed to. The mark is to be committed next.
     pub(crate) fn announce(&mut self, disk: &mut dyn Disk) -> Result<(), StoreError> {
         self.check_length()?;
         let newest = self.rotated_before(disk)?.last().copied();
@@ -164,46 +164,47 @@ impl RotatingFile {
         Ok(())
     }
 
-    /// Renames the file, if that was not done before the crash.
+    /// Renames the file to the announced name, unless a crash came after that. The mark is to be
+    /// committed next.
     pub(crate) fn rotate(&mut self, disk: &mut dyn Disk) -> Result<(), StoreError> {
-        let stamp = self.mark.renaming.take().expect("announced before it is done");
+        let stamp = self.mark.renaming.take().expect("announced before it is rotated");
         let path = &self.spec.path;
         // Closed first, so that it can be renamed everywhere.
         if self.file.take().is_some() {
-            let aside = self.path_of(stamp);
-            if open_if_there(disk, &aside).map_err(io_error("look at", &aside))?.is_some() {
+            let rotated = self.path_of(stamp);
+            if open_if_there(disk, &rotated).map_err(io_error("examine", &rotated))?.is_some() {
                 let cause = io::ErrorKind::AlreadyExists.into();
-                return Err(StoreError::Io { path: aside, doing: "rename a file to", cause });
+                return Err(StoreError::Io { path: rotated, doing: "rename a file to", cause });
             }
-            disk.rename(path, &aside).map_err(io_error("rename", path))?;
+            disk.rename(path, &rotated).map_err(io_error("rename", path))?;
         }
         disk.sync_folder(folder_of(path)).map_err(io_error("sync the folder of", path))?;
         self.mark = Mark { length: 0, last: Some(stamp), ..self.mark.clone() };
         Ok(())
     }
 
-    /// Makes the file ready to be written, a new one if the last was put aside,
-    /// and removes the oldest of those put aside.
+    /// Makes the file ready for lines, a new one after a rotation, and removes the oldest rotated
+    /// files. The mark must have been committed.
     pub(crate) fn begin(&mut self, disk: &mut dyn Disk) -> Result<(), StoreError> {
         let path = &self.spec.path;
         if self.file.is_none() {
             self.file = Some(disk.create(path).map_err(io_error("create", path))?);
         }
         if let (0, Some(last)) = (self.mark.length, self.mark.last) {
-            // Whoever collected it meanwhile took the permissions along.
+            // The rotated file may have been collected meanwhile, and its permissions with it.
             match disk.copy_permissions(&self.path_of(last), path) {
                 Err(cause) if cause.kind() == io::ErrorKind::NotFound => {}
                 copied => copied.map_err(io_error("set the permissions of", path))?,
             }
         }
-        // Also of a file that is there: a crash may have come before this.
+        // Also for a file that exists: the crash may have come before this sync.
         disk.sync_folder(folder_of(path)).map_err(io_error("sync the folder of", path))?;
         self.line_open = self.ends_within_a_line()?;
         self.prune(disk)
     }
 
-    /// Writes whole lines and syncs them. They are durable, but not committed
-    /// before the journal has the mark.
+    /// Writes complete lines and syncs them. They are committed only when the state log has the
+    /// mark.
     pub(crate) fn append(&mut self, lines: &[u8], now_secs: u64) -> Result<(), StoreError> {
         if lines.is_empty() {
             return Ok(());
@@ -226,11 +227,11 @@ impl RotatingFile {
         Ok(())
     }
 
-    /// Two programs that write one file must not go unnoticed.
+    /// [`StoreError::Changed`] when another program writes the file too.
     fn check_length(&mut self) -> Result<(), StoreError> {
         let path = &self.spec.path;
         let file = self.file.as_deref_mut().expect("begun before it is written");
-        let found = file.length().map_err(io_error("look at", path))?;
+        let found = file.length().map_err(io_error("examine", path))?;
         let committed = self.mark.length;
         if found != committed {
             return Err(StoreError::Changed { path: path.clone(), committed, found });
@@ -249,16 +250,16 @@ impl RotatingFile {
 
     fn prune(&self, disk: &mut dyn Disk) -> Result<(), StoreError> {
         let Some(keep) = self.spec.keep else { return Ok(()) };
-        let aside = self.rotated_before(disk)?;
-        let surplus = aside.len().saturating_sub(keep as usize);
-        for stamp in &aside[..surplus] {
+        let rotated = self.rotated_before(disk)?;
+        let surplus = rotated.len().saturating_sub(keep as usize);
+        for stamp in &rotated[..surplus] {
             let path = self.path_of(*stamp);
             remove_if_there(disk, &path).map_err(io_error("remove", &path))?;
         }
         Ok(())
     }
 
-    /// Those that are still there, the oldest first.
+    /// The rotated files that are still there, the oldest first.
     fn rotated_before(&self, disk: &mut dyn Disk) -> Result<Vec<Stamp>, StoreError> {
         let folder = folder_of(&self.spec.path);
         let names = disk.names(folder).map_err(io_error("list", folder))?;
@@ -273,7 +274,7 @@ impl RotatingFile {
     }
 }
 
-/// Behind what stands in a file that no journal knows.
+/// The mark of a file that no state log knows: at its end.
 fn first_mark(disk: &mut dyn Disk, path: &Path) -> Result<Mark, StoreError> {
     let (Some(name), Some(_)) = (path.to_str(), path.file_name()) else {
         return Err(StoreError::Nameless { path: path.to_owned() });
@@ -281,9 +282,9 @@ fn first_mark(disk: &mut dyn Disk, path: &Path) -> Result<Mark, StoreError> {
     let file = open_if_there(disk, path).map_err(io_error("open", path))?;
     let length = match file {
         Some(mut file) => {
-            // It will be relied on.
+            // The mark will say that this much is durable.
             file.sync().map_err(io_error("sync", path))?;
-            file.length().map_err(io_error("look at", path))?
+            file.length().map_err(io_error("examine", path))?
         }
         None => 0,
     };
@@ -291,8 +292,9 @@ fn first_mark(disk: &mut dyn Disk, path: &Path) -> Result<Mark, StoreError> {
     Ok(Mark { path: name.to_owned(), length, begun_secs, last: None, renaming: None })
 }
 
-fn cut_back(file: &mut dyn DiskFile, path: &Path, committed: u64) -> Result<(), StoreError> {
-    let found = file.length().map_err(io_error("look at", path))?;
+/// Truncates what was not committed. [`StoreError::Changed`] when the file is shorter than that.
+fn truncate(file: &mut dyn DiskFile, path: &Path, committed: u64) -> Result<(), StoreError> {
+    let found = file.length().map_err(io_error("examine", path))?;
     if found < committed {
         return Err(StoreError::Changed { path: path.to_owned(), committed, found });
     }
@@ -302,7 +304,7 @@ fn cut_back(file: &mut dyn DiskFile, path: &Path, committed: u64) -> Result<(), 
             bytes = found - committed,
             "took back what was written and not committed"
         );
-        file.cut(committed).map_err(io_error("cut", path))?;
+        file.truncate(committed).map_err(io_error("cut", path))?;
         file.sync().map_err(io_error("sync", path))?;
     }
     Ok(())
@@ -325,7 +327,7 @@ fn path_of(path: &Path, stamp: Stamp) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Of a file that was put aside from `path`; `None` for any other name.
+/// The stamp in the name of a file that was rotated from `path`; `None` for any other name.
 fn stamp_of(path: &Path, name: &str) -> Option<Stamp> {
     let stem = path.file_stem().and_then(OsStr::to_str)?;
     let rest = name.strip_prefix(stem)?.strip_prefix('.')?;
@@ -344,7 +346,7 @@ fn stamp_of(path: &Path, name: &str) -> Option<Stamp> {
     let until_1970 = EventTime::from_unix_nanos(0)?.0;
     let secs = since_1601.checked_sub(until_1970)? / crate::time::TICKS_PER_SEC;
     let stamp = Stamp { secs, number };
-    // Signs and leading zeros are not ours.
+    // Names with signs or leading zeros are those of others.
     (path_of(path, stamp).file_name()?.to_str() == Some(name)).then_some(stamp)
 }
 
@@ -353,7 +355,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_of_files_put_aside_read_back_and_others_do_not() {
+    fn names_of_rotated_files_read_back_and_others_do_not() {
         let secs = 1_759_305_600;
         for (path, number, name) in [
             ("out/incidents.jsonl", 0, "out/incidents.20251001T080000Z.jsonl"),

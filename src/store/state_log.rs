@@ -1,134 +1,69 @@
-//! Frames and snapshots in a state folder: what a restart goes on from.
+//! The state log: changelog entries and snapshots in a state folder, from which a restart resumes.
 //!
 //! ```text
 //!  lock          held by the process that uses the folder
-//!  snapshot-7    head, one entry: marks, the state as it was then
-//!  frames-7      head, an entry for each commit since: marks, frame
-//!
-//!  head   magic 8 │ format 4 │ kind 4 │ generation 8 │ salt 8 │ CRC32 4
-//!  entry  sequence 8 │ note bytes 4 │ payload bytes 8 │ CRC32 of both 4 │ CRC32 4 │ note │ payload
+//!  snapshot-7    one entry: the marks of the output files, the state at that time
+//!  frames-7      an entry for each commit since: marks, frame
 //! ```
 //!
-//! Numbers are little-endian. A commit appends one entry and syncs: from then
-//! on it is durable. A snapshot begins the next generation:
+//! In go frames (encoded changelog entries), states and the marks of output files; out come the last
+//! snapshot and the frames since. `state_file` has the bytes.
+//!
+//! A commit appends one entry and syncs: from then on it is durable. A snapshot begins the next
+//! generation:
 //!
 //! ```text
 //!  write and sync snapshot.tmp ─▶ write and sync frames-8, empty ─▶ sync the folder
 //!    ─▶ rename to snapshot-8 ─▶ sync the folder ─▶ remove generation 7
 //! ```
 //!
-//! so a snapshot under its name is whole and has its frames beside it. Only the
-//! last entry of the frames can be torn, as each is synced before the next is
-//! begun. It is cut off; anything else that does not read back is damage:
-//!
-//! | entry | followed by | is |
-//! |---|---|---|
-//! | reaches beyond the end of the file | | torn |
-//! | wrong sum of its note and payload | nothing | torn |
-//! | wrong sum of its note and payload | anything | damage |
-//! | wrong sum of its first part | the first part of a later entry | damage |
-//! | wrong sum of its first part | anything else | torn |
-//!
-//! The sum of the first part takes in the salt of the file, a number that
-//! nobody else knows: what a record brings along never looks like an entry.
+//! so a snapshot under its name is complete and has its frames beside it. After a crash at any
+//! instant, [`StateLog::read`] gives everything up to the last commit that returned, and at most the
+//! one after it; a torn entry at the end is truncated. Anything else that does not read back is
+//! [`StoreError::Damaged`], and nothing is changed.
 
 use std::collections::hash_map::RandomState;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use borsh::{BorshDeserialize, BorshSerialize};
-
 use super::disk::{Disk, DiskFile, remove_if_there};
 use super::rotating_file::Mark;
+pub(crate) use super::state_file::CHANGELOG_ENTRY_BYTES_MAX;
+use super::state_file::{
+    EntryBytes, HEAD_BYTES, NextEntry, PayloadKind, SNAPSHOT_BYTES_MAX, StateFileKind,
+    StateFileReader, head, refuse,
+};
 use super::{RestoredState, StoreError, io_error};
-
-/// In the head of every file; another one cannot be read.
-pub const FORMAT_VERSION: u32 = 1;
-
-/// Largest frame of one commit.
-pub const CHANGELOG_ENTRY_BYTES_MAX: u64 = 256 * 1024 * 1024;
-
-/// Largest state.
-pub const SNAPSHOT_BYTES_MAX: u64 = 4 * 1024 * 1024 * 1024;
-
-/// Largest note: the marks of a few files, with their paths.
-const NOTE_BYTES_MAX: u32 = 64 * 1024;
-
-const MAGIC: [u8; 8] = *b"twinsid\0";
-
-const HEAD_BYTES: usize = 36;
-
-/// The part of an entry before its note.
-const ENTRY_BYTES: usize = 28;
-
-/// Searched at once for entries behind a bad one.
-const SEARCHED_BYTES: usize = 1024 * 1024;
 
 const TEMPORARY: &str = "snapshot.tmp";
 
-/// A state folder that this process holds.
+/// A state folder, locked by this process.
 #[derive(Debug)]
 pub(crate) struct StateLog {
     folder: PathBuf,
-    /// Dropped with the rest.
+    /// Releases the folder when it is dropped.
     _lock: Box<dyn DiskFile>,
     /// 0 when there is none.
     generation: u64,
-    frames: Option<Frames>,
+    frames: Option<FramesFile>,
 }
 
-/// What stands beside the payload of an entry.
-#[derive(Debug, PartialEq, BorshSerialize, BorshDeserialize)]
-struct Note {
-    marks: Vec<Mark>,
-    holds: Holds,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
-enum Holds {
-    /// Only the marks changed; the payload is empty.
-    Marks,
-    /// The payload is a frame, or a state.
-    State,
-}
-
-/// The file of frames, open at its end.
+/// The frames of the generation, open for more.
 #[derive(Debug)]
-struct Frames {
+struct FramesFile {
     path: PathBuf,
     file: Box<dyn DiskFile>,
     salt: u64,
-    /// Of the next entry.
+    /// That of the next entry.
     sequence: u64,
-    /// Behind the last whole entry.
+    /// Offset behind the last complete entry.
     end: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum Kind {
-    Snapshot = 1,
-    Frames = 2,
-}
-
-/// The first part of an entry.
-#[derive(Clone, Copy, Debug, PartialEq)]
-struct Entry {
-    sequence: u64,
-    note_bytes: u32,
-    payload_bytes: u64,
-    sum: u32,
-}
-
-/// What stands at an offset.
-enum Found {
-    Entry { note: Note, payload: Vec<u8>, end: u64 },
-    End,
-    Torn,
-}
-
 impl StateLog {
-    /// Takes the folder, which is made if it is not there.
+    /// Locks the folder, and creates it when it is missing. [`StoreError::Locked`] when another
+    /// process has it.
     pub(crate) fn lock(disk: &mut dyn Disk, folder: &Path) -> Result<StateLog, StoreError> {
         disk.create_folder(folder).map_err(io_error("create", folder))?;
         let path = folder.join("lock");
@@ -137,8 +72,8 @@ impl StateLog {
         Ok(StateLog { folder: folder.to_owned(), _lock: lock, generation: 0, frames: None })
     }
 
-    /// What was committed last; `None` when nothing ever was. A torn entry is
-    /// cut off, leftovers are removed, and what was read is durable.
+    /// The marks and the state of the last commit; `None` when there never was one. Truncates a torn
+    /// entry and removes leftovers. What it returns is durable.
     pub(crate) fn read(
         &mut self,
         disk: &mut dyn Disk,
@@ -173,7 +108,8 @@ impl StateLog {
         Ok(kept)
     }
 
-    /// Begins a generation: from now on this state and these marks hold.
+    /// Begins a generation with this state and these marks. `snapshot` is `None` before the first
+    /// commit.
     pub(crate) fn begin(
         &mut self,
         disk: &mut dyn Disk,
@@ -185,7 +121,7 @@ impl StateLog {
         let temporary = self.folder.join(TEMPORARY);
         let entry = EntryBytes::new(marks, snapshot)?;
         let mut file = disk.create(&temporary).map_err(io_error("create", &temporary))?;
-        file.write(&head(Kind::Snapshot, generation, salt))
+        file.write(&head(StateFileKind::Snapshot, generation, salt))
             .and_then(|()| entry.write(&mut *file, 0, salt))
             .map_err(io_error("write", &temporary))?;
         file.sync().map_err(io_error("sync", &temporary))?;
@@ -193,7 +129,8 @@ impl StateLog {
 
         let path = self.frames_path(generation);
         let mut file = disk.create(&path).map_err(io_error("create", &path))?;
-        file.write(&head(Kind::Frames, generation, salt)).map_err(io_error("write", &path))?;
+        file.write(&head(StateFileKind::Frames, generation, salt))
+            .map_err(io_error("write", &path))?;
         file.sync().map_err(io_error("sync", &path))?;
         disk.sync_folder(&self.folder).map_err(io_error("sync", &self.folder))?;
 
@@ -201,7 +138,7 @@ impl StateLog {
         disk.rename(&temporary, &name).map_err(io_error("rename", &temporary))?;
         disk.sync_folder(&self.folder).map_err(io_error("sync", &self.folder))?;
 
-        self.frames = Some(Frames { path, file, salt, sequence: 1, end: HEAD_BYTES as u64 });
+        self.frames = Some(FramesFile { path, file, salt, sequence: 1, end: HEAD_BYTES as u64 });
         let old = std::mem::replace(&mut self.generation, generation);
         if old > 0 {
             remove(disk, &self.snapshot_path(old))?;
@@ -210,24 +147,25 @@ impl StateLog {
         Ok(())
     }
 
-    /// Makes a frame and the marks durable, or only the marks.
+    /// Makes the marks durable, and the frame when there is one.
     pub(crate) fn append(
         &mut self,
         marks: &[Mark],
         frame: Option<&[u8]>,
     ) -> Result<(), StoreError> {
-        let frames = self.frames.as_mut().expect("a generation is begun before frames come");
+        let frames =
+            self.frames.as_mut().expect("a generation is begun before frames are appended");
         let entry = EntryBytes::new(marks, frame)?;
-        let Frames { path, file, salt, sequence, end } = frames;
+        let FramesFile { path, file, salt, sequence, end } = frames;
         let appended = match entry.write(&mut **file, *sequence, *salt) {
             Ok(()) => file.sync().map_err(io_error("sync", path)),
             written => written.map_err(io_error("write", path)),
         };
         if appended.is_err() {
-            // What the system failed to sync it may show for a while, as if it
-            // were durable. A restart must not see it; if this fails too, that
-            // is no worse than a crash before it.
-            let _ = file.cut(*end);
+            // What was not synced may still be readable for a while, as if it were durable.
+            // A restart must not read it; if this fails too, that is no worse than a crash
+            // before it.
+            let _ = file.truncate(*end);
             return appended;
         }
         *sequence += 1;
@@ -235,12 +173,12 @@ impl StateLog {
         Ok(())
     }
 
-    /// Frames are there before their snapshot, but then they are empty, and of
-    /// the next generation.
+    /// Frames without their snapshot must be those of the next generation, and empty: they are
+    /// created before it.
     fn check_never_begun(&self, disk: &mut dyn Disk, generation: u64) -> Result<(), StoreError> {
         let path = self.frames_path(generation);
         let mut file = disk.open(&path).map_err(io_error("open", &path))?;
-        let length = file.length().map_err(io_error("look at", &path))?;
+        let length = file.length().map_err(io_error("examine", &path))?;
         if length > HEAD_BYTES as u64 || generation > self.generation + 1 {
             let what = format!("`snapshot-{generation}`, on which it builds, is missing");
             return Err(StoreError::Damaged { path, what });
@@ -257,15 +195,17 @@ impl StateLog {
         let damaged =
             |what: &str| StoreError::Damaged { path: path.clone(), what: what.to_owned() };
         let mut file = disk.open(&path).map_err(io_error("open", &path))?;
-        let length = file.length().map_err(io_error("look at", &path))?;
-        let mut reader = Reader { path: &path, file: &mut *file, length, salt: 0 };
-        reader.read_head(Kind::Snapshot, generation)?;
+        let mut reader = StateFileReader::open(&path, &mut *file)?;
+        let length = reader.length;
+        reader.read_head(StateFileKind::Snapshot, generation)?;
         match reader.read_entry(HEAD_BYTES as u64, 0, SNAPSHOT_BYTES_MAX)? {
-            Found::Entry { note, payload, end } if end == length => {
-                Ok((note.marks, (note.holds == Holds::State).then_some(payload)))
+            NextEntry::Entry { note, payload, end } if end == length => {
+                Ok((note.marks, (note.payload_kind == PayloadKind::State).then_some(payload)))
             }
-            Found::Entry { .. } => Err(damaged("there is more behind its end")),
-            Found::End | Found::Torn => Err(damaged("it is cut short, or its checksum is wrong")),
+            NextEntry::Entry { .. } => Err(damaged("there is more behind its end")),
+            NextEntry::End | NextEntry::Torn => {
+                Err(damaged("it is cut short, or its checksum is wrong"))
+            }
         }
     }
 
@@ -283,26 +223,26 @@ impl StateLog {
             }
             opened => opened.map_err(io_error("open", &path))?,
         };
-        let length = file.length().map_err(io_error("look at", &path))?;
-        let mut reader = Reader { path: &path, file: &mut *file, length, salt: 0 };
-        reader.read_head(Kind::Frames, generation)?;
+        let mut reader = StateFileReader::open(&path, &mut *file)?;
+        let length = reader.length;
+        reader.read_head(StateFileKind::Frames, generation)?;
         let salt = reader.salt;
         let (mut frames, mut end, mut sequence) = (Vec::new(), HEAD_BYTES as u64, 1);
-        while let Found::Entry { note, payload, end: entry_end } =
+        while let NextEntry::Entry { note, payload, end: entry_end } =
             reader.read_entry(end, sequence, CHANGELOG_ENTRY_BYTES_MAX)?
         {
             *marks = note.marks;
-            if note.holds == Holds::State {
+            if note.payload_kind == PayloadKind::State {
                 frames.push(payload);
             }
             (end, sequence) = (entry_end, sequence + 1);
         }
         if end < length {
-            file.cut(end).map_err(io_error("cut", &path))?;
+            file.truncate(end).map_err(io_error("cut", &path))?;
         }
         // What was written before a crash may not be durable yet.
         file.sync().map_err(io_error("sync", &path))?;
-        self.frames = Some(Frames { path, file, salt, sequence, end });
+        self.frames = Some(FramesFile { path, file, salt, sequence, end });
         Ok(frames)
     }
 
@@ -315,7 +255,7 @@ impl StateLog {
     }
 }
 
-/// Whether it can be committed at all.
+/// [`StoreError::TooLarge`] for what could not be committed.
 pub(crate) fn check_size(frame: &[u8], snapshot: Option<&[u8]>) -> Result<(), StoreError> {
     match snapshot {
         Some(snapshot) => refuse("a state", snapshot.len(), SNAPSHOT_BYTES_MAX),
@@ -323,232 +263,14 @@ pub(crate) fn check_size(frame: &[u8], snapshot: Option<&[u8]>) -> Result<(), St
     }
 }
 
-fn refuse(what: &'static str, bytes: usize, bytes_max: u64) -> Result<(), StoreError> {
-    let bytes = bytes as u64;
-    if bytes > bytes_max {
-        return Err(StoreError::TooLarge { what, bytes, bytes_max });
-    }
-    Ok(())
-}
-
 fn remove(disk: &mut dyn Disk, path: &Path) -> Result<(), StoreError> {
     remove_if_there(disk, path).map_err(io_error("remove", path))
 }
 
-/// Of a generation; `None` for names that are not ours.
+/// The generation in the name of a file; `None` for names of others.
 fn number_of(name: &str, prefix: &str) -> Option<u64> {
     let number = name.strip_prefix(prefix)?.parse().ok().filter(|number| *number > 0)?;
     (format!("{prefix}{number}") == name).then_some(number)
-}
-
-fn head(kind: Kind, generation: u64, salt: u64) -> Vec<u8> {
-    let mut head = MAGIC.to_vec();
-    head.extend_from_slice(&FORMAT_VERSION.to_le_bytes());
-    head.extend_from_slice(&(kind as u32).to_le_bytes());
-    head.extend_from_slice(&generation.to_le_bytes());
-    head.extend_from_slice(&salt.to_le_bytes());
-    head.extend_from_slice(&crc32fast::hash(&head).to_le_bytes());
-    head
-}
-
-/// The part of a fixed size at an offset, which is there.
-fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
-    let mut part = [0; N];
-    part.copy_from_slice(&bytes[at..at + N]);
-    part
-}
-
-/// An entry that is to be written.
-struct EntryBytes<'a> {
-    note: Vec<u8>,
-    payload: &'a [u8],
-}
-
-impl<'a> EntryBytes<'a> {
-    /// The payload is within its bound, by [`check_size`].
-    fn new(marks: &[Mark], payload: Option<&'a [u8]>) -> Result<EntryBytes<'a>, StoreError> {
-        let holds = if payload.is_some() { Holds::State } else { Holds::Marks };
-        let note = borsh::to_vec(&Note { marks: marks.to_vec(), holds })
-            .expect("memory takes whatever is written to it");
-        refuse("what is to be known of the output files", note.len(), NOTE_BYTES_MAX.into())?;
-        Ok(EntryBytes { note, payload: payload.unwrap_or_default() })
-    }
-
-    fn bytes(&self) -> u64 {
-        (ENTRY_BYTES + self.note.len() + self.payload.len()) as u64
-    }
-
-    fn write(&self, file: &mut dyn DiskFile, sequence: u64, salt: u64) -> io::Result<()> {
-        let entry = Entry {
-            sequence,
-            note_bytes: self.note.len() as u32,
-            payload_bytes: self.payload.len() as u64,
-            sum: sum(&self.note, self.payload),
-        };
-        let mut bytes = entry.to_bytes(salt).to_vec();
-        bytes.extend_from_slice(&self.note);
-        file.write(&bytes)?;
-        if self.payload.is_empty() { Ok(()) } else { file.write(self.payload) }
-    }
-}
-
-fn sum(note: &[u8], payload: &[u8]) -> u32 {
-    let mut hasher = crc32fast::Hasher::new();
-    hasher.update(note);
-    hasher.update(payload);
-    hasher.finalize()
-}
-
-impl Entry {
-    fn to_bytes(self, salt: u64) -> [u8; ENTRY_BYTES] {
-        let mut bytes = [0; ENTRY_BYTES];
-        bytes[..8].copy_from_slice(&self.sequence.to_le_bytes());
-        bytes[8..12].copy_from_slice(&self.note_bytes.to_le_bytes());
-        bytes[12..20].copy_from_slice(&self.payload_bytes.to_le_bytes());
-        bytes[20..24].copy_from_slice(&self.sum.to_le_bytes());
-        let own = sum(&salt.to_le_bytes(), &bytes[..24]);
-        bytes[24..].copy_from_slice(&own.to_le_bytes());
-        bytes
-    }
-
-    /// `None` when its sum is wrong.
-    fn from_bytes(bytes: &[u8], salt: u64) -> Option<Entry> {
-        let own = sum(&salt.to_le_bytes(), &bytes[..24]);
-        (own == u32::from_le_bytes(part(bytes, 24))).then(|| Entry {
-            sequence: u64::from_le_bytes(part(bytes, 0)),
-            note_bytes: u32::from_le_bytes(part(bytes, 8)),
-            payload_bytes: u64::from_le_bytes(part(bytes, 12)),
-            sum: u32::from_le_bytes(part(bytes, 20)),
-        })
-    }
-}
-
-/// A file of the journal that is read.
-struct Reader<'f> {
-    path: &'f Path,
-    file: &'f mut dyn DiskFile,
-    length: u64,
-    salt: u64,
-}
-
-impl Reader<'_> {
-    fn read_head(&mut self, kind: Kind, generation: u64) -> Result<(), StoreError> {
-        if self.length < HEAD_BYTES as u64 {
-            return Err(self.damaged("it is cut short within its head".to_owned()));
-        }
-        let found = self.read(0, HEAD_BYTES as u64)?;
-        if found[..8] != MAGIC {
-            return Err(self.damaged("it does not begin as files of a state folder do".to_owned()));
-        }
-        // Before the sum: the head of another version may be another one.
-        let version = u32::from_le_bytes(part(&found, 8));
-        if version != FORMAT_VERSION {
-            return Err(StoreError::Version {
-                path: self.path.to_owned(),
-                found: version,
-                known: FORMAT_VERSION,
-            });
-        }
-        self.salt = u64::from_le_bytes(part(&found, 24));
-        if found != head(kind, generation, self.salt) {
-            let what = "its head is that of another file, or has a wrong checksum";
-            return Err(self.damaged(what.to_owned()));
-        }
-        Ok(())
-    }
-
-    fn read_entry(
-        &mut self,
-        offset: u64,
-        sequence: u64,
-        payload_bytes_max: u64,
-    ) -> Result<Found, StoreError> {
-        let left = self.length - offset;
-        if left == 0 {
-            return Ok(Found::End);
-        }
-        if left < ENTRY_BYTES as u64 {
-            return Ok(Found::Torn);
-        }
-        let first = self.read(offset, ENTRY_BYTES as u64)?;
-        let Some(entry) = Entry::from_bytes(&first, self.salt) else {
-            if let Some(later) = self.later_entry(offset, sequence)? {
-                return Err(self.damaged(format!(
-                    "the entry at byte {offset} has a wrong checksum, and another follows at byte {later}"
-                )));
-            }
-            return Ok(Found::Torn);
-        };
-        let Entry { note_bytes, payload_bytes, .. } = entry;
-        if entry.sequence != sequence {
-            return Err(self.damaged(format!(
-                "entry {} stands at byte {offset}, where entry {sequence} should",
-                entry.sequence
-            )));
-        }
-        if note_bytes > NOTE_BYTES_MAX || payload_bytes > payload_bytes_max {
-            return Err(self.damaged(format!(
-                "the entry at byte {offset} has {note_bytes} and {payload_bytes} bytes, \
-                 {NOTE_BYTES_MAX} and {payload_bytes_max} at the most"
-            )));
-        }
-        let note_offset = offset + ENTRY_BYTES as u64;
-        let payload_offset = note_offset + u64::from(note_bytes);
-        let end = payload_offset + payload_bytes;
-        if end > self.length {
-            return Ok(Found::Torn);
-        }
-        let note = self.read(note_offset, note_bytes.into())?;
-        let payload = self.read(payload_offset, payload_bytes)?;
-        if sum(&note, &payload) != entry.sum {
-            if end < self.length {
-                return Err(self.damaged(format!(
-                    "the entry at byte {offset} has a wrong checksum, and more follows"
-                )));
-            }
-            return Ok(Found::Torn);
-        }
-        match borsh::from_slice(&note) {
-            Ok(note) => Ok(Found::Entry { note, payload, end }),
-            Err(cause) => Err(self.damaged(format!("the entry at byte {offset}: {cause}"))),
-        }
-    }
-
-    /// Where an entry of the file begins that comes after entry `sequence`,
-    /// which does not stand at `offset`.
-    fn later_entry(&mut self, offset: u64, sequence: u64) -> Result<Option<u64>, StoreError> {
-        // More do not fit.
-        let last = sequence + (self.length - offset) / ENTRY_BYTES as u64;
-        let mut from = offset + 1;
-        while self.length.saturating_sub(from) >= ENTRY_BYTES as u64 {
-            let bytes = self.read(from, (self.length - from).min(SEARCHED_BYTES as u64))?;
-            for (at, first) in bytes.windows(ENTRY_BYTES).enumerate() {
-                let found = u64::from_le_bytes(part(first, 0));
-                let later = found > sequence && found <= last;
-                if later && Entry::from_bytes(first, self.salt).is_some() {
-                    return Ok(Some(from + at as u64));
-                }
-            }
-            from += (bytes.len() - (ENTRY_BYTES - 1)) as u64;
-        }
-        Ok(None)
-    }
-
-    /// Bytes that are there: the length was looked at.
-    fn read(&mut self, offset: u64, bytes: u64) -> Result<Vec<u8>, StoreError> {
-        let len = usize::try_from(bytes).map_err(|_| StoreError::TooLarge {
-            what: "an entry",
-            bytes,
-            bytes_max: usize::MAX as u64,
-        })?;
-        let mut buffer = vec![0; len];
-        self.file.read(offset, &mut buffer).map_err(io_error("read", self.path))?;
-        Ok(buffer)
-    }
-
-    fn damaged(&self, what: String) -> StoreError {
-        StoreError::Damaged { path: self.path.to_owned(), what }
-    }
 }
 
 #[cfg(test)]
@@ -557,6 +279,9 @@ mod tests {
 
     use super::*;
     use crate::store::disk::doubles::{Done, FailingDisk, Failure, Fault, MemoryDisk};
+    use crate::store::state_file::{
+        ENTRY_BYTES, EntryHeader, EntryNote, NOTE_BYTES_MAX, SEARCHED_BYTES, part,
+    };
 
     const FOLDER: &str = "state";
 
@@ -599,7 +324,9 @@ mod tests {
 
     /// Where each entry of the frames begins, and where the last one ends.
     fn offsets(frames: &[&[u8]]) -> Vec<usize> {
-        let note_bytes = borsh::to_vec(&Note { marks: Vec::new(), holds: Holds::State }).unwrap();
+        let note_bytes =
+            borsh::to_vec(&EntryNote { marks: Vec::new(), payload_kind: PayloadKind::State })
+                .unwrap();
         let mut offsets = vec![HEAD_BYTES];
         for frame in frames {
             offsets.push(offsets[offsets.len() - 1] + ENTRY_BYTES + note_bytes.len() + frame.len());
@@ -607,7 +334,7 @@ mod tests {
         offsets
     }
 
-    /// The journal with a file of it as another program left it.
+    /// The state log with a file of it as another program left it.
     fn with(
         disk: &MemoryDisk,
         name: &str,
@@ -651,7 +378,7 @@ mod tests {
     }
 
     #[test]
-    fn after_a_torn_entry_the_journal_goes_on() {
+    fn after_a_torn_entry_the_state_log_goes_on() {
         let disk = made(&FRAMES);
         let whole = bytes(&disk, "frames-2");
         disk.put(&path("frames-2"), &whole[..whole.len() - 1]);
@@ -696,7 +423,7 @@ mod tests {
                 changed[at] ^= flip;
                 match with(&disk, "frames-2", &changed) {
                     Ok(found) => {
-                        assert!(at >= last, "byte {at} went unnoticed");
+                        assert!(at >= last, "byte {at} was not noticed");
                         assert_eq!(found, Some(kept(&FRAMES[..3])), "byte {at}");
                     }
                     Err(StoreError::Version { .. }) => assert!((8..12).contains(&at)),
@@ -744,11 +471,11 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_an_entry_within_a_torn_frame_is_none() {
+    fn bytes_of_a_torn_frame_are_never_taken_for_an_entry() {
         // As somebody would make it who knows everything but the salt.
         let forged: Vec<u8> = (1..5)
             .flat_map(|sequence| {
-                let entry = Entry { sequence, note_bytes: 0, payload_bytes: 0, sum: 0 };
+                let entry = EntryHeader { sequence, note_bytes: 0, payload_bytes: 0, sum: 0 };
                 [entry.to_bytes(0), entry.to_bytes(1)].concat()
             })
             .collect();
@@ -765,7 +492,7 @@ mod tests {
         let head = bytes(&disk, "frames-2");
         let salt = u64::from_le_bytes(part(&head, 24));
         let with_entry = |note_bytes, payload_bytes| {
-            let entry = Entry { sequence: 1, note_bytes, payload_bytes, sum: 0 };
+            let entry = EntryHeader { sequence: 1, note_bytes, payload_bytes, sum: 0 };
             with(&disk, "frames-2", &[&head[..], &entry.to_bytes(salt)].concat())
         };
         check_damaged(with_entry(NOTE_BYTES_MAX + 1, 0), "65537 and 0 bytes");
@@ -812,7 +539,7 @@ mod tests {
     }
 
     #[test]
-    fn a_frame_that_stands_twice_is_damage() {
+    fn a_frame_that_is_there_twice_is_damage() {
         let disk = made(&FRAMES);
         let whole = bytes(&disk, "frames-2");
         let offsets = offsets(&FRAMES);

@@ -40,7 +40,7 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
-/// The exit code, and texts that standard error has in it.
+/// Checks the exit code, and that standard error contains these texts.
 #[track_caller]
 fn check(arguments: &[&str], code: i32, says: &[&str]) {
     let folder = folder();
@@ -119,8 +119,7 @@ fn a_full_disk_exits_with_1() {
     check(&["replay", "good.evtx", "-o", "/dev/full"], 1, &["/dev/full"]);
 }
 
-/// Counters and hosts are outputs as well: known to be unwritable, they are
-/// better refused before the work than after it.
+/// Counters and hosts are outputs as well: a run must not fail for them only at its end.
 #[test]
 fn statistics_that_cannot_be_written_exit_with_1() {
     for flag in ["--stats", "--hosts"] {
@@ -131,7 +130,7 @@ fn statistics_that_cannot_be_written_exit_with_1() {
     }
 }
 
-/// A configuration file is refused with these texts, by both commands that read it.
+/// Checks that a configuration is refused with these texts, by both commands that read it.
 #[track_caller]
 fn check_config(config: &str, rules: &str, says: &[&str]) {
     let folder = folder();
@@ -165,7 +164,7 @@ fn a_mistake_in_the_configuration_exits_with_2_and_says_file_and_line() {
 }
 
 #[test]
-fn every_mistake_of_a_rule_file_is_told_at_once_with_its_line() {
+fn every_mistake_of_a_rule_file_is_reported_at_once_with_its_line() {
     let config = "[rules]\nfiles = [\"rules.toml\"]\n";
     let rules = r#"
 [[rule]]
@@ -207,6 +206,41 @@ fn a_rule_of_the_users_own_is_used() {
 }
 
 #[test]
+fn former_names_in_the_configuration_are_read_with_one_warning_each() {
+    let folder = folder();
+    let put = |name: &str, text: &str| fs::write(folder.path().join(name), text).expect("written");
+    let config = |service: &str| {
+        format!("{SERVICE}kind = \"stdout\"\n[rules]\nfiles = [\"rules.toml\"]\n{service}")
+    };
+    put("former.toml", &config("[service]\ngather_ms = 7\n"));
+    put("twice.toml", &config("[service]\nlinger_ms = 7\ngather_ms = 7\n"));
+    put("rules.toml", "\n[[teaching]]\nsid = \"S\"\nname = \"N\"\ndomain = \"D\"\n");
+    let warnings = [
+        "rules.toml:2: `[[teaching]]` is now `[[fact]]`",
+        "former.toml:11: `service.gather_ms` is now `service.linger_ms`",
+    ];
+    for arguments in [
+        &["check", "-c", "former.toml"][..],
+        &["replay", "good.evtx", "-c", "former.toml"],
+        &["run", "--until-end", "-c", "former.toml"],
+    ] {
+        let output = twinsid(folder.path(), arguments);
+        let err = text(&output.stderr);
+        assert!(output.status.success(), "{arguments:?}: {err}");
+        for warning in warnings {
+            assert_eq!(err.matches(warning).count(), 1, "{arguments:?}: {warning} in: {err}");
+        }
+    }
+    let shown = text(&twinsid(folder.path(), &["check", "-c", "former.toml"]).stdout);
+    assert!(shown.contains("service.linger_ms = 7    # former.toml\n"), "{shown}");
+    assert!(!shown.contains("gather_ms"), "{shown}");
+    let output = twinsid(folder.path(), &["check", "-c", "twice.toml"]);
+    assert_eq!(output.status.code(), Some(2));
+    let err = text(&output.stderr);
+    assert!(err.contains("twice.toml:12: `service.gather_ms` is set beside"), "{err}");
+}
+
+#[test]
 fn an_output_file_appears_whole() {
     let folder = folder();
     let standard = twinsid(folder.path(), &["replay", "good.evtx"]).stdout;
@@ -242,7 +276,7 @@ fn standard_output_has_json_lines_only() {
         .map(|line| serde_json::from_str(line).expect("a JSON value a line"))
         .collect();
     assert!(lines.len() >= 2 && lines.iter().all(|line| line["schema"] == 1), "{lines:?}");
-    // The summary and the warnings went to the other side, without colours.
+    // The summary and the warnings went to standard error, without colours.
     let err = text(&output.stderr);
     assert!(err.contains("damaged.evtx") && !err.contains('\x1b'), "{err}");
 }
@@ -303,7 +337,7 @@ fn codes_are_explained() {
     }
 }
 
-/// What reads one log to its end.
+/// A service that reads one log, without its sink.
 const SERVICE: &str = "[[source]]\nkind = \"evtx\"\npaths = [\"good.evtx\"]\n\
      [state]\ndir = \"state\"\n[sink]\n";
 
@@ -362,8 +396,7 @@ fn schemas_completions_and_the_manual_are_printed() {
     }
 }
 
-/// Text that moves the cursor, sets colours, turns the reading direction round
-/// or starts lines of its own.
+/// Text that moves the cursor, sets colours, reverses the reading direction or starts lines of its own.
 const HOSTILE: [&str; 5] = [
     "\x1b[31mred\x1b]0;title\x07",
     "two\nlines\r\n\ttabs",
@@ -457,10 +490,10 @@ fn hostile_names_of_files_do_not_reach_standard_error() {
     assert!(raw.is_empty(), "{raw:#?}");
 }
 
-/// Whoever reads may stop reading: `twinsid replay … | head -1`.
+/// A reader may close its end: `twinsid replay … | head -1`.
 #[cfg(unix)]
 #[test]
-fn a_reader_that_goes_away_is_no_error() {
+fn a_reader_that_closes_its_end_is_no_error() {
     let folder = folder();
     for command in ["replay good.evtx -q", "man", "schema"] {
         let program = env!("CARGO_BIN_EXE_twinsid");

@@ -97,7 +97,7 @@ fn write_config(
         "[[source]]\nkind = \"kafka\"\nbrokers = \"{brokers}\"\ntopics = [\"{input}\"]\n\
          group = \"group-{input}\"\ninstance = \"{instance}\"\n\
          [sink]\nkind = \"kafka\"\nbrokers = \"{brokers}\"\ntopic = \"{output}\"\n\
-         [service]\ngather_ms = 30\n{more}"
+         [service]\nlinger_ms = 30\n{more}"
     );
     fs::write(&path, text).expect("written");
     path
@@ -889,7 +889,7 @@ impl Local {
         let path = self.folder.path().join("local.toml");
         let text = format!(
             "[[source]]\nkind = \"evtx\"\npaths = [\"{logs}\"]\npoll_ms = 50\n{sink}\n\
-             [state]\ndir = \"state\"\n[service]\ngather_ms = 30\n",
+             [state]\ndir = \"state\"\n[service]\nlinger_ms = 30\n",
             logs = self.logs.display(),
         );
         fs::write(&path, text).expect("written");
@@ -1111,7 +1111,7 @@ fn topics_end_in_a_file_exactly_once_whatever_is_killed() {
     let text = format!(
         "[[source]]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{}\"\ntopics = [\"{}\"]\ngroup = \"g\"\n\
          [sink]\nkind = \"file\"\npath = \"out.jsonl\"\n[state]\ndir = \"state\"\n\
-         [service]\ngather_ms = 10\n",
+         [service]\nlinger_ms = 10\n",
         broker.plain, service.input
     );
     fs::write(&config, text).expect("written");
@@ -1136,7 +1136,7 @@ fn what_comes_over_sockets_and_standard_input_is_told() {
         "[[source]]\nkind = \"tcp\"\nlisten = \"127.0.0.1:{port}\"\n\
          [[source]]\nkind = \"unix\"\npath = \"events.sock\"\n[[source]]\nkind = \"stdin\"\n\
          [sink]\nkind = \"file\"\npath = \"out.jsonl\"\ndead_letters = \"dead.jsonl\"\n\
-         [state]\ndir = \"state\"\n[service]\ngather_ms = 30\n"
+         [state]\ndir = \"state\"\n[service]\nlinger_ms = 30\n"
     );
     fs::write(&config, text).expect("written");
     let log = fs::File::create(config.with_extension("log")).expect("a log");

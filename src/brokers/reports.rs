@@ -1,0 +1,210 @@
+//! What a client of librdkafka reports by itself, in callbacks while it is polled: errors, rebalances,
+//! lag, records that were not delivered. It also hands out the token for OAUTHBEARER.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rdkafka::ClientContext;
+use rdkafka::Message;
+use rdkafka::client::OAuthToken;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, ConsumerContext, Rebalance};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tracing::{debug, warn};
+
+use super::error::is_login;
+
+/// Largest file that holds a token.
+const TOKEN_BYTES_MAX: u64 = 64 * 1024;
+
+/// How long a token is used that does not say when it expires.
+const TOKEN_SECS: u64 = 300;
+
+/// The latest reports of one client.
+#[derive(Debug, Default)]
+pub struct Reports {
+    oauth_token_file: Option<PathBuf>,
+    last_error: Mutex<Option<(Option<RDKafkaErrorCode>, String)>>,
+    changes: Mutex<Vec<AssignmentChange>>,
+    /// Whether there are any: cheap enough to check after each message.
+    changed: AtomicBool,
+    revocations: AtomicU64,
+    lag: AtomicU64,
+    /// Whether the last record was not delivered: only the first of a row is logged.
+    undelivered: AtomicBool,
+}
+
+/// One step of a rebalance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AssignmentChange {
+    Assigned(Vec<(String, i32)>),
+    Revoked,
+}
+
+impl Reports {
+    pub(super) fn new(oauth_token_file: Option<PathBuf>) -> Reports {
+        Reports { oauth_token_file, ..Reports::default() }
+    }
+
+    /// The last error, or the last failed login: that one is the cause of the others.
+    pub(super) fn last_error(&self) -> Option<(Option<RDKafkaErrorCode>, String)> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Rebalances since the last call, in the order in which they happened.
+    pub fn take_changes(&self) -> Vec<AssignmentChange> {
+        if !self.changed.load(Ordering::Acquire) || !self.changed.swap(false, Ordering::AcqRel) {
+            return Vec::new();
+        }
+        std::mem::take(&mut *self.changes.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// How often partitions were revoked. Counted before the next assignment.
+    pub fn revocations(&self) -> u64 {
+        self.revocations.load(Ordering::SeqCst)
+    }
+
+    /// Records in the assigned partitions that were not fetched yet, as of some seconds ago.
+    pub fn lag(&self) -> u64 {
+        self.lag.load(Ordering::Relaxed)
+    }
+
+    fn change(&self, change: AssignmentChange) {
+        self.changes.lock().unwrap_or_else(PoisonError::into_inner).push(change);
+        self.changed.store(true, Ordering::Release);
+    }
+}
+
+impl ClientContext for Reports {
+    const ENABLE_REFRESH_OAUTH_TOKEN: bool = true;
+
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg | RDKafkaLogLevel::Alert | RDKafkaLogLevel::Critical => {
+                warn!(facility, "{message}");
+            }
+            _ => debug!(facility, "{message}"),
+        }
+    }
+
+    fn stats(&self, statistics: rdkafka::Statistics) {
+        let parts = statistics.topics.values().flat_map(|topic| topic.partitions.values());
+        let lag = parts.map(|part| u64::try_from(part.consumer_lag).unwrap_or(0)).sum();
+        self.lag.store(lag, Ordering::Relaxed);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        debug!("{error}: {reason}");
+        let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
+        // A failed login must not be replaced by the errors that follow from it.
+        let is_cause = |code| matches!(code, Some(code) if is_login(code));
+        let code = error.rdkafka_error_code();
+        if !last.as_ref().is_some_and(|(known, _)| is_cause(*known)) || is_cause(code) {
+            *last = Some((code, reason.to_owned()));
+        }
+    }
+
+    fn generate_oauth_token(&self, _: Option<&str>) -> Result<OAuthToken, Box<dyn Error>> {
+        let path = self
+            .oauth_token_file
+            .as_ref()
+            .ok_or("SASL OAUTHBEARER needs `oauth_token_file`, a file with the token")?;
+        let size = std::fs::metadata(path)?.len();
+        if size > TOKEN_BYTES_MAX {
+            return Err(format!("`{}` is too large for a token", path.display()).into());
+        }
+        token(std::fs::read_to_string(path)?.trim())
+    }
+}
+
+impl ConsumerContext for Reports {
+    fn pre_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(_) | Rebalance::Error(_) = rebalance {
+            self.revocations.fetch_add(1, Ordering::SeqCst);
+            self.change(AssignmentChange::Revoked);
+        }
+    }
+
+    fn post_rebalance(&self, _: &BaseConsumer<Self>, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Assign(parts) = rebalance {
+            let parts = parts.elements();
+            let parts = parts.iter().map(|part| (part.topic().to_owned(), part.partition()));
+            self.change(AssignmentChange::Assigned(parts.collect()));
+        }
+    }
+
+    fn main_queue_min_poll_interval(&self) -> rdkafka::util::Timeout {
+        Duration::from_millis(100).into()
+    }
+}
+
+impl rdkafka::producer::ProducerContext for Reports {
+    type DeliveryOpaque = ();
+
+    fn delivery(&self, result: &rdkafka::message::DeliveryResult<'_>, (): ()) {
+        // The commit fails too, but its error has only their number.
+        match result {
+            Ok(_) => self.undelivered.store(false, Ordering::Relaxed),
+            Err((error, record)) => {
+                if !self.undelivered.swap(true, Ordering::Relaxed) {
+                    warn!(topic = record.topic(), "a record was not delivered: {error}");
+                }
+            }
+        }
+    }
+}
+
+/// A token with the subject and expiry of its claims, if it is a JSON web token. The broker checks
+/// them, not this client.
+fn token(text: &str) -> Result<OAuthToken, Box<dyn Error>> {
+    #[derive(serde::Deserialize)]
+    struct Claims {
+        sub: Option<String>,
+        exp: Option<f64>,
+    }
+    let claims = text.split('.').nth(1).and_then(base64_url);
+    let claims = claims.and_then(|json| serde_json::from_slice::<Claims>(&json).ok());
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (subject, end) = claims.map_or((None, None), |claims| (claims.sub, claims.exp));
+    Ok(OAuthToken {
+        token: text.to_owned(),
+        principal_name: subject.unwrap_or_else(|| "twinsid".to_owned()),
+        lifetime_ms: end.map_or(now + TOKEN_SECS, |end| end as u64).saturating_mul(1000) as i64,
+    })
+}
+
+fn base64_url(text: &str) -> Option<Vec<u8>> {
+    let (mut bits, mut count, mut bytes) = (0_u32, 0, Vec::new());
+    for letter in text.trim_end_matches('=').bytes() {
+        let value = match letter {
+            b'A'..=b'Z' => letter - b'A',
+            b'a'..=b'z' => letter - b'a' + 26,
+            b'0'..=b'9' => letter - b'0' + 52,
+            b'-' | b'+' => 62,
+            b'_' | b'/' => 63,
+            _ => return None,
+        };
+        bits = bits << 6 | u32::from(value);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count) as u8);
+        }
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn subject_and_expiry_are_read_from_a_token() {
+        let token = token("e30.eyJzdWIiOiJhbm5hIiwiZXhwIjoyMDAwMDAwMDAwfQ.").expect("read");
+        assert_eq!((token.principal_name.as_str(), token.lifetime_ms), ("anna", 2_000_000_000_000));
+        assert_eq!(super::token("opaque").expect("read").principal_name, "twinsid");
+    }
+}
