@@ -32,9 +32,9 @@ use super::dice::Dice;
 use super::evtx::{Options, Writer};
 use super::lines;
 use super::lines::{LineForm, Rendered};
-use super::scenes::{Note, Stage, Told};
-use super::shapes::{Channel, Event};
-use super::story::{Entry, Log, Quirk, Story};
+use super::scenes::{PendingEvent, Timeline, TruthNote};
+use super::shapes::{Channel, FleetEvent};
+use super::story::{FirstRecordId, LifeStart, Quirk, Story};
 use crate::sid::DomainSid;
 use crate::time::{EventTime, TICKS_PER_SEC};
 
@@ -78,16 +78,16 @@ pub struct Truth {
     pub seed: u64,
     pub from: String,
     pub until: String,
-    pub domain: Domain,
-    pub groups: Vec<Group>,
+    pub domain: DomainTruth,
+    pub groups: Vec<GroupTruth>,
     pub renames: Vec<Rename>,
     pub rebuilds: Vec<Rebuild>,
     /// Names that Windows Setup gave a host before its own.
     pub placeholders: Vec<Placeholder>,
     /// By time and target.
-    pub mismatches: Vec<Mismatch>,
+    pub mismatches: Vec<MismatchTruth>,
     /// Every host, the controllers first.
-    pub hosts: Vec<Host>,
+    pub hosts: Vec<HostTruth>,
     /// Different events by `PROVIDER/ID`.
     pub events: BTreeMap<String, u64>,
     /// Records in the files: more than events, since some come twice.
@@ -95,7 +95,7 @@ pub struct Truth {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Domain {
+pub struct DomainTruth {
     /// NetBIOS name.
     pub name: String,
     pub dns: String,
@@ -108,7 +108,7 @@ pub struct Domain {
 
 /// Machines with one machine SID.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Group {
+pub struct GroupTruth {
     pub machine_sid: String,
     /// Those that have it at the end.
     pub hosts: Vec<String>,
@@ -116,7 +116,7 @@ pub struct Group {
     pub former: Vec<String>,
     /// Desktops thrown away after use, alike on purpose.
     pub pool: bool,
-    pub state: State,
+    pub state: GroupState,
     /// Those of which events tell the machine SID: a local account with its SID
     /// under the host's own name.
     pub evidence: Vec<String>,
@@ -124,7 +124,7 @@ pub struct Group {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum GroupState {
     /// No mismatch yet: at most one member refuses its twins.
     Latent,
     Active,
@@ -157,7 +157,7 @@ pub struct Placeholder {
 
 /// A 6167 in the System log of `target`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Mismatch {
+pub struct MismatchTruth {
     pub target: String,
     /// `None`: the target itself.
     pub peer: Option<String>,
@@ -175,7 +175,7 @@ pub enum Cause {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Host {
+pub struct HostTruth {
     pub name: String,
     /// As in `System/Computer`, but for case and form.
     pub computer: String,
@@ -222,9 +222,9 @@ pub fn simulate(
     }
     fs::create_dir_all(folder)?;
     let story = Story::new(spec);
-    let mut tally = Tally::default();
+    let mut tally = TruthBuilder::default();
     let all = 0..story.hosts.len();
-    let text = |form, file, tally: &mut Tally, progress: &mut dyn FnMut(u64)| {
+    let text = |form, file, tally: &mut TruthBuilder, progress: &mut dyn FnMut(u64)| {
         collect_lines(&story, folder.join(file), form, tally, progress)
     };
     match spec.form {
@@ -263,7 +263,7 @@ pub fn read_truth(folder: &Path) -> io::Result<Truth> {
 
 /// What the truth learns while the events are written.
 #[derive(Debug, Default)]
-struct Tally {
+struct TruthBuilder {
     /// Host and machine SID.
     evidence: BTreeSet<(usize, [u32; 3])>,
     mismatches: Vec<(EventTime, usize, Option<usize>, Cause, u64)>,
@@ -273,26 +273,26 @@ struct Tally {
 }
 
 /// Takes the events of a fleet, each host's in order.
-trait Take {
-    fn take(&mut self, host: usize, at: EventTime, event: Event) -> io::Result<()>;
+trait EventConsumer {
+    fn take(&mut self, host: usize, at: EventTime, event: FleetEvent) -> io::Result<()>;
 
     /// The host's next events belong to another installation, or follow a
     /// snapshot: its record ids do not go on.
     fn new_log(&mut self, host: usize) -> io::Result<()>;
 
     /// Everything up to this time has been taken.
-    fn advance(&mut self, to: EventTime, tally: &mut Tally) -> io::Result<()>;
+    fn advance(&mut self, to: EventTime, tally: &mut TruthBuilder) -> io::Result<()>;
 }
 
 /// Plays the story for the hosts present, and numbers their events.
 fn perform(
     story: &Story,
     present: Range<usize>,
-    out: &mut dyn Take,
-    tally: &mut Tally,
+    out: &mut dyn EventConsumer,
+    tally: &mut TruthBuilder,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<()> {
-    let mut stage = Stage::new(story, present.clone());
+    let mut stage = Timeline::new(story, present.clone());
     let mut logs: Vec<LogLine> =
         present.clone().map(|host| LogLine::new(story.hosts[host].quirk)).collect();
     for minute in 0..story.minutes {
@@ -313,7 +313,7 @@ struct LogLine {
     next: [u64; Channel::ALL.len()],
     snapshot: Option<[u64; Channel::ALL.len()]>,
     /// The last events, while a snapshot may be taken.
-    last: VecDeque<(EventTime, Event)>,
+    last: VecDeque<(EventTime, FleetEvent)>,
 }
 
 impl LogLine {
@@ -324,14 +324,14 @@ impl LogLine {
     fn number(
         &mut self,
         story: &Story,
-        mut told: Told,
-        out: &mut dyn Take,
-        tally: &mut Tally,
+        mut told: PendingEvent,
+        out: &mut dyn EventConsumer,
+        tally: &mut TruthBuilder,
     ) -> io::Result<()> {
         let host = &story.hosts[told.host];
         let Some((number, life)) = host.life_at(told.at) else { return Ok(()) };
         if self.life != Some(number) {
-            if let Log::Fresh(first) = life.log {
+            if let FirstRecordId::Fresh(first) = life.log {
                 self.next = [first, first / 3 + 1];
                 if self.life.is_some() {
                     out.new_log(told.host)?;
@@ -345,14 +345,14 @@ impl LogLine {
         let next = &mut self.next[channel as usize];
         told.event.record_id = *next;
         *next += 1;
-        let Event { shape, record_id, time, .. } = &told.event;
+        let FleetEvent { shape, record_id, time, .. } = &told.event;
         *tally.events.entry((shape.provider.name, shape.id)).or_default() += 1;
         match told.note {
-            Note::Nothing => {}
-            Note::LocalAccount => {
+            TruthNote::Nothing => {}
+            TruthNote::LocalAccount => {
                 tally.evidence.insert((told.host, life.machine.0));
             }
-            Note::Mismatch { peer, cause } => {
+            TruthNote::Mismatch { peer, cause } => {
                 tally.mismatches.push((*time, told.host, peer, cause, *record_id));
             }
         }
@@ -366,7 +366,12 @@ impl LogLine {
     }
 
     /// Takes the snapshot, and goes back to it, when their time has come.
-    fn snapshots(&mut self, host: usize, at: EventTime, out: &mut dyn Take) -> io::Result<()> {
+    fn snapshots(
+        &mut self,
+        host: usize,
+        at: EventTime,
+        out: &mut dyn EventConsumer,
+    ) -> io::Result<()> {
         let Quirk::Restored { taken, restored } = self.quirk else { return Ok(()) };
         if at >= taken && self.snapshot.is_none() {
             self.snapshot = Some(self.next);
@@ -398,7 +403,7 @@ struct Logs<'s> {
 }
 
 impl<'s> Logs<'s> {
-    fn new(story: &'s Story, folder: &'s Path, tally: &Tally) -> Logs<'s> {
+    fn new(story: &'s Story, folder: &'s Path, tally: &TruthBuilder) -> Logs<'s> {
         Logs {
             story,
             folder,
@@ -468,7 +473,7 @@ impl<'s> Logs<'s> {
         Ok(())
     }
 
-    fn finish(mut self, present: Range<usize>, tally: &mut Tally) -> io::Result<()> {
+    fn finish(mut self, present: Range<usize>, tally: &mut TruthBuilder) -> io::Result<()> {
         for host in present {
             self.close(host)?;
             if self.story.hosts[host].quirk == Quirk::TwoCollectors {
@@ -481,8 +486,8 @@ impl<'s> Logs<'s> {
     }
 }
 
-impl Take for Logs<'_> {
-    fn take(&mut self, host: usize, _: EventTime, event: Event) -> io::Result<()> {
+impl EventConsumer for Logs<'_> {
+    fn take(&mut self, host: usize, _: EventTime, event: FleetEvent) -> io::Result<()> {
         let copies = if self.story.hosts[host].quirk == Quirk::TwoCollectors { 2 } else { 1 };
         self.records += copies;
         let writer = self.writer(host, event.shape.channel, event.record_id)?;
@@ -495,7 +500,7 @@ impl Take for Logs<'_> {
         Ok(())
     }
 
-    fn advance(&mut self, _: EventTime, tally: &mut Tally) -> io::Result<()> {
+    fn advance(&mut self, _: EventTime, tally: &mut TruthBuilder) -> io::Result<()> {
         let open: u64 = self.writers.values().map(Writer::file_bytes).sum();
         tally.bytes = self.finished_bytes + open;
         Ok(())
@@ -503,8 +508,8 @@ impl Take for Logs<'_> {
 }
 
 /// A file of a collector, written in order of arrival.
-trait Put {
-    fn put(&mut self, event: &Event, rendered: Option<&Rendered>) -> io::Result<()>;
+trait CollectorFile {
+    fn put(&mut self, event: &FleetEvent, rendered: Option<&Rendered>) -> io::Result<()>;
     fn bytes(&self) -> u64;
     fn finish(self) -> io::Result<()>;
 }
@@ -513,8 +518,8 @@ struct Forwarded {
     writer: Writer<File>,
 }
 
-impl Put for Forwarded {
-    fn put(&mut self, event: &Event, rendered: Option<&Rendered>) -> io::Result<()> {
+impl CollectorFile for Forwarded {
+    fn put(&mut self, event: &FleetEvent, rendered: Option<&Rendered>) -> io::Result<()> {
         match rendered {
             Some(rendered) => rendered.with(|rendering| {
                 event.with_spec(Some(rendering), |spec| self.writer.write_forwarded(spec))
@@ -532,15 +537,15 @@ impl Put for Forwarded {
     }
 }
 
-struct Lines {
+struct LineFile {
     out: BufWriter<File>,
     form: LineForm,
     line: String,
     bytes: u64,
 }
 
-impl Put for Lines {
-    fn put(&mut self, event: &Event, rendered: Option<&Rendered>) -> io::Result<()> {
+impl CollectorFile for LineFile {
+    fn put(&mut self, event: &FleetEvent, rendered: Option<&Rendered>) -> io::Result<()> {
         self.line.clear();
         lines::write_line(&mut self.line, self.form, event, rendered);
         self.bytes += self.line.len() as u64;
@@ -560,21 +565,21 @@ fn collect_lines(
     story: &Story,
     path: PathBuf,
     form: LineForm,
-    tally: &mut Tally,
+    tally: &mut TruthBuilder,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<()> {
     let out = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    let lines = Lines { out, form, line: String::new(), bytes: 0 };
+    let lines = LineFile { out, form, line: String::new(), bytes: 0 };
     collect(story, lines, tally, progress)
 }
 
 fn collect(
     story: &Story,
-    out: impl Put,
-    tally: &mut Tally,
+    out: impl CollectorFile,
+    tally: &mut TruthBuilder,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<()> {
-    let mut collector = Collector {
+    let mut collector = ArrivalQueue {
         story,
         out,
         waiting: BinaryHeap::new(),
@@ -590,7 +595,7 @@ fn collect(
 }
 
 /// Brings events into their order of arrival.
-struct Collector<'s, O> {
+struct ArrivalQueue<'s, O> {
     story: &'s Story,
     out: O,
     waiting: BinaryHeap<Reverse<Waiting>>,
@@ -604,7 +609,7 @@ struct Waiting {
     arrival: EventTime,
     number: u64,
     host: usize,
-    event: Event,
+    event: FleetEvent,
 }
 
 impl Waiting {
@@ -633,7 +638,7 @@ impl Ord for Waiting {
     }
 }
 
-impl<O: Put> Collector<'_, O> {
+impl<O: CollectorFile> ArrivalQueue<'_, O> {
     /// When a host sends what it has at `at`: each sends at a pace of its own.
     fn arrival(&self, host: usize, at: EventTime, collector: u64) -> EventTime {
         let mut dice = Dice::new(self.story.seed, &[5, host as u64, collector]);
@@ -642,7 +647,7 @@ impl<O: Put> Collector<'_, O> {
         at.plus_ticks(pace - (at.0 + offset) % pace)
     }
 
-    fn send(&mut self, host: usize, arrival: EventTime, event: Event) {
+    fn send(&mut self, host: usize, arrival: EventTime, event: FleetEvent) {
         self.number += 1;
         self.waiting.push(Reverse(Waiting { arrival, number: self.number, host, event }));
     }
@@ -659,8 +664,8 @@ impl<O: Put> Collector<'_, O> {
     }
 }
 
-impl<O: Put> Take for Collector<'_, O> {
-    fn take(&mut self, host: usize, at: EventTime, event: Event) -> io::Result<()> {
+impl<O: CollectorFile> EventConsumer for ArrivalQueue<'_, O> {
+    fn take(&mut self, host: usize, at: EventTime, event: FleetEvent) -> io::Result<()> {
         let arrival = self.arrival(host, at, 0);
         if self.story.hosts[host].quirk == Quirk::TwoCollectors {
             self.send(host, self.arrival(host, at, 1), event.clone());
@@ -677,14 +682,14 @@ impl<O: Put> Take for Collector<'_, O> {
         Ok(())
     }
 
-    fn advance(&mut self, to: EventTime, tally: &mut Tally) -> io::Result<()> {
+    fn advance(&mut self, to: EventTime, tally: &mut TruthBuilder) -> io::Result<()> {
         self.deliver(to)?;
         tally.bytes = self.out.bytes();
         Ok(())
     }
 }
 
-fn truth(spec: &FleetSpec, story: &Story, mut tally: Tally) -> Truth {
+fn truth(spec: &FleetSpec, story: &Story, mut tally: TruthBuilder) -> Truth {
     let name = |host: usize| story.hosts[host].name().to_string();
     let last_sid = |host: usize| story.hosts[host].last_life().machine;
     let tells = |host: usize, sid: DomainSid| tally.evidence.contains(&(host, sid.0));
@@ -694,7 +699,7 @@ fn truth(spec: &FleetSpec, story: &Story, mut tally: Tally) -> Truth {
         .map(|group| {
             let members = || group.members.iter().copied();
             let now = |host: &usize| last_sid(*host) == group.machine;
-            Group {
+            GroupTruth {
                 machine_sid: group.machine.to_string(),
                 hosts: members().filter(now).map(name).collect(),
                 former: members().filter(|host| !now(host)).map(name).collect(),
@@ -708,7 +713,7 @@ fn truth(spec: &FleetSpec, story: &Story, mut tally: Tally) -> Truth {
         seed: spec.seed,
         from: story.from.to_string(),
         until: story.until().to_string(),
-        domain: Domain {
+        domain: DomainTruth {
             name: story.domain.netbios.to_string(),
             dns: story.domain.dns.to_string(),
             sid: story.domain.sid.to_string(),
@@ -722,7 +727,7 @@ fn truth(spec: &FleetSpec, story: &Story, mut tally: Tally) -> Truth {
     for (index, host) in story.hosts.iter().enumerate() {
         lives(story, index, &mut truth);
         let sid = last_sid(index);
-        truth.hosts.push(Host {
+        truth.hosts.push(HostTruth {
             name: name(index),
             computer: host.computer().to_string(),
             machine_sid: sid.to_string(),
@@ -734,7 +739,7 @@ fn truth(spec: &FleetSpec, story: &Story, mut tally: Tally) -> Truth {
     tally.mismatches.sort_unstable_by_key(|mismatch| (mismatch.0, mismatch.1, mismatch.4));
     let mismatches = tally.mismatches.into_iter();
     truth.mismatches = mismatches
-        .map(|(time, target, peer, cause, record_id)| Mismatch {
+        .map(|(time, target, peer, cause, record_id)| MismatchTruth {
             target: name(target),
             peer: peer.map(name),
             time: time.to_string(),
@@ -753,21 +758,21 @@ fn lives(story: &Story, host: usize, truth: &mut Truth) {
     for (number, life) in host.lives.iter().enumerate() {
         let time = life.from.to_string();
         match &life.entry {
-            Entry::Running | Entry::FromImage => {}
-            Entry::Renamed { old } => truth.renames.push(Rename {
+            LifeStart::Running | LifeStart::FromImage => {}
+            LifeStart::Renamed { old } => truth.renames.push(Rename {
                 from: old.to_string(),
                 to: life.name.to_string(),
                 time,
             }),
-            Entry::Setup => truth.placeholders.push(Placeholder {
+            LifeStart::Setup => truth.placeholders.push(Placeholder {
                 name: life.name.to_string(),
                 host: host.name().to_string(),
                 time,
                 machine_sid: life.machine.to_string(),
             }),
-            Entry::Installed { .. } => {
+            LifeStart::Installed { .. } => {
                 let former = &host.lives[..number];
-                let former = former.iter().rfind(|life| matches!(life.entry, Entry::Running));
+                let former = former.iter().rfind(|life| matches!(life.entry, LifeStart::Running));
                 truth.rebuilds.extend(former.map(|former| Rebuild {
                     host: host.name().to_string(),
                     time,
@@ -1047,7 +1052,7 @@ mod tests {
         assert_eq!(truth.events["LsaSrv/6167"], truth.mismatches.len() as u64);
         let of = |event: &Read, name: &str| short_host(&event.computer) == name;
         for mismatch in &truth.mismatches {
-            let Mismatch { target, peer, time, record_id, .. } = mismatch;
+            let MismatchTruth { target, peer, time, record_id, .. } = mismatch;
             assert!(events.iter().any(|event| event.kind == "LsaSrv/6167"
                 && of(event, target)
                 && event.time == *time
@@ -1069,9 +1074,9 @@ mod tests {
             let refused =
                 truth.mismatches.iter().filter(|mismatch| is_member(&mismatch.target)).count();
             match group.state {
-                State::Active => assert!(refused > 0),
-                State::Latent => assert_eq!(refused, 0),
-                State::Remedied => assert_eq!(group.hosts.len(), 1),
+                GroupState::Active => assert!(refused > 0),
+                GroupState::Latent => assert_eq!(refused, 0),
+                GroupState::Remedied => assert_eq!(group.hosts.len(), 1),
             }
         }
     }

@@ -4,7 +4,7 @@
 use std::fmt::Write;
 
 use super::evtx::Rendering;
-use super::shapes::{Body, Channel, Event};
+use super::shapes::{Body, Channel, FleetEvent};
 use crate::time::EventTime;
 
 /// What a text line looks like.
@@ -32,7 +32,7 @@ pub struct Rendered {
 }
 
 impl Rendered {
-    pub fn new(event: &Event) -> Rendered {
+    pub fn new(event: &FleetEvent) -> Rendered {
         let shape = &event.shape;
         let failed = shape.keywords & FAILED != 0;
         Rendered {
@@ -136,7 +136,7 @@ fn title(id: u16) -> &'static str {
 }
 
 /// The title, and for audits a line for each field.
-fn message(event: &Event) -> String {
+fn message(event: &FleetEvent) -> String {
     let mut text = title(event.shape.id).to_owned();
     if event.shape.channel == Channel::Security
         && let Body::Named(fields) = &event.shape.body
@@ -151,7 +151,12 @@ fn message(event: &Event) -> String {
 }
 
 /// Adds the event as one line with its end.
-pub fn write_line(out: &mut String, form: LineForm, event: &Event, rendered: Option<&Rendered>) {
+pub fn write_line(
+    out: &mut String,
+    form: LineForm,
+    event: &FleetEvent,
+    rendered: Option<&Rendered>,
+) {
     match form {
         LineForm::Xml => xml(out, event, rendered),
         LineForm::Winlogbeat => winlogbeat(out, event, rendered),
@@ -161,7 +166,7 @@ pub fn write_line(out: &mut String, form: LineForm, event: &Event, rendered: Opt
     out.push('\n');
 }
 
-fn xml(out: &mut String, event: &Event, rendered: Option<&Rendered>) {
+fn xml(out: &mut String, event: &FleetEvent, rendered: Option<&Rendered>) {
     event.with_spec(None, |spec| {
         out.push_str(
             "<Event xmlns='http://schemas.microsoft.com/win/2004/08/events/event'><System>",
@@ -255,7 +260,7 @@ fn xml(out: &mut String, event: &Event, rendered: Option<&Rendered>) {
 }
 
 /// winlogbeat 8: the id is text, unnamed data are `param1` and so on.
-fn winlogbeat(out: &mut String, event: &Event, rendered: Option<&Rendered>) {
+fn winlogbeat(out: &mut String, event: &FleetEvent, rendered: Option<&Rendered>) {
     let shape = &event.shape;
     let mut top = Object::open(out);
     top.text("@timestamp", &event.time.to_string());
@@ -326,7 +331,7 @@ fn winlogbeat(out: &mut String, event: &Event, rendered: Option<&Rendered>) {
 }
 
 /// NXLog's flat objects, with times as OpenWEC writes them in this shape.
-fn nxlog(out: &mut String, event: &Event, rendered: Option<&Rendered>) {
+fn nxlog(out: &mut String, event: &FleetEvent, rendered: Option<&Rendered>) {
     let shape = &event.shape;
     let mut top = Object::open(out);
     top.text("EventTime", &event.time.to_string());
@@ -387,7 +392,7 @@ fn nxlog(out: &mut String, event: &Event, rendered: Option<&Rendered>) {
     top.close();
 }
 
-fn openwec(out: &mut String, event: &Event, rendered: Option<&Rendered>) {
+fn openwec(out: &mut String, event: &FleetEvent, rendered: Option<&Rendered>) {
     let shape = &event.shape;
     let mut top = Object::open(out);
     top.object("System", |system| {
@@ -467,16 +472,16 @@ fn openwec(out: &mut String, event: &Event, rendered: Option<&Rendered>) {
 }
 
 /// Some instant soon after; nothing depends on it.
-fn received(event: &Event) -> EventTime {
+fn received(event: &FleetEvent) -> EventTime {
     event.time.plus_ticks(2_500_000)
 }
 
-fn provider_guid(event: &Event) -> Option<String> {
-    event.shape.provider.guid.map(|guid| super::evtx::Value::Guid(guid).to_text().into_owned())
+fn provider_guid(event: &FleetEvent) -> Option<String> {
+    event.shape.provider.guid.map(|guid| super::evtx::TypedValue::Guid(guid).to_text().into_owned())
 }
 
 fn hex(bytes: &[u8]) -> String {
-    super::evtx::Value::Binary(bytes).to_text().into_owned()
+    super::evtx::TypedValue::Binary(bytes).to_text().into_owned()
 }
 
 fn put(out: &mut String, text: std::fmt::Arguments<'_>) {

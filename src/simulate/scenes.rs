@@ -3,7 +3,7 @@
 //! Hosts and clone groups act, each with dice of its own for every minute, so
 //! that the events of some hosts can be told without those of the others: only
 //! the domain controllers hear of everybody. A scene tells its events to a
-//! [`Stage`], which keeps those that lie ahead and those of absent hosts not at
+//! [`Timeline`], which keeps those that lie ahead and those of absent hosts not at
 //! all.
 
 use std::ops::Range;
@@ -13,18 +13,18 @@ use super::dice::Dice;
 use super::fleet::Cause;
 use super::shapes;
 use super::shapes::{
-    Event, Failure, Origin, Package, Principal, Shape, Who, account_renamed, account_touched,
-    account_written, clock_set, connection, credentials, event_log, explicit_credentials,
-    groups_listed, logoff, logon, logon_failed, mismatch, object_access, preauthentication_failed,
-    privileges, process, secure_channel, service_state, service_ticket, started, stopped,
-    ticket_granting, update_installed,
+    EventShape, FleetEvent, LogonFailure, Origin, Package, Principal, Who, account_renamed,
+    account_touched, account_written, clock_set, connection, credentials, event_log,
+    explicit_credentials, groups_listed, logoff, logon, logon_failed, mismatch, object_access,
+    preauthentication_failed, privileges, process, secure_channel, service_state, service_ticket,
+    started, stopped, ticket_granting, update_installed,
 };
-use super::story::{Entry, Host, LOCAL_ACCOUNTS, Life, Naming, Quirk, Role, Story};
+use super::story::{FleetHost, HostKind, LOCAL_ACCOUNTS, Life, LifeStart, Naming, Quirk, Story};
 use crate::time::{EventTime, TICKS_PER_SEC};
 
 /// What the truth has to remember of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Note {
+pub enum TruthNote {
     Nothing,
     /// A local account with its SID, under the host's own name.
     LocalAccount,
@@ -37,22 +37,22 @@ pub enum Note {
 
 /// An event that has no record id yet.
 #[derive(Debug)]
-pub struct Told {
+pub struct PendingEvent {
     /// When it is written; the time in it differs while a clock is wrong.
     pub at: EventTime,
     pub host: usize,
-    pub event: Event,
-    pub note: Note,
+    pub event: FleetEvent,
+    pub note: TruthNote,
     order: u64,
 }
 
 /// Events of one minute at a time, in order.
 #[derive(Debug)]
-pub struct Stage<'s> {
+pub struct Timeline<'s> {
     story: &'s Story,
     /// The hosts whose events are kept.
     present: Range<usize>,
-    pending: Vec<Told>,
+    pending: Vec<PendingEvent>,
     actor: u64,
     told: u64,
 }
@@ -86,14 +86,14 @@ const GUESSED_NAMES: &[&str] = &["Administrator", "admin", "test", "backup", "sa
 /// Index of a group's dice among those of hosts.
 const GROUP_ACTORS: u64 = 1 << 31;
 
-impl<'s> Stage<'s> {
-    pub fn new(story: &'s Story, present: Range<usize>) -> Stage<'s> {
-        Stage { story, present, pending: Vec::new(), actor: 0, told: 0 }
+impl<'s> Timeline<'s> {
+    pub fn new(story: &'s Story, present: Range<usize>) -> Timeline<'s> {
+        Timeline { story, present, pending: Vec::new(), actor: 0, told: 0 }
     }
 
     /// Plays one minute and hands over its events and those of earlier scenes
     /// that fall into it. Minutes come in order.
-    pub fn play(&mut self, minute: u64) -> Vec<Told> {
+    pub fn play(&mut self, minute: u64) -> Vec<PendingEvent> {
         let controllers = 0..self.story.controllers;
         let all = self.present.start < controllers.end;
         for host in 0..self.story.hosts.len() {
@@ -114,11 +114,18 @@ impl<'s> Stage<'s> {
         self.pending.drain(..ready).collect()
     }
 
-    fn say(&mut self, host: usize, at: EventTime, shape: Shape) {
-        self.say_noted(host, at, at, shape, Note::Nothing);
+    fn say(&mut self, host: usize, at: EventTime, shape: EventShape) {
+        self.say_noted(host, at, at, shape, TruthNote::Nothing);
     }
 
-    fn say_noted(&mut self, host: usize, at: EventTime, time: EventTime, shape: Shape, note: Note) {
+    fn say_noted(
+        &mut self,
+        host: usize,
+        at: EventTime,
+        time: EventTime,
+        shape: EventShape,
+        note: TruthNote,
+    ) {
         self.told += 1;
         if !self.present.contains(&host) {
             return;
@@ -133,9 +140,9 @@ impl<'s> Stage<'s> {
             }
             Naming::NetbiosAtStart | Naming::Dns => Arc::clone(&life.computer),
         };
-        let event = Event { shape, computer, time, record_id: 0 };
+        let event = FleetEvent { shape, computer, time, record_id: 0 };
         let order = self.actor << 32 | self.told;
-        self.pending.push(Told { at, host, event, note, order });
+        self.pending.push(PendingEvent { at, host, event, note, order });
     }
 
     fn host_minute(&mut self, index: usize, minute: u64) {
@@ -162,8 +169,8 @@ impl<'s> Stage<'s> {
         let mut scene = Scene { stage: self, story, index, host, life, begin, quiet_until };
         scene.background(&mut dice);
         match host.role {
-            Role::Controller => scene.controller(&mut dice),
-            Role::Workstation | Role::Server => scene.member(&mut dice),
+            HostKind::Controller => scene.controller(&mut dice),
+            HostKind::Workstation | HostKind::Server => scene.member(&mut dice),
         }
         scene.quirk(minute, &mut dice);
     }
@@ -173,13 +180,13 @@ impl<'s> Stage<'s> {
         let host = &story.hosts[index];
         let at = |ticks| life.from.plus_ticks(ticks);
         match &life.entry {
-            Entry::Running => {}
-            Entry::FromImage => {
+            LifeStart::Running => {}
+            LifeStart::FromImage => {
                 self.start_up(index, at(0), dice);
                 let who = local(life, 1, dice);
                 self.local_logon(index, at(20 * SECOND), &who, 2, dice);
             }
-            Entry::Setup => {
+            LifeStart::Setup => {
                 self.start_up(index, at(0), dice);
                 let machine = system_of(host, life, story);
                 for number in 0..20 {
@@ -192,12 +199,12 @@ impl<'s> Stage<'s> {
                 self.say(index, at(25 * SECOND), shape);
                 self.say(index, at(26 * SECOND), account_touched(4724, &built_in, &machine));
             }
-            Entry::Installed { placeholder } => {
+            LifeStart::Installed { placeholder } => {
                 self.say(index, at(0), event_log(6011, &[placeholder, &life.short], None));
                 self.start_up(index, at(SECOND), dice);
                 let machine = system_of(host, life, story);
                 let mut note = |ticks, shape| {
-                    self.say_noted(index, at(ticks), at(ticks), shape, Note::LocalAccount);
+                    self.say_noted(index, at(ticks), at(ticks), shape, TruthNote::LocalAccount);
                 };
                 let built_in = local(life, 0, dice);
                 let made = local(life, 1, dice);
@@ -219,7 +226,7 @@ impl<'s> Stage<'s> {
                     self.say(controller, at(10 * SECOND), account_written(4742, &who, &by, dns));
                 }
             }
-            Entry::Renamed { old } => {
+            LifeStart::Renamed { old } => {
                 let former = story.hosts[index].life_at(life.from.minus_ticks(1));
                 let former = former.map_or(life, |(_, former)| former);
                 let controller = dice.index(story.controllers);
@@ -251,7 +258,7 @@ impl<'s> Stage<'s> {
                 let who = local(life, 0, dice);
                 let time = at(MINUTE);
                 let shape = groups_listed(&machine, &who);
-                self.say_noted(index, time, time, shape, Note::LocalAccount);
+                self.say_noted(index, time, time, shape, TruthNote::LocalAccount);
             }
         }
     }
@@ -266,7 +273,7 @@ impl<'s> Stage<'s> {
         if host.quirk == Quirk::StaleBoot {
             self.refuse_itself(index, up.plus_ticks(30 * SECOND), Cause::StaleBoot, dice);
         }
-        if host.role != Role::Controller && dice.permille(60) {
+        if host.role != HostKind::Controller && dice.permille(60) {
             let data = [&*self.story.domain.netbios, "%%1311"];
             let shape = secure_channel(5719, &data, 0xc000_005e);
             self.say(index, up.plus_ticks(8 * SECOND), shape);
@@ -295,11 +302,12 @@ impl<'s> Stage<'s> {
             let at = at.plus_ticks((round * 45 + dice.below(40)) * SECOND);
             let Some((_, life)) = host.life_at(at) else { continue };
             let who = person(story, host, host.owner, dice);
-            let note = Note::Mismatch { peer: None, cause };
+            let note = TruthNote::Mismatch { peer: None, cause };
             self.say_noted(index, at, at, mismatch(), note);
             let origin = origin_of(host, life, dice);
             let package = if dice.permille(500) { Package::Ntlm } else { Package::Kerberos };
-            let shape = logon_failed(&who.name, &who.domain, Failure::REFUSED, package, &origin);
+            let shape =
+                logon_failed(&who.name, &who.domain, LogonFailure::REFUSED, package, &origin);
             self.say(index, at.plus_ticks(dice.below(SECOND)), shape);
         }
     }
@@ -313,7 +321,7 @@ impl<'s> Stage<'s> {
         let newer = host.build.number >= 22_621;
         let after = |millis| at.plus_ticks(millis * SECOND / 1000);
         let mut note = |millis, shape| {
-            self.say_noted(index, after(millis), after(millis), shape, Note::LocalAccount);
+            self.say_noted(index, after(millis), after(millis), shape, TruthNote::LocalAccount);
         };
         note(0, logon(Some(&machine), who, kind, Package::Negotiate, Some(&origin), newer));
         note(1, privileges(who));
@@ -390,19 +398,19 @@ impl<'s> Stage<'s> {
             self.say(controller, before, credentials(&who.name, &other_life.short, 0));
             Package::Ntlm
         };
-        let note = Note::Mismatch { peer: Some(peer), cause: Cause::Clone };
+        let note = TruthNote::Mismatch { peer: Some(peer), cause: Cause::Clone };
         self.say_noted(target, at, at, mismatch(), note);
-        let shape = logon_failed(&who.name, &who.domain, Failure::REFUSED, package, &origin);
+        let shape = logon_failed(&who.name, &who.domain, LogonFailure::REFUSED, package, &origin);
         self.say(target, at.plus_ticks(dice.below(3 * SECOND / 2)), shape);
     }
 }
 
 /// One host in one minute.
 struct Scene<'a, 's> {
-    stage: &'a mut Stage<'s>,
+    stage: &'a mut Timeline<'s>,
     story: &'s Story,
     index: usize,
-    host: &'s Host,
+    host: &'s FleetHost,
     life: &'s Life,
     begin: EventTime,
     quiet_until: EventTime,
@@ -422,16 +430,16 @@ impl Scene<'_, '_> {
         dice.in_minute(if office { hourly } else { hourly.div_ceil(3) })
     }
 
-    fn say(&mut self, at: EventTime, shape: Shape) {
+    fn say(&mut self, at: EventTime, shape: EventShape) {
         self.stage.say(self.index, at, shape);
     }
 
     /// What nobody asks for, and most of every log.
     fn background(&mut self, dice: &mut Dice) {
         let busy = match self.host.role {
-            Role::Controller => 3,
-            Role::Server => 2,
-            Role::Workstation => 1,
+            HostKind::Controller => 3,
+            HostKind::Server => 2,
+            HostKind::Workstation => 1,
         };
         let machine = system_of(self.host, self.life, self.story);
         for (kind, hourly) in [40, 35, 15, 8, 8, 6].into_iter().enumerate() {
@@ -544,7 +552,7 @@ impl Scene<'_, '_> {
         let shape = if dice.permille(500) {
             preauthentication_failed(&who, &story.domain.realm, mapped(&origin.ip), 0x18)
         } else {
-            credentials(&who.name, &origin.workstation, Failure::WRONG_PASSWORD.sub_status)
+            credentials(&who.name, &origin.workstation, LogonFailure::WRONG_PASSWORD.sub_status)
         };
         self.stage.say(controller, at, shape);
         let domain = match dice.below(4) {
@@ -552,13 +560,13 @@ impl Scene<'_, '_> {
             1 => "".into(),
             _ => Arc::clone(&who.domain),
         };
-        let failure = Failure::WRONG_PASSWORD;
+        let failure = LogonFailure::WRONG_PASSWORD;
         self.say(at, logon_failed(&who.name, &domain, failure, Package::Ntlm, &origin));
     }
 
     /// Local accounts at work: what tells the machine SID.
     fn local_activity(&mut self, at: EventTime, dice: &mut Dice) {
-        if at >= self.life.until || matches!(self.life.entry, Entry::Setup) {
+        if at >= self.life.until || matches!(self.life.entry, LifeStart::Setup) {
             return;
         }
         let account = dice.index(LOCAL_ACCOUNTS.len());
@@ -570,17 +578,17 @@ impl Scene<'_, '_> {
                 let story = self.story;
                 let other = person(story, self.host, self.host.owner, dice);
                 let shape = explicit_credentials(&who, &other.name, &other.domain, &server);
-                self.stage.say_noted(self.index, at, at, shape, Note::LocalAccount);
+                self.stage.say_noted(self.index, at, at, shape, TruthNote::LocalAccount);
             }
             2 => {
                 let machine = system_of(self.host, self.life, self.story);
                 let shape = groups_listed(&machine, &who);
-                self.stage.say_noted(self.index, at, at, shape, Note::LocalAccount);
+                self.stage.say_noted(self.index, at, at, shape, TruthNote::LocalAccount);
             }
             _ => {
                 let program = "C:\\Windows\\System32\\cmd.exe";
                 let shape = process(&who, program, "cmd /c whoami".to_owned(), 0x2000);
-                self.stage.say_noted(self.index, at, at, shape, Note::LocalAccount);
+                self.stage.say_noted(self.index, at, at, shape, TruthNote::LocalAccount);
             }
         }
     }
@@ -658,7 +666,7 @@ impl Scene<'_, '_> {
                         let at = restored.plus_ticks(second * SECOND);
                         let time = taken.plus_ticks(second * SECOND);
                         let shape = service_state("Windows Time", "running");
-                        self.stage.say_noted(self.index, at, time, shape, Note::Nothing);
+                        self.stage.say_noted(self.index, at, time, shape, TruthNote::Nothing);
                     }
                     let old = taken.plus_ticks(5 * SECOND);
                     let at = restored.plus_ticks(5 * SECOND);
@@ -688,8 +696,8 @@ impl Scene<'_, '_> {
                 _ => Arc::clone(&stolen.short),
             };
             let failure = match dice.below(2) {
-                0 => Failure::WRONG_PASSWORD,
-                _ => Failure::NO_SUCH_USER,
+                0 => LogonFailure::WRONG_PASSWORD,
+                _ => LogonFailure::NO_SUCH_USER,
             };
             self.say(at, logon_failed(&name, &domain, failure, Package::Ntlm, &origin));
             self.say(at, credentials(&name, &origin.workstation, failure.sub_status));
@@ -708,7 +716,7 @@ impl Scene<'_, '_> {
     }
 }
 
-fn origin_of(host: &Host, life: &Life, dice: &mut Dice) -> Origin {
+fn origin_of(host: &FleetHost, life: &Life, dice: &mut Dice) -> Origin {
     Origin {
         workstation: Arc::clone(&life.short),
         ip: Arc::clone(&host.ip),
@@ -722,9 +730,9 @@ fn mapped(ip: &str) -> String {
 }
 
 /// The host itself, as the subject of its own events.
-fn system_of(host: &Host, life: &Life, story: &Story) -> Who {
+fn system_of(host: &FleetHost, life: &Life, story: &Story) -> Who {
     let domain = match life.entry {
-        Entry::Setup => "WORKGROUP".into(),
+        LifeStart::Setup => "WORKGROUP".into(),
         _ => Arc::clone(&story.domain_of(host).netbios),
     };
     Who { sid: Principal::System, name: format!("{}$", life.short).into(), domain, logon: 0x3e7 }
@@ -740,7 +748,7 @@ fn local(life: &Life, account: usize, dice: &mut Dice) -> Who {
     }
 }
 
-fn person(story: &Story, host: &Host, user: usize, dice: &mut Dice) -> Who {
+fn person(story: &Story, host: &FleetHost, user: usize, dice: &mut Dice) -> Who {
     let domain = story.domain_of(host);
     let user = &story.users[user];
     Who {
@@ -764,7 +772,7 @@ mod tests {
     #[test]
     fn what_lies_ahead_does_not_grow_with_the_hours() {
         let story = story(20);
-        let mut stage = Stage::new(&story, 0..story.hosts.len());
+        let mut stage = Timeline::new(&story, 0..story.hosts.len());
         let mut ahead = Vec::new();
         for minute in 0..story.minutes {
             let events = stage.play(minute).len();
@@ -777,7 +785,7 @@ mod tests {
     #[test]
     fn events_come_in_order() {
         let story = story(2);
-        let mut stage = Stage::new(&story, 0..story.hosts.len());
+        let mut stage = Timeline::new(&story, 0..story.hosts.len());
         let mut last = EventTime::MIN;
         for minute in 0..story.minutes {
             for told in stage.play(minute) {
@@ -792,7 +800,7 @@ mod tests {
     fn some_hosts_told_alone_have_the_same_events() {
         let story = story(2);
         let events = |present: Range<usize>, of: Range<usize>| {
-            let mut stage = Stage::new(&story, present);
+            let mut stage = Timeline::new(&story, present);
             let mut events = Vec::new();
             for minute in 0..story.minutes {
                 let told = stage.play(minute).into_iter();
