@@ -295,10 +295,10 @@ pub struct Wanted {
     any_provider: IdSet,
     names: Vec<Box<str>>,
     by_name: FxHashMap<Box<str>, FieldId>,
-    with_facts: Vec<bool>,
+    fact_carriers: Vec<bool>,
     /// Fields that are read of a record that only teaches.
-    fact_fields: Vec<bool>,
-    reads_fact_fields_only: bool,
+    read_for_facts: Vec<bool>,
+    limits_fact_reads: bool,
     positions: Vec<Option<FieldId>>,
 }
 
@@ -313,7 +313,7 @@ impl Wanted {
     pub fn new<'n>(
         events: impl IntoIterator<Item = (&'n str, u32)>,
         fields: impl IntoIterator<Item = &'n str>,
-        with_facts: impl IntoIterator<Item = &'n str>,
+        fact_carriers: impl IntoIterator<Item = &'n str>,
     ) -> Wanted {
         let mut wanted = Wanted::default();
         let mut providers: FxHashMap<Box<str>, Vec<u32>> = FxHashMap::default();
@@ -329,10 +329,10 @@ impl Wanted {
         for name in fields {
             wanted.intern(name);
         }
-        for name in with_facts {
+        for name in fact_carriers {
             let id = wanted.intern(name);
-            wanted.with_facts[usize::from(id.0)] = true;
-            wanted.fact_fields[usize::from(id.0)] = true;
+            wanted.fact_carriers[usize::from(id.0)] = true;
+            wanted.read_for_facts[usize::from(id.0)] = true;
         }
         wanted.positions = (1..=POSITIONS_MAX)
             .map(|position| wanted.by_name.get(format!("#{position}").as_str()).copied())
@@ -346,15 +346,15 @@ impl Wanted {
     pub fn with_fact_fields<'n>(mut self, fields: impl IntoIterator<Item = &'n str>) -> Wanted {
         for name in fields {
             let id = self.intern(name);
-            self.fact_fields[usize::from(id.0)] = true;
+            self.read_for_facts[usize::from(id.0)] = true;
         }
-        self.reads_fact_fields_only = true;
+        self.limits_fact_reads = true;
         self
     }
 
     /// Whether a field is read of a record that no rule wants.
-    pub fn reads_unruled(&self, field: FieldId) -> bool {
-        !self.reads_fact_fields_only || self.fact_fields[usize::from(field.0)]
+    pub fn reads_for_facts(&self, field: FieldId) -> bool {
+        !self.limits_fact_reads || self.read_for_facts[usize::from(field.0)]
     }
 
     fn intern(&mut self, name: &str) -> FieldId {
@@ -365,8 +365,8 @@ impl Wanted {
         let id = FieldId(self.names.len() as u16);
         self.names.push(name.into());
         self.by_name.insert(name.into(), id);
-        self.with_facts.push(false);
-        self.fact_fields.push(false);
+        self.fact_carriers.push(false);
+        self.read_for_facts.push(false);
         id
     }
 
@@ -428,14 +428,14 @@ impl Wanted {
     /// Whether a record is wanted whatever its id when this field holds the SID
     /// of an account.
     pub fn carries_fact(&self, field: FieldId) -> bool {
-        self.with_facts[usize::from(field.0)]
+        self.fact_carriers[usize::from(field.0)]
     }
 
     /// Names of the fields for which [`Wanted::teaches`] holds.
     pub fn fact_field_names(&self) -> impl Iterator<Item = &str> {
         self.names
             .iter()
-            .zip(&self.with_facts)
+            .zip(&self.fact_carriers)
             .filter(|(_, carries_fact)| **carries_fact)
             .map(|(name, _)| &**name)
     }

@@ -22,7 +22,7 @@
 //! and values stand in the record itself, as text. [`compile_inline`] makes a
 //! plan of one such record, and stops behind `System` when nobody wants it.
 //!
-//! What a plan cannot express is [`Halt::Unplanned`], and the record goes the
+//! What a plan cannot express is [`NoPlan::Inexpressible`], and the record goes the
 //! slow way.
 
 use std::ops::Range;
@@ -65,17 +65,17 @@ pub mod value_type {
 
 /// Why there is no plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Halt {
+pub enum NoPlan {
     /// It cannot be read, or says something that a plan has no words for: a
     /// value made of several parts, a template within a leaf.
-    Unplanned,
+    Inexpressible,
     /// Nobody wants the record.
     Unwanted,
 }
 
 /// Where a value comes from.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub enum From {
+pub enum ValueSource {
     #[default]
     Nowhere,
     /// UTF-16 text at these offsets from the start of the definition, or of
@@ -90,14 +90,14 @@ pub enum From {
 /// What stands at one place of the event's data.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Item {
-    pub name: Name,
-    pub from: From,
+    pub name: ItemName,
+    pub from: ValueSource,
     /// The element is left out when this value is null (its dependency id).
     pub unless_null: Option<u16>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Name {
+pub enum ItemName {
     /// A wanted field.
     Field(FieldId),
     /// A data item without a name: its field depends on how many such items
@@ -109,7 +109,7 @@ pub enum Name {
 
 /// Where a nested instance stands, and so what its root element may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Place {
+pub enum InstanceParent {
     /// The record's own instance: the root is `Event`.
     Record,
     /// A child of `Event`: `EventData`, `UserData`, `RenderingInfo`, …
@@ -121,23 +121,23 @@ pub enum Place {
 /// What reading an instance of one template takes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
-    pub provider: From,
-    pub source_name: From,
-    pub event_id: From,
-    pub version: From,
-    pub level: From,
-    pub time: From,
-    pub record_id: From,
-    pub channel: From,
-    pub computer: From,
-    pub user: From,
-    pub culture: From,
-    pub message: From,
-    pub binary: From,
+    pub provider: ValueSource,
+    pub source_name: ValueSource,
+    pub event_id: ValueSource,
+    pub version: ValueSource,
+    pub level: ValueSource,
+    pub time: ValueSource,
+    pub record_id: ValueSource,
+    pub channel: ValueSource,
+    pub computer: ValueSource,
+    pub user: ValueSource,
+    pub culture: ValueSource,
+    pub message: ValueSource,
+    pub binary: ValueSource,
     pub items: Vec<Item>,
     /// Values that are instances of their own, in document order, and how many
     /// of `items` stand before each.
-    pub nested: Vec<(u16, Place, usize)>,
+    pub nested: Vec<(u16, InstanceParent, usize)>,
     /// Whether a field of `items` makes the record wanted whatever its id.
     pub carries_fact: bool,
     /// Wanted ids of the provider and source, where these are literals.
@@ -151,16 +151,17 @@ pub const DEFINITION_HEADER_BYTES: usize = 24;
 pub fn compile(
     chunk: &[u8],
     offset: usize,
-    place: Place,
+    place: InstanceParent,
     wanted: &Wanted,
-) -> Result<Definition, Halt> {
-    let start = offset.checked_add(DEFINITION_HEADER_BYTES).ok_or(Halt::Unplanned)?;
-    let size = read_u32(chunk, start - 4).ok_or(Halt::Unplanned)? as usize;
-    let end = start.checked_add(size).filter(|&end| end <= chunk.len()).ok_or(Halt::Unplanned)?;
+) -> Result<Definition, NoPlan> {
+    let start = offset.checked_add(DEFINITION_HEADER_BYTES).ok_or(NoPlan::Inexpressible)?;
+    let size = read_u32(chunk, start - 4).ok_or(NoPlan::Inexpressible)? as usize;
+    let end =
+        start.checked_add(size).filter(|&end| end <= chunk.len()).ok_or(NoPlan::Inexpressible)?;
     let mut plan = Plan::default();
     let mut names = Vec::new();
     let keep = &mut |_: &Plan| true;
-    let form = Form::Definition;
+    let form = ElementEncoding::Definition;
     let mut compiler = Compiler {
         chunk,
         base: start,
@@ -234,23 +235,24 @@ pub fn compile_inline(
     wanted: &Wanted,
     plan: &mut Plan,
     keep: &mut dyn FnMut(&Plan) -> bool,
-) -> Result<(), Halt> {
+) -> Result<(), NoPlan> {
     plan.clear();
-    let form = Form::Inline;
+    let form = ElementEncoding::Inline;
     let names = &mut Vec::new();
-    Compiler { chunk, base: 0, at: start, end, form, wanted, plan, names, keep }.root(Place::Record)
+    Compiler { chunk, base: 0, at: start, end, form, wanted, plan, names, keep }
+        .root(InstanceParent::Record)
 }
 
 /// The wanted ids when provider and source are known from the template alone.
 fn literal_ids(body: &[u8], plan: &Plan, wanted: &Wanted) -> Option<Box<[u32]>> {
-    let From::Text(provider) = &plan.provider else { return None };
+    let ValueSource::Text(provider) = &plan.provider else { return None };
     let mut ids = wanted.ids_of(&utf16_text(text_at(body, 0, provider))).to_vec();
     match &plan.source_name {
-        From::Nowhere => {}
-        From::Text(source) => {
+        ValueSource::Nowhere => {}
+        ValueSource::Text(source) => {
             ids.extend_from_slice(wanted.ids_of(&utf16_text(text_at(body, 0, source))));
         }
-        From::Slot(_) | From::Mixed => return None,
+        ValueSource::Slot(_) | ValueSource::Mixed => return None,
     }
     ids.sort_unstable();
     ids.dedup();
@@ -259,7 +261,7 @@ fn literal_ids(body: &[u8], plan: &Plan, wanted: &Wanted) -> Option<Box<[u32]>> 
 
 /// What an element means for the plan, by where it stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Role {
+enum ElementRole {
     Event,
     System,
     Provider,
@@ -287,7 +289,7 @@ enum Role {
 
 /// How elements are written.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Form {
+enum ElementEncoding {
     /// In a template definition, each with a dependency id.
     Definition,
     /// In a record of its own, without.
@@ -300,7 +302,7 @@ struct Compiler<'c> {
     base: usize,
     at: usize,
     end: usize,
-    form: Form,
+    form: ElementEncoding,
     wanted: &'c Wanted,
     plan: &'c mut Plan,
     names: &'c mut Vec<NameRef>,
@@ -318,47 +320,54 @@ impl Plan {
     }
 }
 
-/// The UTF-16 bytes that a [`From::Text`] stands for.
+/// The UTF-16 bytes that a [`ValueSource::Text`] stands for.
 pub fn text_at<'c>(chunk: &'c [u8], base: usize, range: &Range<u32>) -> &'c [u8] {
     chunk.get(base + range.start as usize..base + range.end as usize).unwrap_or_default()
 }
 
 impl<'c> Compiler<'c> {
-    fn root(&mut self, place: Place) -> Result<(), Halt> {
+    fn root(&mut self, place: InstanceParent) -> Result<(), NoPlan> {
         loop {
             match self.u8()? {
                 0x0f => self.skip(3)?,
                 token @ (0x01 | 0x41) => {
                     let parent = match place {
-                        Place::Record => None,
-                        Place::EventChild => Some(Role::Event),
-                        Place::UserData => Some(Role::UserData),
+                        InstanceParent::Record => None,
+                        InstanceParent::EventChild => Some(ElementRole::Event),
+                        InstanceParent::UserData => Some(ElementRole::UserData),
                     };
                     self.element(token, parent, 0)?;
                     return Ok(());
                 }
-                _ => return Err(Halt::Unplanned),
+                _ => return Err(NoPlan::Inexpressible),
             }
         }
     }
 
     /// An element after its opening token, up to and with its end.
-    fn element(&mut self, token: u8, parent: Option<Role>, depth: usize) -> Result<(), Halt> {
+    fn element(
+        &mut self,
+        token: u8,
+        parent: Option<ElementRole>,
+        depth: usize,
+    ) -> Result<(), NoPlan> {
         if depth >= DEPTH_MAX {
-            return Err(Halt::Unplanned);
+            return Err(NoPlan::Inexpressible);
         }
-        let dependency = if self.form == Form::Definition { self.u16()? } else { 0xffff };
+        let dependency =
+            if self.form == ElementEncoding::Definition { self.u16()? } else { 0xffff };
         let unless_null = (dependency != 0xffff).then_some(dependency);
         let size = self.u32()? as usize;
         let start = self.at;
         let name = self.name()?;
         let role = role_of(parent, name)?;
-        if role == Role::Other && self.form == Form::Inline {
+        if role == ElementRole::Other && self.form == ElementEncoding::Inline {
             self.at = start;
             return self.skip(size);
         }
         let mut field = self.wanted_by_name(role, name);
-        let mut named = role == Role::UserData || (role == Role::Data && !is(name, "Data"));
+        let mut named =
+            role == ElementRole::UserData || (role == ElementRole::Data && !is(name, "Data"));
         if token & 0x40 != 0 {
             self.skip(4)?;
             // Attributes: name, then what its value is made of.
@@ -366,8 +375,8 @@ impl<'c> Compiler<'c> {
                 self.skip(1)?;
                 let attribute = self.name()?;
                 let value = self.attribute_value()?;
-                if role == Role::Data && is(attribute, "Name") {
-                    let From::Text(text) = &value else { return Err(Halt::Unplanned) };
+                if role == ElementRole::Data && is(attribute, "Name") {
+                    let ValueSource::Text(text) = &value else { return Err(NoPlan::Inexpressible) };
                     field = self.field_named(text_at(self.chunk, self.base, text));
                     named = true;
                 } else if let Some(place) = self.attribute_place(role, attribute) {
@@ -376,14 +385,14 @@ impl<'c> Compiler<'c> {
             }
         }
         let (from, has_children) = match self.u8()? {
-            0x03 => (From::Nowhere, false),
+            0x03 => (ValueSource::Nowhere, false),
             0x02 => self.content(role, depth)?,
-            _ => return Err(Halt::Unplanned),
+            _ => return Err(NoPlan::Inexpressible),
         };
-        if role == Role::System && !(self.keep)(self.plan) {
-            return Err(Halt::Unwanted);
+        if role == ElementRole::System && !(self.keep)(self.plan) {
+            return Err(NoPlan::Unwanted);
         }
-        if parent == Some(Role::Event) {
+        if parent == Some(ElementRole::Event) {
             // `EventData` or `UserData` itself, however empty, is no data item.
             return Ok(());
         }
@@ -392,8 +401,8 @@ impl<'c> Compiler<'c> {
 
     /// What stands between an element's tags: its own text, and whether it has
     /// element children.
-    fn content(&mut self, role: Role, depth: usize) -> Result<(From, bool), Halt> {
-        let mut from = From::Nowhere;
+    fn content(&mut self, role: ElementRole, depth: usize) -> Result<(ValueSource, bool), NoPlan> {
+        let mut from = ValueSource::Nowhere;
         let mut has_children = false;
         loop {
             let token = self.u8()?;
@@ -407,12 +416,14 @@ impl<'c> Compiler<'c> {
                     let slot = self.u16()?;
                     let declared = self.u8()?;
                     match role {
-                        Role::Event | Role::EventData => self.nest(slot, Place::EventChild)?,
-                        Role::UserData if declared == value_type::BINXML => {
-                            has_children = true;
-                            self.nest(slot, Place::UserData)?;
+                        ElementRole::Event | ElementRole::EventData => {
+                            self.nest(slot, InstanceParent::EventChild)?
                         }
-                        _ => append(&mut from, From::Slot(slot)),
+                        ElementRole::UserData if declared == value_type::BINXML => {
+                            has_children = true;
+                            self.nest(slot, InstanceParent::UserData)?;
+                        }
+                        _ => append(&mut from, ValueSource::Slot(slot)),
                     }
                 }
                 _ => append(&mut from, self.literal(token)?),
@@ -420,9 +431,9 @@ impl<'c> Compiler<'c> {
         }
     }
 
-    fn nest(&mut self, slot: u16, place: Place) -> Result<(), Halt> {
+    fn nest(&mut self, slot: u16, place: InstanceParent) -> Result<(), NoPlan> {
         if self.plan.nested.len() >= ITEMS_MAX {
-            return Err(Halt::Unplanned);
+            return Err(NoPlan::Inexpressible);
         }
         self.plan.nested.push((slot, place, self.plan.items.len()));
         Ok(())
@@ -430,57 +441,57 @@ impl<'c> Compiler<'c> {
 
     fn finish(
         &mut self,
-        role: Role,
+        role: ElementRole,
         field: Option<FieldId>,
         named: bool,
-        from: From,
+        from: ValueSource,
         has_children: bool,
         unless_null: Option<u16>,
-    ) -> Result<(), Halt> {
+    ) -> Result<(), NoPlan> {
         let plan = &mut *self.plan;
         match role {
-            Role::EventId => plan.event_id = from,
-            Role::Version => plan.version = from,
-            Role::Level => plan.level = from,
-            Role::RecordId => plan.record_id = from,
-            Role::Channel => plan.channel = from,
-            Role::Computer => plan.computer = from,
-            Role::Message => plan.message = from,
-            Role::Binary => plan.binary = from,
+            ElementRole::EventId => plan.event_id = from,
+            ElementRole::Version => plan.version = from,
+            ElementRole::Level => plan.level = from,
+            ElementRole::RecordId => plan.record_id = from,
+            ElementRole::Channel => plan.channel = from,
+            ElementRole::Computer => plan.computer = from,
+            ElementRole::Message => plan.message = from,
+            ElementRole::Binary => plan.binary = from,
             // The strings of an old-style Data were items of their own.
-            Role::Data if has_children && !named => {}
+            ElementRole::Data if has_children && !named => {}
             // A UserData element that holds elements is no field.
-            Role::UserData | Role::Data if has_children => {}
-            Role::Data | Role::DataString | Role::UserData => {
+            ElementRole::UserData | ElementRole::Data if has_children => {}
+            ElementRole::Data | ElementRole::DataString | ElementRole::UserData => {
                 if plan.items.len() >= ITEMS_MAX {
-                    return Err(Halt::Unplanned);
+                    return Err(NoPlan::Inexpressible);
                 }
                 let name = match (named, field) {
-                    (true, Some(field)) => Name::Field(field),
-                    (true, None) => Name::Unwanted,
-                    (false, _) => Name::Position,
+                    (true, Some(field)) => ItemName::Field(field),
+                    (true, None) => ItemName::Unwanted,
+                    (false, _) => ItemName::Position,
                 };
-                if let Name::Field(field) = name {
+                if let ItemName::Field(field) = name {
                     plan.carries_fact |= self.wanted.carries_fact(field);
                 }
                 plan.items.push(Item { name, from, unless_null });
             }
-            Role::Event
-            | Role::System
-            | Role::Provider
-            | Role::TimeCreated
-            | Role::Security
-            | Role::EventData
-            | Role::Rendering
-            | Role::Other => {}
+            ElementRole::Event
+            | ElementRole::System
+            | ElementRole::Provider
+            | ElementRole::TimeCreated
+            | ElementRole::Security
+            | ElementRole::EventData
+            | ElementRole::Rendering
+            | ElementRole::Other => {}
         }
         Ok(())
     }
 
-    fn wanted_by_name(&self, role: Role, name: &[u8]) -> Option<FieldId> {
+    fn wanted_by_name(&self, role: ElementRole, name: &[u8]) -> Option<FieldId> {
         match role {
-            Role::Data if is(name, "Data") => None,
-            Role::UserData | Role::Data => self.field_named(name),
+            ElementRole::Data if is(name, "Data") => None,
+            ElementRole::UserData | ElementRole::Data => self.field_named(name),
             _ => None,
         }
     }
@@ -502,26 +513,28 @@ impl<'c> Compiler<'c> {
         self.wanted.field(std::str::from_utf8(ascii).ok()?)
     }
 
-    fn attribute_place(&mut self, role: Role, attribute: &[u8]) -> Option<&mut From> {
+    fn attribute_place(&mut self, role: ElementRole, attribute: &[u8]) -> Option<&mut ValueSource> {
         match role {
-            Role::Provider if is(attribute, "Name") => Some(&mut self.plan.provider),
-            Role::Provider if is(attribute, "EventSourceName") => Some(&mut self.plan.source_name),
-            Role::TimeCreated if is(attribute, "SystemTime") => Some(&mut self.plan.time),
-            Role::Security if is(attribute, "UserID") => Some(&mut self.plan.user),
-            Role::Rendering if is(attribute, "Culture") => Some(&mut self.plan.culture),
+            ElementRole::Provider if is(attribute, "Name") => Some(&mut self.plan.provider),
+            ElementRole::Provider if is(attribute, "EventSourceName") => {
+                Some(&mut self.plan.source_name)
+            }
+            ElementRole::TimeCreated if is(attribute, "SystemTime") => Some(&mut self.plan.time),
+            ElementRole::Security if is(attribute, "UserID") => Some(&mut self.plan.user),
+            ElementRole::Rendering if is(attribute, "Culture") => Some(&mut self.plan.culture),
             _ => None,
         }
     }
 
-    fn attribute_value(&mut self) -> Result<From, Halt> {
-        let mut from = From::Nowhere;
+    fn attribute_value(&mut self) -> Result<ValueSource, NoPlan> {
+        let mut from = ValueSource::Nowhere;
         loop {
             match self.peek()? {
                 0x0d | 0x0e => {
                     self.skip(1)?;
                     let slot = self.u16()?;
                     self.skip(1)?;
-                    append(&mut from, From::Slot(slot));
+                    append(&mut from, ValueSource::Slot(slot));
                 }
                 0x05 | 0x45 | 0x08 | 0x48 | 0x09 | 0x49 => {
                     let token = self.u8()?;
@@ -533,25 +546,25 @@ impl<'c> Compiler<'c> {
     }
 
     /// Text that stands in the definition itself.
-    fn literal(&mut self, token: u8) -> Result<From, Halt> {
+    fn literal(&mut self, token: u8) -> Result<ValueSource, NoPlan> {
         match token {
-            0x05 | 0x45 if self.u8()? != value_type::STRING => Err(Halt::Unplanned),
+            0x05 | 0x45 if self.u8()? != value_type::STRING => Err(NoPlan::Inexpressible),
             0x05 | 0x45 | 0x07 | 0x47 => {
                 let chars = usize::from(self.u16()?);
                 let start = self.at - self.base;
                 self.skip(chars * 2)?;
-                Ok(From::Text(start as u32..(self.at - self.base) as u32))
+                Ok(ValueSource::Text(start as u32..(self.at - self.base) as u32))
             }
             // A character or entity reference is a part of a text.
             0x08 | 0x48 => {
                 self.skip(2)?;
-                Ok(From::Mixed)
+                Ok(ValueSource::Mixed)
             }
             0x09 | 0x49 => {
                 self.name()?;
-                Ok(From::Mixed)
+                Ok(ValueSource::Mixed)
             }
-            _ => Err(Halt::Unplanned),
+            _ => Err(NoPlan::Inexpressible),
         }
     }
 
@@ -561,13 +574,14 @@ impl<'c> Compiler<'c> {
     /// ```text
     /// offset u32 │ next u32 │ hash u16 │ chars u16 │ UTF-16 … │ NUL u16
     /// ```
-    fn name(&mut self) -> Result<&'c [u8], Halt> {
+    fn name(&mut self) -> Result<&'c [u8], NoPlan> {
         let offset = self.u32()? as usize;
-        let chars_at = offset.checked_add(6).ok_or(Halt::Unplanned)?;
-        let chars = usize::from(read_u16(self.chunk, chars_at).ok_or(Halt::Unplanned)?);
-        let text = self.chunk.get(chars_at + 2..chars_at + 2 + chars * 2).ok_or(Halt::Unplanned)?;
+        let chars_at = offset.checked_add(6).ok_or(NoPlan::Inexpressible)?;
+        let chars = usize::from(read_u16(self.chunk, chars_at).ok_or(NoPlan::Inexpressible)?);
+        let text =
+            self.chunk.get(chars_at + 2..chars_at + 2 + chars * 2).ok_or(NoPlan::Inexpressible)?;
         let inline = offset == self.at;
-        if self.form == Form::Definition {
+        if self.form == ElementEncoding::Definition {
             let at = self.at - self.base - 4;
             self.names.push(NameRef { at, inline, text: text.into() });
         }
@@ -577,89 +591,90 @@ impl<'c> Compiler<'c> {
         Ok(text)
     }
 
-    fn peek(&self) -> Result<u8, Halt> {
+    fn peek(&self) -> Result<u8, NoPlan> {
         self.window(1).map(|bytes| bytes[0])
     }
 
-    fn u8(&mut self) -> Result<u8, Halt> {
+    fn u8(&mut self) -> Result<u8, NoPlan> {
         let value = self.peek()?;
         self.at += 1;
         Ok(value)
     }
 
-    fn u16(&mut self) -> Result<u16, Halt> {
-        let value = read_u16(self.window(2)?, 0).ok_or(Halt::Unplanned)?;
+    fn u16(&mut self) -> Result<u16, NoPlan> {
+        let value = read_u16(self.window(2)?, 0).ok_or(NoPlan::Inexpressible)?;
         self.at += 2;
         Ok(value)
     }
 
-    fn u32(&mut self) -> Result<u32, Halt> {
-        let value = read_u32(self.window(4)?, 0).ok_or(Halt::Unplanned)?;
+    fn u32(&mut self) -> Result<u32, NoPlan> {
+        let value = read_u32(self.window(4)?, 0).ok_or(NoPlan::Inexpressible)?;
         self.at += 4;
         Ok(value)
     }
 
-    fn skip(&mut self, len: usize) -> Result<(), Halt> {
+    fn skip(&mut self, len: usize) -> Result<(), NoPlan> {
         self.window(len)?;
         self.at += len;
         Ok(())
     }
 
     /// The next bytes of the definition.
-    fn window(&self, len: usize) -> Result<&'c [u8], Halt> {
-        let end = self.at.checked_add(len).filter(|&end| end <= self.end).ok_or(Halt::Unplanned)?;
-        self.chunk.get(self.at..end).ok_or(Halt::Unplanned)
+    fn window(&self, len: usize) -> Result<&'c [u8], NoPlan> {
+        let end =
+            self.at.checked_add(len).filter(|&end| end <= self.end).ok_or(NoPlan::Inexpressible)?;
+        self.chunk.get(self.at..end).ok_or(NoPlan::Inexpressible)
     }
 }
 
-fn role_of(parent: Option<Role>, name: &[u8]) -> Result<Role, Halt> {
+fn role_of(parent: Option<ElementRole>, name: &[u8]) -> Result<ElementRole, NoPlan> {
     let Some(parent) = parent else {
-        return if is(name, "Event") { Ok(Role::Event) } else { Err(Halt::Unplanned) };
+        return if is(name, "Event") { Ok(ElementRole::Event) } else { Err(NoPlan::Inexpressible) };
     };
-    let known: &[(&str, Role)] = match parent {
-        Role::Event => &[
-            ("System", Role::System),
-            ("EventData", Role::EventData),
-            ("UserData", Role::UserData),
-            ("DebugData", Role::UserData),
-            ("ProcessingErrorData", Role::UserData),
-            ("RenderingInfo", Role::Rendering),
+    let known: &[(&str, ElementRole)] = match parent {
+        ElementRole::Event => &[
+            ("System", ElementRole::System),
+            ("EventData", ElementRole::EventData),
+            ("UserData", ElementRole::UserData),
+            ("DebugData", ElementRole::UserData),
+            ("ProcessingErrorData", ElementRole::UserData),
+            ("RenderingInfo", ElementRole::Rendering),
         ],
-        Role::System => &[
-            ("Provider", Role::Provider),
-            ("EventID", Role::EventId),
-            ("Version", Role::Version),
-            ("Level", Role::Level),
-            ("TimeCreated", Role::TimeCreated),
-            ("EventRecordID", Role::RecordId),
-            ("Channel", Role::Channel),
-            ("Computer", Role::Computer),
-            ("Security", Role::Security),
+        ElementRole::System => &[
+            ("Provider", ElementRole::Provider),
+            ("EventID", ElementRole::EventId),
+            ("Version", ElementRole::Version),
+            ("Level", ElementRole::Level),
+            ("TimeCreated", ElementRole::TimeCreated),
+            ("EventRecordID", ElementRole::RecordId),
+            ("Channel", ElementRole::Channel),
+            ("Computer", ElementRole::Computer),
+            ("Security", ElementRole::Security),
         ],
-        Role::EventData => &[("Binary", Role::Binary)],
-        Role::Rendering => &[("Message", Role::Message)],
-        Role::Data
-        | Role::DataString
-        | Role::UserData
-        | Role::Provider
-        | Role::EventId
-        | Role::Version
-        | Role::Level
-        | Role::TimeCreated
-        | Role::RecordId
-        | Role::Channel
-        | Role::Computer
-        | Role::Security
-        | Role::Binary
-        | Role::Message
-        | Role::Other => &[],
+        ElementRole::EventData => &[("Binary", ElementRole::Binary)],
+        ElementRole::Rendering => &[("Message", ElementRole::Message)],
+        ElementRole::Data
+        | ElementRole::DataString
+        | ElementRole::UserData
+        | ElementRole::Provider
+        | ElementRole::EventId
+        | ElementRole::Version
+        | ElementRole::Level
+        | ElementRole::TimeCreated
+        | ElementRole::RecordId
+        | ElementRole::Channel
+        | ElementRole::Computer
+        | ElementRole::Security
+        | ElementRole::Binary
+        | ElementRole::Message
+        | ElementRole::Other => &[],
     };
     let found = known.iter().find(|(text, _)| is(name, text)).map(|(_, role)| *role);
     Ok(found.unwrap_or(match parent {
-        Role::EventData => Role::Data,
-        Role::Data => Role::DataString,
-        Role::UserData => Role::UserData,
-        _ => Role::Other,
+        ElementRole::EventData => ElementRole::Data,
+        ElementRole::Data => ElementRole::DataString,
+        ElementRole::UserData => ElementRole::UserData,
+        _ => ElementRole::Other,
     }))
 }
 
@@ -668,10 +683,10 @@ fn is(name: &[u8], text: &str) -> bool {
     utf16_eq_ascii(name, text)
 }
 
-fn append(from: &mut From, more: From) {
+fn append(from: &mut ValueSource, more: ValueSource) {
     *from = match (std::mem::take(from), more) {
-        (From::Nowhere, more) => more,
-        _ => From::Mixed,
+        (ValueSource::Nowhere, more) => more,
+        _ => ValueSource::Mixed,
     };
 }
 

@@ -24,7 +24,8 @@ use rustc_hash::FxHashMap;
 
 use super::binxml;
 use super::binxml::{
-    Definition, From, Halt, Name, Place, Plan, read_u32, read_u64, text_at, value_type,
+    Definition, InstanceParent, ItemName, NoPlan, Plan, ValueSource, read_u32, read_u64, text_at,
+    value_type,
 };
 use super::clock::parse_time;
 use super::xml::FieldPlan;
@@ -67,7 +68,7 @@ pub struct ChunkDecoder {
     /// For the slow path.
     fields: FieldPlan,
     /// Whether any field makes a record wanted that no rule wants.
-    teaching: bool,
+    any_carries_fact: bool,
     special: SpecialFields,
     plans: Plans,
     /// Instances of the record at hand: the record's own and the nested ones.
@@ -91,10 +92,10 @@ struct SpecialFields {
 /// The templates of the chunk at hand.
 #[derive(Debug, Default)]
 struct Plans {
-    by_offset: FxHashMap<(u32, Place), usize>,
-    plans: Vec<Result<Arc<Definition>, Halt>>,
+    by_offset: FxHashMap<(u32, InstanceParent), usize>,
+    plans: Vec<Result<Arc<Definition>, NoPlan>>,
     /// Definitions of chunks before, by GUID and size.
-    known: FxHashMap<([u8; 16], u32, Place), Vec<Arc<Definition>>>,
+    known: FxHashMap<([u8; 16], u32, InstanceParent), Vec<Arc<Definition>>>,
     known_count: usize,
     /// The plan of a record without a template.
     inline: Plan,
@@ -154,11 +155,11 @@ impl ChunkDecoder {
             message: wanted.field("#message"),
             culture: wanted.field("#culture"),
         };
-        let teaching = wanted.fact_field_names().next().is_some();
+        let any_carries_fact = wanted.fact_field_names().next().is_some();
         ChunkDecoder {
             fields: FieldPlan::new(Arc::clone(&wanted)),
             wanted,
-            teaching,
+            any_carries_fact,
             special,
             plans: Plans::default(),
             instances: Vec::new(),
@@ -273,8 +274,8 @@ impl ChunkDecoder {
                     if after.is_none_or(|after| found.id > after) {
                         tally.records += 1;
                         match self.record(chunk, at, found.size, &mut record) {
-                            Ok(Found::Wanted) => emit(&record),
-                            Ok(Found::Unwanted) => {}
+                            Ok(RecordOutcome::Wanted) => emit(&record),
+                            Ok(RecordOutcome::Unwanted) => {}
                             Err(Slow) => self.slow.push(at as u64),
                         }
                     }
@@ -306,14 +307,19 @@ impl ChunkDecoder {
         at: usize,
         size: usize,
         record: &mut Record<'c>,
-    ) -> Result<Found, Slow> {
+    ) -> Result<RecordOutcome, Slow> {
         let end = at + size - 4;
         let start = at + RECORD_HEADER_BYTES;
         self.instances.clear();
         match chunk[start..end] {
             [0x0f, _, _, _, 0x0c, ..] => {
-                let outer =
-                    self.plans.instance(chunk, start + 5, end, Place::Record, &self.wanted)?;
+                let outer = self.plans.instance(
+                    chunk,
+                    start + 5,
+                    end,
+                    InstanceParent::Record,
+                    &self.wanted,
+                )?;
                 self.instances.push(outer);
             }
             [0x0f, _, _, _, 0x01 | 0x41, ..] => return self.inline(chunk, start, end, record),
@@ -323,8 +329,8 @@ impl ChunkDecoder {
         let plan = self.plans.get(outer.plan)?;
         let event_id = event_id(chunk, plan, outer)?;
         let source = wanted_source(chunk, plan, outer, event_id, &self.wanted)?;
-        if source == Source::Nobody && !self.teaching {
-            return Ok(Found::Unwanted);
+        if source == MatchedName::Neither && !self.any_carries_fact {
+            return Ok(RecordOutcome::Unwanted);
         }
         // Every template below the record's is known before values are read.
         let mut next = 0;
@@ -332,8 +338,8 @@ impl ChunkDecoder {
             self.nested(chunk, next)?;
             next += 1;
         }
-        if source == Source::Nobody && !self.carries_fact(chunk) {
-            return Ok(Found::Unwanted);
+        if source == MatchedName::Neither && !self.carries_fact(chunk) {
+            return Ok(RecordOutcome::Unwanted);
         }
         self.read(chunk, event_id, source, record)
     }
@@ -345,24 +351,24 @@ impl ChunkDecoder {
         start: usize,
         end: usize,
         record: &mut Record<'c>,
-    ) -> Result<Found, Slow> {
+    ) -> Result<RecordOutcome, Slow> {
         let own = Instance { plan: INLINE, end, ..Instance::default() };
         let mut found = Err(Slow);
         let keep = &mut |plan: &Plan| {
             found = event_id(chunk, plan, own)
                 .and_then(|id| Ok((id, wanted_source(chunk, plan, own, id, &self.wanted)?)));
-            self.teaching || !matches!(found, Ok((_, Source::Nobody)))
+            self.any_carries_fact || !matches!(found, Ok((_, MatchedName::Neither)))
         };
         let inline = &mut self.plans.inline;
         match binxml::compile_inline(chunk, start, end, &self.wanted, inline, keep) {
             Ok(()) => {}
-            Err(Halt::Unwanted) => return Ok(Found::Unwanted),
-            Err(Halt::Unplanned) => return Err(Slow),
+            Err(NoPlan::Unwanted) => return Ok(RecordOutcome::Unwanted),
+            Err(NoPlan::Inexpressible) => return Err(Slow),
         }
         let (event_id, source) = found?;
         self.instances.push(own);
-        if source == Source::Nobody && !self.carries_fact(chunk) {
-            return Ok(Found::Unwanted);
+        if source == MatchedName::Neither && !self.carries_fact(chunk) {
+            return Ok(RecordOutcome::Unwanted);
         }
         if !self.plans.inline.nested.is_empty() {
             return Err(Slow);
@@ -409,14 +415,14 @@ impl ChunkDecoder {
             let Ok(plan) = self.plans.get(instance.plan) else { return false };
             plan.carries_fact
                 && plan.items.iter().any(|item| match item.name {
-                    Name::Field(field) if self.wanted.carries_fact(field) => {
+                    ItemName::Field(field) if self.wanted.carries_fact(field) => {
                         match instance.value(chunk, &item.from) {
                             Ok(Value::Sid(bytes)) => Sid::is_account_bytes(bytes),
                             Ok(value) => value.as_sid().is_some_and(|sid| sid.is_account()),
                             Err(_) => false,
                         }
                     }
-                    Name::Field(_) | Name::Position | Name::Unwanted => false,
+                    ItemName::Field(_) | ItemName::Position | ItemName::Unwanted => false,
                 })
         })
     }
@@ -427,14 +433,14 @@ impl ChunkDecoder {
         &self,
         chunk: &'c [u8],
         event_id: u32,
-        source: Source,
+        source: MatchedName,
         record: &mut Record<'c>,
-    ) -> Result<Found, Slow> {
+    ) -> Result<RecordOutcome, Slow> {
         let outer = self.instances[0];
         let plan = self.plans.get(outer.plan)?;
         let provider = match source {
-            Source::Provider | Source::Nobody => outer.value(chunk, &plan.provider)?,
-            Source::Classic => outer.value(chunk, &plan.source_name)?,
+            MatchedName::Provider | MatchedName::Neither => outer.value(chunk, &plan.provider)?,
+            MatchedName::Classic => outer.value(chunk, &plan.source_name)?,
         };
         record.time = match outer.value(chunk, &plan.time)? {
             Value::Time(time) => time,
@@ -451,10 +457,10 @@ impl ChunkDecoder {
             set_text(&mut record.provider, &provider);
         }
         record.fields.clear();
-        let ruled = source != Source::Nobody;
-        let mut items = Items { positions: 0, count: 0, ruled };
+        let matches_rule = source != MatchedName::Neither;
+        let mut items = Items { positions: 0, count: 0, matches_rule };
         self.read_items(chunk, 0, &mut items, record)?;
-        if ruled {
+        if matches_rule {
             for (field, from) in [
                 (self.special.level, &plan.level),
                 (self.special.version, &plan.version),
@@ -468,7 +474,7 @@ impl ChunkDecoder {
                 record.fields.push((field, Value::Unsigned(items.count)));
             }
         }
-        Ok(Found::Wanted)
+        Ok(RecordOutcome::Wanted)
     }
 
     /// The items of one instance, those of the instances nested in it at
@@ -497,14 +503,14 @@ impl ChunkDecoder {
                 continue;
             }
             match item.name {
-                Name::Unwanted => items.count += 1,
-                Name::Field(field) => {
+                ItemName::Unwanted => items.count += 1,
+                ItemName::Field(field) => {
                     items.count += 1;
-                    if items.ruled || self.wanted.reads_unruled(field) {
+                    if items.matches_rule || self.wanted.reads_for_facts(field) {
                         record.fields.push((field, instance.value(chunk, &item.from)?));
                     }
                 }
-                Name::Position => {
+                ItemName::Position => {
                     self.read_unnamed(chunk, &mut instance, &item.from, items, record)?;
                 }
             }
@@ -512,14 +518,14 @@ impl ChunkDecoder {
         for child in nested {
             self.read_items(chunk, child, items, record)?;
         }
-        if items.ruled {
+        if items.matches_rule {
             for (field, from) in [
                 (self.special.binary, &plan.binary),
                 (self.special.message, &plan.message),
                 (self.special.culture, &plan.culture),
             ] {
                 if let Some(field) = field
-                    && *from != From::Nowhere
+                    && *from != ValueSource::Nowhere
                 {
                     record.fields.push((field, instance.value(chunk, from)?));
                 }
@@ -534,21 +540,21 @@ impl ChunkDecoder {
         &self,
         chunk: &'c [u8],
         instance: &mut Slots,
-        from: &From,
+        from: &ValueSource,
         items: &mut Items,
         record: &mut Record<'c>,
     ) -> Result<(), Slow> {
-        let ruled = items.ruled;
+        let matches_rule = items.matches_rule;
         let mut push = |value| {
             items.count += 1;
             items.positions += 1;
             if let Some(field) = self.wanted.position(items.positions)
-                && (ruled || self.wanted.reads_unruled(field))
+                && (matches_rule || self.wanted.reads_for_facts(field))
             {
                 record.fields.push((field, value));
             }
         };
-        if let From::Slot(slot) = from {
+        if let ValueSource::Slot(slot) = from {
             let (kind, start, end) = instance.slot(chunk, *slot)?;
             if kind == value_type::STRING_ARRAY && start < end {
                 let mut rest = &chunk[start..end];
@@ -571,7 +577,7 @@ impl ChunkDecoder {
 }
 
 /// What became of a record.
-enum Found {
+enum RecordOutcome {
     Wanted,
     Unwanted,
 }
@@ -638,9 +644,9 @@ impl Slots {
         Err(Slow)
     }
 
-    fn value<'r>(&mut self, chunk: &'r [u8], from: &From) -> Result<Value<'r>, Slow> {
+    fn value<'r>(&mut self, chunk: &'r [u8], from: &ValueSource) -> Result<Value<'r>, Slow> {
         match from {
-            From::Slot(slot) => {
+            ValueSource::Slot(slot) => {
                 let (kind, start, end) = self.slot(chunk, *slot)?;
                 value(kind, &chunk[start..end])
             }
@@ -661,16 +667,17 @@ fn wanted_source(
     outer: Instance,
     event_id: u32,
     wanted: &Wanted,
-) -> Result<Source, Slow> {
+) -> Result<MatchedName, Slow> {
     if !wanted.wants_id(event_id) {
-        return Ok(Source::Nobody);
+        return Ok(MatchedName::Neither);
     }
     if let Some(ids) = &plan.wanted_ids
         && ids.binary_search(&event_id).is_err()
     {
-        return Ok(Source::Nobody);
+        return Ok(MatchedName::Neither);
     }
-    for (from, source) in [(&plan.provider, Source::Provider), (&plan.source_name, Source::Classic)]
+    for (from, source) in
+        [(&plan.provider, MatchedName::Provider), (&plan.source_name, MatchedName::Classic)]
     {
         let wants = match outer.value(chunk, from)? {
             Value::Utf16(name) => wanted.wants_utf16(name, event_id),
@@ -680,13 +687,13 @@ fn wanted_source(
             return Ok(source);
         }
     }
-    Ok(Source::Nobody)
+    Ok(MatchedName::Neither)
 }
 
 /// Under which of its two names a rule wants an event.
 #[derive(Clone, Copy, PartialEq)]
-enum Source {
-    Nobody,
+enum MatchedName {
+    Neither,
     Provider,
     Classic,
 }
@@ -695,7 +702,7 @@ struct Items {
     positions: usize,
     count: u64,
     /// Whether a rule wants the record; else it only teaches.
-    ruled: bool,
+    matches_rule: bool,
 }
 
 impl Plans {
@@ -718,7 +725,7 @@ impl Plans {
         chunk: &[u8],
         at: usize,
         end: usize,
-        place: Place,
+        place: InstanceParent,
         wanted: &Wanted,
     ) -> Result<Instance, Slow> {
         let definition = read_u32(chunk, at + 5).ok_or(Slow)?;
@@ -759,11 +766,11 @@ impl Plans {
         chunk: &[u8],
         offset: usize,
         size: u32,
-        place: Place,
+        place: InstanceParent,
         wanted: &Wanted,
-    ) -> Result<Arc<Definition>, Halt> {
+    ) -> Result<Arc<Definition>, NoPlan> {
         let guid = chunk.get(offset.saturating_add(4)..).and_then(|rest| rest.first_chunk::<16>());
-        let key = (*guid.ok_or(Halt::Unplanned)?, size, place);
+        let key = (*guid.ok_or(NoPlan::Inexpressible)?, size, place);
         let start = offset + binxml::DEFINITION_HEADER_BYTES;
         if let Some(variants) = self.known.get(&key)
             && let Some(known) = variants.iter().find(|known| known.is_at(chunk, start))
@@ -783,14 +790,20 @@ impl Plans {
         Ok(definition)
     }
 
-    fn compile(&mut self, chunk: &[u8], definition: u32, place: Place, wanted: &Wanted) -> usize {
+    fn compile(
+        &mut self,
+        chunk: &[u8],
+        definition: u32,
+        place: InstanceParent,
+        wanted: &Wanted,
+    ) -> usize {
         let offset = definition as usize;
         let size = read_u32(chunk, offset.saturating_add(binxml::DEFINITION_HEADER_BYTES - 4));
         self.definition_bytes = self.definition_bytes.saturating_add(size.unwrap_or(0) as usize);
         let plan = if self.definition_bytes <= DEFINITION_BYTES_MAX {
             self.definition(chunk, offset, size.unwrap_or(0), place, wanted)
         } else {
-            Err(Halt::Unplanned)
+            Err(NoPlan::Inexpressible)
         };
         self.plans.push(plan);
         self.by_offset.insert((definition, place), self.plans.len() - 1);
@@ -816,15 +829,15 @@ impl Instance {
         if end > self.end { Err(Slow) } else { Ok((own[0][2], start, end)) }
     }
 
-    fn value<'r>(&self, chunk: &'r [u8], from: &From) -> Result<Value<'r>, Slow> {
+    fn value<'r>(&self, chunk: &'r [u8], from: &ValueSource) -> Result<Value<'r>, Slow> {
         match from {
-            From::Nowhere => Ok(Value::Null),
-            From::Text(range) => Ok(Value::Utf16(text_at(chunk, self.base, range))),
-            From::Slot(slot) => {
+            ValueSource::Nowhere => Ok(Value::Null),
+            ValueSource::Text(range) => Ok(Value::Utf16(text_at(chunk, self.base, range))),
+            ValueSource::Slot(slot) => {
                 let (kind, start, end) = self.slot(chunk, *slot)?;
                 value(kind, &chunk[start..end])
             }
-            From::Mixed => Err(Slow),
+            ValueSource::Mixed => Err(Slow),
         }
     }
 }

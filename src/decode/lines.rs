@@ -54,16 +54,16 @@ impl LineDecoder {
         // A message is mostly one event: what fits a layout is, and of what does
         // not, nothing but the end of its line has to be searched for.
         let fit = match text.starts_with(b"{") && text.len() <= EVENT_BYTES_MAX {
-            true => self.events.by_layout(text, tally, emit),
-            false => Fit::Unknown,
+            true => self.events.decode_by_layout(text, tally, emit),
+            false => LayoutMatch::Unknown,
         };
         match fit {
-            Fit::Read => {}
+            LayoutMatch::Decoded => {}
             fit if is_one_object(text) => {
-                self.events.at_length(text, FrameKind::Json, fit, tally, emit);
+                self.events.decode_fully(text, FrameKind::Json, fit, tally, emit);
             }
             _ => {
-                for frame in Frames::new(text, &self.needles) {
+                for frame in EventFrames::new(text, &self.needles) {
                     self.events.decode(&text[frame.start..frame.end], frame.kind, tally, emit);
                 }
             }
@@ -83,10 +83,10 @@ fn is_one_object(text: &[u8]) -> bool {
 
 /// What came of holding a text against the layouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Fit {
-    Read,
+enum LayoutMatch {
+    Decoded,
     /// None fits; the event id that stands in it.
-    No(u32),
+    NoMatch(u32),
     Unknown,
 }
 
@@ -101,34 +101,41 @@ struct EventDecoder {
 impl EventDecoder {
     fn decode(&mut self, bytes: &[u8], kind: FrameKind, tally: &mut Tally, emit: &mut Emit<'_>) {
         let fit = match kind {
-            FrameKind::Json => self.by_layout(bytes, tally, emit),
-            FrameKind::Xml | FrameKind::Junk | FrameKind::TooLong => Fit::Unknown,
+            FrameKind::Json => self.decode_by_layout(bytes, tally, emit),
+            FrameKind::Xml | FrameKind::Junk | FrameKind::TooLong => LayoutMatch::Unknown,
         };
-        if fit != Fit::Read {
-            self.at_length(bytes, kind, fit, tally, emit);
+        if fit != LayoutMatch::Decoded {
+            self.decode_fully(bytes, kind, fit, tally, emit);
         }
     }
 
     /// What fits a layout is one event, and known to be one that may teach.
-    fn by_layout(&mut self, bytes: &[u8], tally: &mut Tally, emit: &mut Emit<'_>) -> Fit {
-        let Some(id) = self.prefilter.first_json_id(bytes) else { return Fit::Unknown };
-        let Some(parsed) = self.layouts.read(id, bytes, &self.plan) else { return Fit::No(id) };
-        match parsed.conclude(&self.plan) {
+    fn decode_by_layout(
+        &mut self,
+        bytes: &[u8],
+        tally: &mut Tally,
+        emit: &mut Emit<'_>,
+    ) -> LayoutMatch {
+        let Some(id) = self.prefilter.first_json_id(bytes) else { return LayoutMatch::Unknown };
+        let Some(parsed) = self.layouts.read(id, bytes, &self.plan) else {
+            return LayoutMatch::NoMatch(id);
+        };
+        match parsed.into_record(&self.plan) {
             Ok(record) => {
                 tally.records += 1;
                 record.iter().for_each(emit);
-                Fit::Read
+                LayoutMatch::Decoded
             }
             // It has to be said at length what is wrong with it.
-            Err(_) => Fit::Unknown,
+            Err(_) => LayoutMatch::Unknown,
         }
     }
 
-    fn at_length(
+    fn decode_fully(
         &mut self,
         bytes: &[u8],
         kind: FrameKind,
-        fit: Fit,
+        fit: LayoutMatch,
         tally: &mut Tally,
         emit: &mut Emit<'_>,
     ) {
@@ -152,10 +159,10 @@ impl EventDecoder {
     }
 
     /// What fitted no layout may be learnt.
-    fn json(&mut self, bytes: &[u8], fit: Fit, tally: &mut Tally, emit: &mut Emit<'_>) {
+    fn json(&mut self, bytes: &[u8], fit: LayoutMatch, tally: &mut Tally, emit: &mut Emit<'_>) {
         let id = match fit {
-            Fit::No(id) => Some(id).filter(|id| self.layouts.is_open(*id)),
-            Fit::Read | Fit::Unknown => None,
+            LayoutMatch::NoMatch(id) => Some(id).filter(|id| self.layouts.should_learn(*id)),
+            LayoutMatch::Decoded | LayoutMatch::Unknown => None,
         };
         let learning = if id.is_some() { Learning::Yes } else { Learning::No };
         let (plan, tape) = (&self.plan, &mut self.tape);
@@ -183,7 +190,10 @@ fn head(bytes: &[u8]) -> &[u8] {
 /// event that is too long: whoever cuts it anywhere must drop that rest, or
 /// what stands within the event would pass for events.
 pub fn last_boundary(text: &[u8]) -> Option<usize> {
-    Frames::new(text, &Needles::new()).filter(|frame| frame.whole).map(|frame| frame.end).last()
+    EventFrames::new(text, &Needles::new())
+        .filter(|frame| frame.whole)
+        .map(|frame| frame.end)
+        .last()
 }
 
 /// Says by byte search what nobody can want.
@@ -196,7 +206,7 @@ pub struct Prefilter {
     unnamed_fact_ids: Vec<u32>,
     event_id: Finder<'static>,
     event_id_snake: Finder<'static>,
-    letter_escape: Finder<'static>,
+    ascii_escape: Finder<'static>,
 }
 
 impl Prefilter {
@@ -212,7 +222,7 @@ impl Prefilter {
             unnamed_fact_ids: json::MANIFEST_IDS.into_iter().filter(carries_fact).collect(),
             event_id: Finder::new("EventID"),
             event_id_snake: Finder::new("event_id"),
-            letter_escape: Finder::new("\\u00"),
+            ascii_escape: Finder::new("\\u00"),
             wanted,
         }
     }
@@ -261,7 +271,7 @@ impl Prefilter {
             }
         }
         // With two ids there may be two events, and each must be counted.
-        ids != 1 || self.escapes_letters(json)
+        ids != 1 || self.escapes_ascii(json)
     }
 
     /// The first event id that stands in a JSON text as far as a search can
@@ -281,8 +291,8 @@ impl Prefilter {
 
     /// Whether ASCII letters are written as `\u00XX`: XML within JSON could
     /// hide its names that way.
-    fn escapes_letters(&self, json: &[u8]) -> bool {
-        self.letter_escape.find_iter(json).any(|at| matches!(json.get(at + 4), Some(b'4'..=b'7')))
+    fn escapes_ascii(&self, json: &[u8]) -> bool {
+        self.ascii_escape.find_iter(json).any(|at| matches!(json.get(at + 4), Some(b'4'..=b'7')))
     }
 }
 
@@ -465,7 +475,7 @@ struct Needle {
     accept: fn(&[u8], usize) -> bool,
 }
 
-/// What [`Frames`] searches for, made once.
+/// What [`EventFrames`] searches for, made once.
 #[derive(Debug)]
 struct Needles {
     newline: Needle,
@@ -497,14 +507,14 @@ impl Needles {
 /// The next place of something, looked for once: asked for ascending
 /// positions, it reads the text once in all.
 #[derive(Debug)]
-struct Next<'n> {
+struct NextMatch<'n> {
     needle: &'n Needle,
     place: Option<usize>,
 }
 
-impl<'n> Next<'n> {
-    fn new(needle: &'n Needle) -> Next<'n> {
-        Next { needle, place: None }
+impl<'n> NextMatch<'n> {
+    fn new(needle: &'n Needle) -> NextMatch<'n> {
+        NextMatch { needle, place: None }
     }
 
     /// The first place at or after `at`; the text's length if there is none.
@@ -528,33 +538,33 @@ impl<'n> Next<'n> {
     }
 }
 
-struct Frames<'t, 'n> {
+struct EventFrames<'t, 'n> {
     text: &'t [u8],
     at: usize,
     /// An event ended on this line; what follows it there is of no interest.
     after_event: bool,
-    next_newline: Next<'n>,
-    next_start: Next<'n>,
-    next_end: Next<'n>,
-    next_prefixed_end: Next<'n>,
-    next_markup: Next<'n>,
-    next_cdata_end: Next<'n>,
-    next_comment_end: Next<'n>,
+    next_newline: NextMatch<'n>,
+    next_start: NextMatch<'n>,
+    next_end: NextMatch<'n>,
+    next_prefixed_end: NextMatch<'n>,
+    next_markup: NextMatch<'n>,
+    next_cdata_end: NextMatch<'n>,
+    next_comment_end: NextMatch<'n>,
 }
 
-impl<'t, 'n> Frames<'t, 'n> {
-    fn new(text: &'t [u8], needles: &'n Needles) -> Frames<'t, 'n> {
-        Frames {
+impl<'t, 'n> EventFrames<'t, 'n> {
+    fn new(text: &'t [u8], needles: &'n Needles) -> EventFrames<'t, 'n> {
+        EventFrames {
             text,
             at: 0,
             after_event: false,
-            next_newline: Next::new(&needles.newline),
-            next_start: Next::new(&needles.start),
-            next_end: Next::new(&needles.end),
-            next_prefixed_end: Next::new(&needles.prefixed_end),
-            next_markup: Next::new(&needles.markup),
-            next_cdata_end: Next::new(&needles.cdata_end),
-            next_comment_end: Next::new(&needles.comment_end),
+            next_newline: NextMatch::new(&needles.newline),
+            next_start: NextMatch::new(&needles.start),
+            next_end: NextMatch::new(&needles.end),
+            next_prefixed_end: NextMatch::new(&needles.prefixed_end),
+            next_markup: NextMatch::new(&needles.markup),
+            next_cdata_end: NextMatch::new(&needles.cdata_end),
+            next_comment_end: NextMatch::new(&needles.comment_end),
         }
     }
 
@@ -648,7 +658,7 @@ impl<'t, 'n> Frames<'t, 'n> {
     }
 }
 
-impl Iterator for Frames<'_, '_> {
+impl Iterator for EventFrames<'_, '_> {
     type Item = Frame;
 
     fn next(&mut self) -> Option<Frame> {
@@ -667,9 +677,9 @@ impl Iterator for Frames<'_, '_> {
                     Some(_) | None => self.at += 1,
                 },
                 b'<' => match tag(rest) {
-                    Some(Tag::Event) => return Some(self.xml(false)),
-                    Some(Tag::PrefixedEvent) => return Some(self.xml(true)),
-                    Some(Tag::Other(len)) => self.at += len,
+                    Some(Markup::Event) => return Some(self.xml(false)),
+                    Some(Markup::PrefixedEvent) => return Some(self.xml(true)),
+                    Some(Markup::Other(len)) => self.at += len,
                     None => {
                         if let Some(frame) = self.junk() {
                             return Some(frame);
@@ -686,7 +696,7 @@ impl Iterator for Frames<'_, '_> {
     }
 }
 
-impl Frames<'_, '_> {
+impl EventFrames<'_, '_> {
     /// To the end of the line, or to an event that begins on it; then what
     /// stands before the event is of no interest.
     fn junk(&mut self) -> Option<Frame> {
@@ -710,7 +720,7 @@ fn opens_line(rest: &[u8]) -> bool {
     rest.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r')) == Some(&b'\n')
 }
 
-enum Tag {
+enum Markup {
     Event,
     PrefixedEvent,
     /// Something to pass over, and its length.
@@ -720,9 +730,10 @@ enum Tag {
 /// Longest XML declaration or comment between events that is passed over.
 const MARKUP_BYTES_MAX: usize = 4096;
 
-fn tag(rest: &[u8]) -> Option<Tag> {
+fn tag(rest: &[u8]) -> Option<Markup> {
     let near = &rest[..rest.len().min(MARKUP_BYTES_MAX)];
-    let past = |needle: &[u8]| memmem::find(near, needle).map(|at| Tag::Other(at + needle.len()));
+    let past =
+        |needle: &[u8]| memmem::find(near, needle).map(|at| Markup::Other(at + needle.len()));
     if rest.starts_with(b"<?") {
         return past(b"?>");
     }
@@ -744,8 +755,8 @@ fn tag(rest: &[u8]) -> Option<Tag> {
     }
     match local {
         b"Event" if near[1] == b'/' => None,
-        b"Event" if prefix.is_empty() => Some(Tag::Event),
-        b"Event" => Some(Tag::PrefixedEvent),
+        b"Event" if prefix.is_empty() => Some(Markup::Event),
+        b"Event" => Some(Markup::PrefixedEvent),
         b"Events" => past(b">"),
         _ => None,
     }

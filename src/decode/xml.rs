@@ -70,7 +70,7 @@ pub(super) fn decode_with_message<'a>(
         parsed.system.message = message;
     }
     let record = parsed
-        .conclude(plan)
+        .into_record(plan)
         .map_err(|(skip, what)| (skip, format!("{what}: {}", excerpt(xml))))?;
     if let Some(record) = &record {
         emit(record);
@@ -89,7 +89,7 @@ pub(super) fn excerpt(text: &str) -> String {
 struct PlannedField {
     field: FieldId,
     /// Also of records that no rule wants.
-    read_unruled: bool,
+    read_for_facts: bool,
 }
 
 /// [`Wanted`], laid out for looking names up while scanning text.
@@ -100,7 +100,7 @@ pub struct FieldPlan {
     /// own names are in it, so no input can make its chains long.
     slots: Box<[Option<PlannedField>]>,
     /// Whether some field makes a record wanted whatever its id.
-    teaching: bool,
+    any_carries_fact: bool,
     binary: Option<FieldId>,
     count: Option<FieldId>,
     level: Option<FieldId>,
@@ -120,11 +120,12 @@ impl FieldPlan {
             while slots[slot].is_some() {
                 slot = (slot + 1) & (len - 1);
             }
-            slots[slot] = Some(PlannedField { field, read_unruled: wanted.reads_unruled(field) });
+            slots[slot] =
+                Some(PlannedField { field, read_for_facts: wanted.reads_for_facts(field) });
         }
-        let teaching = wanted.fact_field_names().next().is_some();
+        let any_carries_fact = wanted.fact_field_names().next().is_some();
         FieldPlan {
-            teaching,
+            any_carries_fact,
             binary: wanted.field("#binary"),
             count: wanted.field("#count"),
             level: wanted.field("#level"),
@@ -202,40 +203,44 @@ impl System<'_> {
     /// Whether the event's data need not be looked at: no rule wants its
     /// provider and id, and no field could make it wanted.
     pub(super) fn is_unwanted(&self, plan: &FieldPlan) -> bool {
-        !plan.teaching && self.event_id.is_some() && !self.is_ruled(plan) && self.provider.is_some()
+        !plan.any_carries_fact
+            && self.event_id.is_some()
+            && !self.matches_rule(plan)
+            && self.provider.is_some()
     }
 
     /// Whether a rule wants this provider and id.
-    pub(super) fn is_ruled(&self, plan: &FieldPlan) -> bool {
-        let ruled = |name: &Option<Cow<'_, str>>, id: u32| {
+    pub(super) fn matches_rule(&self, plan: &FieldPlan) -> bool {
+        let matches_rule = |name: &Option<Cow<'_, str>>, id: u32| {
             name.as_ref().is_some_and(|name| plan.wanted.wants(name, id))
         };
         self.event_id.is_some_and(|id| {
-            plan.wanted.wants_id(id) && (ruled(&self.provider, id) || ruled(&self.source, id))
+            plan.wanted.wants_id(id)
+                && (matches_rule(&self.provider, id) || matches_rule(&self.source, id))
         })
     }
 }
 
 /// The wanted data of one event, and how many items there were.
 #[derive(Debug)]
-pub(super) struct Gather<'p, 'a> {
+pub(super) struct WantedData<'p, 'a> {
     plan: &'p FieldPlan,
     fields: Vec<(FieldId, Value<'a>)>,
     items: u64,
     unnamed: usize,
     carries_fact: bool,
-    taught_only: bool,
+    facts_only: bool,
 }
 
-impl<'p, 'a> Gather<'p, 'a> {
-    pub(super) fn new(plan: &'p FieldPlan) -> Gather<'p, 'a> {
+impl<'p, 'a> WantedData<'p, 'a> {
+    pub(super) fn new(plan: &'p FieldPlan) -> WantedData<'p, 'a> {
         let fields = Vec::new();
-        Gather { plan, fields, items: 0, unnamed: 0, carries_fact: false, taught_only: false }
+        WantedData { plan, fields, items: 0, unnamed: 0, carries_fact: false, facts_only: false }
     }
 
     /// Of an event that no rule wants: reads only what it may teach.
-    pub(super) fn unruled(plan: &'p FieldPlan) -> Gather<'p, 'a> {
-        Gather { taught_only: true, ..Gather::new(plan) }
+    pub(super) fn for_facts(plan: &'p FieldPlan) -> WantedData<'p, 'a> {
+        WantedData { facts_only: true, ..WantedData::new(plan) }
     }
 
     fn push(&mut self, field: FieldId, value: Value<'a>) {
@@ -270,7 +275,7 @@ impl<'p, 'a> Gather<'p, 'a> {
     pub(super) fn named(&mut self, name: &str, value: impl FnOnce() -> Value<'a>) {
         self.items += 1;
         if let Some(planned) = self.plan.field(name)
-            && (planned.read_unruled || !self.taught_only)
+            && (planned.read_for_facts || !self.facts_only)
         {
             self.read(planned.field, value());
         }
@@ -302,24 +307,24 @@ impl<'p, 'a> Gather<'p, 'a> {
 #[derive(Debug)]
 pub(super) struct Parsed<'p, 'a> {
     pub system: System<'a>,
-    pub data: Gather<'p, 'a>,
+    pub data: WantedData<'p, 'a>,
 }
 
 impl<'a> Parsed<'_, 'a> {
     /// The record, `None` when nobody wants it.
-    pub(super) fn conclude(self, plan: &FieldPlan) -> Result<Option<Record<'a>>, Fault> {
+    pub(super) fn into_record(self, plan: &FieldPlan) -> Result<Option<Record<'a>>, Fault> {
         let Parsed { system, data } = self;
         let missing = |what: &str| (RejectReason::FieldsMissing, format!("expected {what}"));
         let event_id = system.event_id.ok_or_else(|| missing("an event id"))?;
         let is_there = |name: &Cow<'_, str>| !name.trim_ascii().is_empty();
-        let ruled = |name: &Option<Cow<'_, str>>| {
+        let matches_rule = |name: &Option<Cow<'_, str>>| {
             name.as_ref().is_some_and(|name| plan.wanted.wants(name, event_id))
         };
         let provider = system.provider.filter(is_there);
         let source = system.source.filter(is_there);
-        let (provider, ruled) = if ruled(&provider) {
+        let (provider, matches_rule) = if matches_rule(&provider) {
             (provider, true)
-        } else if ruled(&source) {
+        } else if matches_rule(&source) {
             (source, true)
         } else if data.carries_fact || (provider.is_none() && source.is_none()) {
             (provider.or(source), false)
@@ -330,10 +335,10 @@ impl<'a> Parsed<'_, 'a> {
         let computer = system.computer.filter(is_there).ok_or_else(|| missing("a computer"))?;
         let time = system.time.ok_or_else(|| missing("a time of creation"))?;
         let mut fields = data.fields;
-        if !ruled {
-            fields.retain(|(field, _)| plan.wanted.reads_unruled(*field));
+        if !matches_rule {
+            fields.retain(|(field, _)| plan.wanted.reads_for_facts(*field));
         }
-        if let Some(field) = plan.count.filter(|_| ruled) {
+        if let Some(field) = plan.count.filter(|_| matches_rule) {
             fields.push((field, Value::Unsigned(data.items)));
         }
         for (field, value) in [
@@ -343,7 +348,7 @@ impl<'a> Parsed<'_, 'a> {
             (plan.message, system.message),
             (plan.culture, system.culture),
         ] {
-            if let (true, Some(field), Some(value)) = (ruled, field, value) {
+            if let (true, Some(field), Some(value)) = (matches_rule, field, value) {
                 fields.push((field, Value::Text(value)));
             }
         }
@@ -489,7 +494,7 @@ fn scan<'p, 'a>(xml: &'a str, plan: &'p FieldPlan) -> Option<Parsed<'p, 'a>> {
         let (tag, text) = scan.leaf()?;
         system_child(&mut system, plan, tag.name, tag.attributes, || unescape(text));
     }
-    let mut data = Gather::new(plan);
+    let mut data = WantedData::new(plan);
     if system.is_unwanted(plan) {
         return Some(Parsed { system, data });
     }
@@ -530,7 +535,7 @@ struct Scan<'a> {
 }
 
 #[derive(Clone, Copy)]
-struct Tag<'a> {
+struct StartTag<'a> {
     name: &'a str,
     attributes: &'a str,
     empty: bool,
@@ -556,7 +561,7 @@ impl<'a> Scan<'a> {
     }
 
     /// A start tag or an empty one, names without prefix alone.
-    fn tag(&mut self) -> Option<Tag<'a>> {
+    fn tag(&mut self) -> Option<StartTag<'a>> {
         let rest = self.rest();
         if rest.first() != Some(&b'<') {
             return None;
@@ -569,7 +574,7 @@ impl<'a> Scan<'a> {
             _ if len == 0 => return None,
             b'>' => {
                 self.at = start + 1;
-                return Some(Tag { name, attributes: "", empty: false });
+                return Some(StartTag { name, attributes: "", empty: false });
             }
             b' ' | b'\t' | b'\r' | b'\n' | b'/' => {}
             _ => return None,
@@ -578,8 +583,8 @@ impl<'a> Scan<'a> {
         let inner = &self.text[start..end];
         self.at = end + 1;
         Some(match inner.strip_suffix('/') {
-            Some(attributes) => Tag { name, attributes, empty: true },
-            None => Tag { name, attributes: inner, empty: false },
+            Some(attributes) => StartTag { name, attributes, empty: true },
+            None => StartTag { name, attributes: inner, empty: false },
         })
     }
 
@@ -602,7 +607,7 @@ impl<'a> Scan<'a> {
     }
 
     /// An element that holds nothing but characters.
-    fn leaf(&mut self) -> Option<(Tag<'a>, &'a str)> {
+    fn leaf(&mut self) -> Option<(StartTag<'a>, &'a str)> {
         let tag = self.tag()?;
         if tag.empty {
             return Some((tag, ""));
@@ -613,7 +618,7 @@ impl<'a> Scan<'a> {
     }
 
     /// The content of `EventData` and its end tag.
-    fn event_data(&mut self, data: &mut Gather<'_, 'a>) -> Option<()> {
+    fn event_data(&mut self, data: &mut WantedData<'_, 'a>) -> Option<()> {
         loop {
             self.skip_space();
             if let Some(name) = self.data_name() {
@@ -725,54 +730,55 @@ fn find_near(text: &[u8], byte: u8) -> Option<usize> {
 /// Any well-formed event, and one that breaks off once its data is whole.
 fn read<'p, 'a>(xml: &'a str, plan: &'p FieldPlan) -> Result<Parsed<'p, 'a>, Fault> {
     let xml = xml.strip_prefix('\u{feff}').unwrap_or(xml);
-    let mut build = Build::new(plan);
+    let mut build = EventBuilder::new(plan);
     build.run(xml, |build| build.state())?;
     Ok(Parsed { system: build.system, data: build.data })
 }
 
 /// Reads a piece of event XML that stands alone: an `EventData` or `UserData`
 /// element, or what is in one.
-pub(super) fn read_data<'a>(xml: &'a str, data: &mut Gather<'_, 'a>) -> Result<(), Fault> {
-    let mut build = Build::new(data.plan);
+pub(super) fn read_data<'a>(xml: &'a str, data: &mut WantedData<'_, 'a>) -> Result<(), Fault> {
+    let mut build = EventBuilder::new(data.plan);
     std::mem::swap(&mut build.data, data);
     build.fragment = true;
     let root = xml.trim_start();
-    build.open.push(Open::new("Event", ""));
+    build.open.push(OpenElement::new("Event", ""));
     let stands_alone = DATA_SECTIONS.iter().any(|name| {
         let rest = root.strip_prefix('<').and_then(|rest| rest.strip_prefix(name));
         rest.is_some_and(|rest| rest.starts_with(['>', ' ', '/', '\t', '\r', '\n']))
     });
     if !stands_alone {
-        build
-            .open
-            .push(Open::new(if root.starts_with("<Data") { "EventData" } else { "UserData" }, ""));
+        build.open.push(OpenElement::new(
+            if root.starts_with("<Data") { "EventData" } else { "UserData" },
+            "",
+        ));
     }
     let base = build.open.len();
     let outcome = build.run(xml, |build| match build.open.len() == base {
-        true => State::Recoverable,
-        false => State::Needed,
+        true => ReadProgress::Recoverable,
+        false => ReadProgress::Needed,
     });
     std::mem::swap(&mut build.data, data);
     outcome
 }
 
 /// An element whose end has not come yet.
-struct Open<'a> {
+struct OpenElement<'a> {
     name: &'a str,
     attributes: &'a str,
     text: Cow<'a, str>,
     has_child: bool,
 }
 
-impl<'a> Open<'a> {
-    fn new(name: &'a str, attributes: &'a str) -> Open<'a> {
-        Open { name, attributes, text: Cow::Borrowed(""), has_child: false }
+impl<'a> OpenElement<'a> {
+    fn new(name: &'a str, attributes: &'a str) -> OpenElement<'a> {
+        OpenElement { name, attributes, text: Cow::Borrowed(""), has_child: false }
     }
 }
 
 /// How far an event has come.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ReadProgress {
     /// If the text ended or broke here, something would be lost.
     Needed,
     /// System and data are whole, or the message has begun.
@@ -781,22 +787,22 @@ enum State {
     Done,
 }
 
-struct Build<'p, 'a> {
+struct EventBuilder<'p, 'a> {
     plan: &'p FieldPlan,
     system: System<'a>,
-    data: Gather<'p, 'a>,
-    open: Vec<Open<'a>>,
+    data: WantedData<'p, 'a>,
+    open: Vec<OpenElement<'a>>,
     data_read: bool,
     fragment: bool,
     done: bool,
 }
 
-impl<'p, 'a> Build<'p, 'a> {
-    fn new(plan: &'p FieldPlan) -> Build<'p, 'a> {
-        Build {
+impl<'p, 'a> EventBuilder<'p, 'a> {
+    fn new(plan: &'p FieldPlan) -> EventBuilder<'p, 'a> {
+        EventBuilder {
             plan,
             system: System::default(),
-            data: Gather::new(plan),
+            data: WantedData::new(plan),
             open: Vec::new(),
             data_read: false,
             fragment: false,
@@ -804,19 +810,23 @@ impl<'p, 'a> Build<'p, 'a> {
         }
     }
 
-    fn state(&self) -> State {
+    fn state(&self) -> ReadProgress {
         let in_rendering = self.open.get(1).is_some_and(|section| section.name == "RenderingInfo");
         if self.done {
-            State::Done
+            ReadProgress::Done
         } else if in_rendering || (self.data_read && self.open.len() == 1) {
-            State::Recoverable
+            ReadProgress::Recoverable
         } else {
-            State::Needed
+            ReadProgress::Needed
         }
     }
 
     /// Feeds every token; `state` says what an end or a fault would mean.
-    fn run(&mut self, xml: &'a str, state: impl Fn(&Build<'p, 'a>) -> State) -> Result<(), Fault> {
+    fn run(
+        &mut self,
+        xml: &'a str,
+        state: impl Fn(&EventBuilder<'p, 'a>) -> ReadProgress,
+    ) -> Result<(), Fault> {
         let mut reader = quick_xml::Reader::from_str(xml);
         let config = reader.config_mut();
         config.check_end_names = false;
@@ -832,11 +842,11 @@ impl<'p, 'a> Build<'p, 'a> {
                 Ok(token) => self.take(&token, raw).err(),
                 Err(_) => Some("well-formed XML"),
             };
-            if state(self) == State::Done {
+            if state(self) == ReadProgress::Done {
                 return Ok(());
             }
             if let Some(expected) = expected {
-                if state(self) == State::Recoverable {
+                if state(self) == ReadProgress::Recoverable {
                     self.cut(xml.get(start..).unwrap_or_default());
                     return Ok(());
                 }
@@ -923,7 +933,7 @@ impl<'p, 'a> Build<'p, 'a> {
             self.system.culture = attribute(attributes, "Culture").map(unescape);
             self.done = self.plan.message.is_none();
         }
-        self.open.push(Open::new(name, attributes));
+        self.open.push(OpenElement::new(name, attributes));
         Ok(())
     }
 
@@ -1010,7 +1020,7 @@ mod tests {
     }
 
     fn show(parsed: Parsed<'_, '_>, plan: &FieldPlan) -> String {
-        match parsed.conclude(plan) {
+        match parsed.into_record(plan) {
             Ok(Some(record)) => {
                 let wanted = plan.wanted();
                 let fields =

@@ -20,9 +20,9 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use super::{Doc, Kind, number_end, string_end};
+use super::{Doc, NodeKind, number_end, string_end};
 use crate::decode::clock::parse_time;
-use crate::decode::xml::{FieldPlan, Gather, Parsed, System, digits};
+use crate::decode::xml::{FieldPlan, Parsed, System, WantedData, digits};
 use crate::record::{FieldId, Value};
 
 /// Different layouts of one event id: fields that some events lack.
@@ -42,14 +42,14 @@ const RELEARN_EVERY: u32 = 64;
 /// What was learnt, by event id.
 #[derive(Debug, Default)]
 pub struct Layouts {
-    by_id: FxHashMap<u32, OfId>,
+    by_id: FxHashMap<u32, IdLayouts>,
     /// Ids as they came.
     order: VecDeque<u32>,
     misses: u32,
 }
 
 #[derive(Debug, Default)]
-struct OfId {
+struct IdLayouts {
     layouts: Vec<Layout>,
     misses: u32,
 }
@@ -74,7 +74,7 @@ impl Layouts {
     }
 
     /// Whether a line that fitted none should be learnt; to be asked once for each.
-    pub fn is_open(&mut self, id: u32) -> bool {
+    pub fn should_learn(&mut self, id: u32) -> bool {
         let (is_full, misses) = match self.by_id.get_mut(&id) {
             None => (self.by_id.len() >= IDS_MAX, &mut self.misses),
             Some(of_id) => (of_id.layouts.len() >= LAYOUTS_PER_ID_MAX, &mut of_id.misses),
@@ -120,12 +120,12 @@ struct Hole {
     /// Where in `literals` ends what stands before it.
     literal_end: u32,
     is_string: bool,
-    part: Part,
+    part: ValueRole,
 }
 
 /// What a value is to the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+enum ValueRole {
     Nothing,
     Provider,
     Source,
@@ -144,7 +144,7 @@ impl Layout {
         doc: Doc<'_>,
         origins: Origins,
         system: &System<'_>,
-        data: &Gather<'_, '_>,
+        data: &WantedData<'_, '_>,
     ) -> Option<Layout> {
         if doc.text.len() > LINE_BYTES_MAX || data.has_unnamed() {
             return None;
@@ -152,31 +152,35 @@ impl Layout {
         let mut parts = parts(doc, origins, system, data)?.into_iter().peekable();
         let (mut literals, mut holes) = (Vec::new(), Vec::new());
         let mut behind = 0;
-        let mut is_key = KeyTurns::default();
+        let mut is_key = KeyTracker::default();
         for (index, node) in (0..).zip(doc.nodes) {
             let is_key = is_key.next(index, doc);
             let is_string = match node.kind {
-                Kind::Text | Kind::Escaped if is_key => {
+                NodeKind::Text | NodeKind::Escaped if is_key => {
                     if READ_BY_CONTENT.contains(&doc.raw(index)) && doc.is_string(index + 1) {
                         return None;
                     }
                     continue;
                 }
-                Kind::Text | Kind::Escaped => true,
-                Kind::Number => false,
+                NodeKind::Text | NodeKind::Escaped => true,
+                NodeKind::Number => false,
                 // Words are part of the layout.
-                Kind::Object | Kind::Array | Kind::True | Kind::False | Kind::Null => continue,
+                NodeKind::Object
+                | NodeKind::Array
+                | NodeKind::True
+                | NodeKind::False
+                | NodeKind::Null => continue,
             };
             let (start, end) = (node.start as usize, node.end as usize);
             literals.extend_from_slice(&doc.text.as_bytes()[behind..start]);
             behind = end;
             let part = parts.next_if(|(place, _)| *place == start).map(|(_, part)| part);
-            if part.is_some() && node.kind == Kind::Escaped {
+            if part.is_some() && node.kind == NodeKind::Escaped {
                 return None;
             }
-            let part = part.unwrap_or(Part::Nothing);
+            let part = part.unwrap_or(ValueRole::Nothing);
             // What a number of data means depends on how it is written.
-            if holes.len() >= HOLES_MAX || matches!(part, Part::Field(_)) && !is_string {
+            if holes.len() >= HOLES_MAX || matches!(part, ValueRole::Field(_)) && !is_string {
                 return None;
             }
             holes.push(Hole { literal_end: literals.len() as u32, is_string, part });
@@ -187,7 +191,7 @@ impl Layout {
     }
 
     fn read<'p, 't>(&self, line: &'t [u8], plan: &'p FieldPlan) -> Option<Parsed<'p, 't>> {
-        let (mut system, mut data) = (System::default(), Gather::unruled(plan));
+        let (mut system, mut data) = (System::default(), WantedData::for_facts(plan));
         let (mut rest, mut literal_start) = (line, 0);
         for hole in &self.holes {
             rest = behind(rest, &self.literals[literal_start..hole.literal_end as usize])?;
@@ -198,26 +202,26 @@ impl Layout {
             };
             let value = &rest[..end];
             rest = &rest[end..];
-            if hole.part == Part::Nothing {
+            if hole.part == ValueRole::Nothing {
                 continue;
             }
             let text = str::from_utf8(value).ok().filter(|_| is_plain)?;
             match hole.part {
-                Part::Nothing => {}
-                Part::Provider => system.provider = Some(Cow::Borrowed(text)),
-                Part::Source => system.source = Some(Cow::Borrowed(text)),
-                Part::EventId => system.event_id = Some(event_id(text)?),
-                Part::Channel => system.channel = Some(Cow::Borrowed(text)),
-                Part::Computer => system.computer = Some(Cow::Borrowed(text)),
-                Part::RecordId => system.record_id = digits(text),
-                Part::Time => system.time = Some(parse_time(text)?),
-                Part::Field(field) => data.read(field, Value::Text(Cow::Borrowed(text))),
+                ValueRole::Nothing => {}
+                ValueRole::Provider => system.provider = Some(Cow::Borrowed(text)),
+                ValueRole::Source => system.source = Some(Cow::Borrowed(text)),
+                ValueRole::EventId => system.event_id = Some(event_id(text)?),
+                ValueRole::Channel => system.channel = Some(Cow::Borrowed(text)),
+                ValueRole::Computer => system.computer = Some(Cow::Borrowed(text)),
+                ValueRole::RecordId => system.record_id = digits(text),
+                ValueRole::Time => system.time = Some(parse_time(text)?),
+                ValueRole::Field(field) => data.read(field, Value::Text(Cow::Borrowed(text))),
             }
         }
         // The line's own end may stand behind it.
         let rest = behind(rest, &self.literals[literal_start..])?;
         let is_blank = rest.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
-        let fits = is_blank && !system.is_ruled(plan);
+        let fits = is_blank && !system.matches_rule(plan);
         fits.then_some(Parsed { system, data })
     }
 }
@@ -254,14 +258,14 @@ fn parts(
     doc: Doc<'_>,
     origins: Origins,
     system: &System<'_>,
-    data: &Gather<'_, '_>,
-) -> Option<Vec<(usize, Part)>> {
+    data: &WantedData<'_, '_>,
+) -> Option<Vec<(usize, ValueRole)>> {
     let mut parts = Vec::new();
     for (text, part) in [
-        (&system.provider, Part::Provider),
-        (&system.source, Part::Source),
-        (&system.channel, Part::Channel),
-        (&system.computer, Part::Computer),
+        (&system.provider, ValueRole::Provider),
+        (&system.source, ValueRole::Source),
+        (&system.channel, ValueRole::Channel),
+        (&system.computer, ValueRole::Computer),
     ] {
         if let Some(text) = text {
             parts.push((doc.place(text)?, part));
@@ -269,21 +273,21 @@ fn parts(
     }
     for (field, value) in data.fields() {
         let Value::Text(text) = value else { return None };
-        parts.push((doc.place(text)?, Part::Field(*field)));
+        parts.push((doc.place(text)?, ValueRole::Field(*field)));
     }
     // Fields stand in the order in which they are read.
-    let fields = || parts.iter().filter(|(_, part)| matches!(part, Part::Field(_)));
+    let fields = || parts.iter().filter(|(_, part)| matches!(part, ValueRole::Field(_)));
     if !fields().is_sorted_by_key(|(place, _)| *place) {
         return None;
     }
     let start = |node: u32| (doc.at(node).start as usize, doc.raw(node));
     let (place, text) = start(origins.event_id?);
-    parts.push((place, (event_id(text) == system.event_id).then_some(Part::EventId)?));
+    parts.push((place, (event_id(text) == system.event_id).then_some(ValueRole::EventId)?));
     let (place, text) = start(origins.time.filter(|node| doc.is_string(*node))?);
-    parts.push((place, (parse_time(text) == system.time).then_some(Part::Time)?));
+    parts.push((place, (parse_time(text) == system.time).then_some(ValueRole::Time)?));
     if let Some(node) = origins.record_id {
         let (place, text) = start(node);
-        parts.push((place, (digits(text) == system.record_id).then_some(Part::RecordId)?));
+        parts.push((place, (digits(text) == system.record_id).then_some(ValueRole::RecordId)?));
     }
     parts.sort_unstable_by_key(|(place, _)| *place);
     // One value that is two parts is read only once.
@@ -293,13 +297,13 @@ fn parts(
 
 /// Tells keys from values, node by node.
 #[derive(Debug, Default)]
-struct KeyTurns {
+struct KeyTracker {
     /// The objects and arrays that the node is in: their ends, and whether an
     /// object's key comes next.
     open: Vec<(u32, Option<bool>)>,
 }
 
-impl KeyTurns {
+impl KeyTracker {
     fn next(&mut self, index: u32, doc: Doc<'_>) -> bool {
         while self.open.last().is_some_and(|(end, _)| *end <= index) {
             self.open.pop();
@@ -310,8 +314,8 @@ impl KeyTurns {
         }
         let node = doc.at(index);
         match node.kind {
-            Kind::Object => self.open.push((node.next, Some(true))),
-            Kind::Array => self.open.push((node.next, None)),
+            NodeKind::Object => self.open.push((node.next, Some(true))),
+            NodeKind::Array => self.open.push((node.next, None)),
             _ => {}
         }
         is_key

@@ -25,7 +25,7 @@ use memchr::{memchr, memchr2, memchr3};
 
 use super::clock::{from_unix_seconds, parse_time};
 use super::xml;
-use super::xml::{Fault, FieldPlan, Gather, Parsed, System, digits, excerpt, matches_of};
+use super::xml::{Fault, FieldPlan, Parsed, System, WantedData, digits, excerpt, matches_of};
 use super::{Emit, Tally};
 use crate::record::Value;
 use crate::reject::RejectReason;
@@ -89,12 +89,17 @@ impl Decoder<'_, '_> {
     /// One event or envelope. Nesting is bounded by the tape's.
     fn node(&mut self, doc: Doc<'_>, node: u32, text_depth: u32) {
         match doc.at(node).kind {
-            Kind::Array => doc.items(node).for_each(|item| self.node(doc, item, text_depth)),
-            Kind::Object => self.object(doc, node, text_depth),
-            Kind::Text | Kind::Escaped if doc.looks_nested(node) => {
+            NodeKind::Array => doc.items(node).for_each(|item| self.node(doc, item, text_depth)),
+            NodeKind::Object => self.object(doc, node, text_depth),
+            NodeKind::Text | NodeKind::Escaped if doc.is_embedded_text(node) => {
                 self.nested(doc, node, None, text_depth);
             }
-            Kind::Text | Kind::Escaped | Kind::Number | Kind::True | Kind::False | Kind::Null => {
+            NodeKind::Text
+            | NodeKind::Escaped
+            | NodeKind::Number
+            | NodeKind::True
+            | NodeKind::False
+            | NodeKind::Null => {
                 self.count(Err((RejectReason::JsonShapeUnknown, unknown(doc, node))));
             }
         }
@@ -109,37 +114,39 @@ impl Decoder<'_, '_> {
 
     fn object(&mut self, doc: Doc<'_>, node: u32, text_depth: u32) {
         let keys = doc.keys(node);
-        let is = |key: Key, kind: Kind| keys.get(key).filter(|node| doc.at(*node).kind == kind);
-        let nested = |key: Key| keys.get(key).filter(|node| doc.looks_nested(*node));
-        let outcome = if let Some(winlog) = is(Key::Winlog, Kind::Object) {
+        let is = |key: Key, kind: NodeKind| keys.get(key).filter(|node| doc.at(*node).kind == kind);
+        let nested = |key: Key| keys.get(key).filter(|node| doc.is_embedded_text(*node));
+        let outcome = if let Some(winlog) = is(Key::Winlog, NodeKind::Object) {
             let inner = doc.keys(winlog);
-            self.conclude(doc, node, &keys, |plan| winlogbeat(doc, &inner, &keys, plan))
-        } else if let Some(event) = is(Key::EventObject, Kind::Object) {
+            self.decode_event(doc, node, &keys, |plan| winlogbeat(doc, &inner, &keys, plan))
+        } else if let Some(event) = is(Key::EventObject, NodeKind::Object) {
             let inner = doc.keys(event);
-            self.conclude(doc, node, &keys, |plan| rendered(doc, &inner, plan))
-        } else if is(Key::System, Kind::Object).is_some() {
-            self.conclude(doc, node, &keys, |plan| rendered(doc, &keys, plan))
+            self.decode_event(doc, node, &keys, |plan| rendered(doc, &inner, plan))
+        } else if is(Key::System, NodeKind::Object).is_some() {
+            self.decode_event(doc, node, &keys, |plan| rendered(doc, &keys, plan))
         } else if keys.get(Key::EventIdSnake).is_some() {
-            self.conclude(doc, node, &keys, |plan| winlogbeat(doc, &keys, &keys, plan))
+            self.decode_event(doc, node, &keys, |plan| winlogbeat(doc, &keys, &keys, plan))
         } else if let Some(xml) = nested(Key::System) {
             let message = keys.get(Key::MessageCapital).and_then(|node| doc.scalar(node));
             return self.nested(doc, xml, message, text_depth);
         } else if keys.get(Key::EventId).is_some() {
-            self.conclude(doc, node, &keys, |plan| flat(doc, &keys, plan))
+            self.decode_event(doc, node, &keys, |plan| flat(doc, &keys, plan))
         } else if let Some(text) =
             nested(Key::Data).or_else(|| nested(Key::Envelope)).or_else(|| nested(Key::Raw))
         {
             return self.nested(doc, text, None, text_depth);
         } else if keys.dotted {
             let inner = doc.dotted_keys(node);
-            self.conclude(doc, node, &keys, |plan| dotted(doc, node, &inner, &keys, plan))
-        } else if let Some(inner) = is(Key::Records, Kind::Array)
-            .or_else(|| is(Key::Result, Kind::Object))
-            .or_else(|| is(Key::Envelope, Kind::Object))
-            .or_else(|| is(Key::Source, Kind::Object))
+            self.decode_event(doc, node, &keys, |plan| dotted(doc, node, &inner, &keys, plan))
+        } else if let Some(inner) = is(Key::Records, NodeKind::Array)
+            .or_else(|| is(Key::Result, NodeKind::Object))
+            .or_else(|| is(Key::Envelope, NodeKind::Object))
+            .or_else(|| is(Key::Source, NodeKind::Object))
         {
             return self.node(doc, inner, text_depth);
-        } else if let Some(inner) = doc.entries(node).find(|(_, value)| doc.looks_nested(*value)) {
+        } else if let Some(inner) =
+            doc.entries(node).find(|(_, value)| doc.is_embedded_text(*value))
+        {
             return self.nested(doc, inner.1, None, text_depth);
         } else {
             Err((RejectReason::JsonShapeUnknown, unknown(doc, node)))
@@ -166,14 +173,14 @@ impl Decoder<'_, '_> {
         }
     }
 
-    fn conclude<'a>(
+    fn decode_event<'a>(
         &mut self,
         doc: Doc<'a>,
         node: u32,
         keys: &Keys,
-        read: impl FnOnce(&FieldPlan) -> Read<'a>,
+        read: impl FnOnce(&FieldPlan) -> EventParts<'a>,
     ) -> Result<bool, Fault> {
-        let Read { system, origins, sections } = read(self.plan);
+        let EventParts { system, origins, sections } = read(self.plan);
         if system.is_unwanted(self.plan) {
             return Ok(false);
         }
@@ -193,10 +200,10 @@ impl Decoder<'_, '_> {
             }
             tapes.push(tape);
         }
-        let is_ruled = system.is_ruled(self.plan);
-        let mut data = match is_ruled {
-            true => Gather::new(self.plan),
-            false => Gather::unruled(self.plan),
+        let matches_rule = system.matches_rule(self.plan);
+        let mut data = match matches_rule {
+            true => WantedData::new(self.plan),
+            false => WantedData::for_facts(self.plan),
         };
         for (text, tape) in texts.iter().zip(&tapes) {
             if tape.nodes.is_empty() {
@@ -206,12 +213,12 @@ impl Decoder<'_, '_> {
             }
         }
         // With dotted keys, what other texts hold decides before the keys do.
-        let mut has_layout = node == 0 && !is_ruled && !keys.dotted;
+        let mut has_layout = node == 0 && !matches_rule && !keys.dotted;
         match sections.data {
-            Data::Flat(_) | Data::Dotted if !texts.is_empty() => {}
-            Data::Sections if data.items() > 0 => {}
-            Data::None => {}
-            Data::Sections => {
+            DataLocation::Flat(_) | DataLocation::Dotted if !texts.is_empty() => {}
+            DataLocation::Sections if data.items() > 0 => {}
+            DataLocation::None => {}
+            DataLocation::Sections => {
                 if let Some(node) = sections.event_data {
                     event_data(doc, node, &mut data);
                 }
@@ -225,14 +232,14 @@ impl Decoder<'_, '_> {
                     has_layout = false;
                 }
             }
-            Data::Flat(account) => flat_data(doc, node, &keys.others, account, &mut data),
-            Data::Dotted => dotted_data(doc, node, &mut data),
+            DataLocation::Flat(account) => flat_data(doc, node, &keys.others, account, &mut data),
+            DataLocation::Dotted => dotted_data(doc, node, &mut data),
         }
         if has_layout && self.learning == Learning::Yes {
             self.layout = Layout::of(doc, origins, &system, &data);
         }
         let record = Parsed { system, data }
-            .conclude(self.plan)
+            .into_record(self.plan)
             .map_err(|(reason, what)| (reason, format!("{what}: {}", excerpt(doc.raw(node)))))?;
         if let Some(record) = &record {
             (self.emit)(record);
@@ -246,7 +253,7 @@ fn unknown(doc: Doc<'_>, node: u32) -> String {
 }
 
 /// What an object says of its event: the system fields, and where its data is.
-struct Read<'a> {
+struct EventParts<'a> {
     system: System<'a>,
     origins: Origins,
     sections: Sections,
@@ -259,23 +266,23 @@ struct Sections {
     event_data: Option<u32>,
     user_data: Option<u32>,
     inserts: Option<u32>,
-    data: Data,
+    data: DataLocation,
 }
 
 #[derive(Clone, Copy, Default)]
-enum Data {
+enum DataLocation {
     #[default]
     None,
     Sections,
     /// Keys of the object itself.
-    Flat(Account),
+    Flat(AccountKeys),
     /// `winlog.event_data.…` keys.
     Dotted,
 }
 
 /// What `AccountName` and `Domain` of a flat object are.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Account {
+enum AccountKeys {
     /// The event's own data.
     Data,
     /// NXLog's names for the `UserID`; it writes `AccountType` with them.
@@ -283,7 +290,7 @@ enum Account {
 }
 
 /// `keys`: of the object that holds the event; `top`: of the whole.
-fn winlogbeat<'a>(doc: Doc<'a>, keys: &Keys, top: &Keys, plan: &FieldPlan) -> Read<'a> {
+fn winlogbeat<'a>(doc: Doc<'a>, keys: &Keys, top: &Keys, plan: &FieldPlan) -> EventParts<'a> {
     let user = doc.child_of(keys.get(Key::User), "identifier");
     let created = doc.child_of(top.get(Key::Envelope), "created");
     let level = keys.get(Key::LevelValue).or_else(|| doc.child_of(top.get(Key::Log), "level"));
@@ -313,15 +320,15 @@ fn winlogbeat<'a>(doc: Doc<'a>, keys: &Keys, top: &Keys, plan: &FieldPlan) -> Re
             .find_map(|node| doc.message(node, plan, event_id)),
         culture: None,
     };
-    let mut sections = Sections { data: Data::Sections, ..Sections::default() };
+    let mut sections = Sections { data: DataLocation::Sections, ..Sections::default() };
     sections.event_data = keys.get(Key::EventDataSnake);
     sections.user_data = keys.get(Key::UserDataSnake);
     sections.inserts = keys.get(Key::StringInsertsSnake);
-    Read { system, origins, sections }
+    EventParts { system, origins, sections }
 }
 
 /// The shape of the XML: `evtx_dump` and OpenWEC Json.
-fn rendered<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> Read<'a> {
+fn rendered<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> EventParts<'a> {
     let inner = keys.get(Key::System).map(|node| doc.keys(node)).unwrap_or_default();
     let attribute_node = |element: Key, separate: Key, name: &str| {
         let element = inner.get(element);
@@ -368,18 +375,18 @@ fn rendered<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> Read<'a> {
             .and_then(|node| doc.message(node, plan, event_id)),
         culture: culture.and_then(|node| doc.scalar(node)),
     };
-    let mut sections = Sections { data: Data::Sections, ..Sections::default() };
+    let mut sections = Sections { data: DataLocation::Sections, ..Sections::default() };
     let section = |key: Key| keys.get(key).filter(|node| !doc.is_string(*node));
     sections.event_data = section(Key::EventData);
     sections.user_data = section(Key::UserData)
         .or_else(|| section(Key::ProcessingErrorData))
         .or_else(|| section(Key::DebugData));
     sections.texts = doc.data_texts(keys);
-    Read { system, origins, sections }
+    EventParts { system, origins, sections }
 }
 
 /// NXLog, Fluent Bit, Sentinel and their like: everything at the top.
-fn flat<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> Read<'a> {
+fn flat<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> EventParts<'a> {
     let times = [Key::EventTime, Key::TimeCreated, Key::TimeGenerated, Key::AtTimestamp];
     let level = keys.get(Key::Level).or_else(|| keys.get(Key::EventLevel));
     let event_id = keys.get(Key::EventId).and_then(|node| doc.event_id(node));
@@ -407,23 +414,29 @@ fn flat<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> Read<'a> {
         culture: None,
     };
     let mut sections = Sections { texts: doc.data_texts(keys), ..Sections::default() };
-    let object = |key: Key| keys.get(key).filter(|node| doc.at(*node).kind == Kind::Object);
+    let object = |key: Key| keys.get(key).filter(|node| doc.at(*node).kind == NodeKind::Object);
     sections.event_data = object(Key::EventData);
     sections.user_data = object(Key::UserData);
     sections.inserts = keys.get(Key::StringInserts);
-    let apart = sections.event_data.is_some() || sections.user_data.is_some();
-    sections.data = if apart || sections.inserts.is_some() {
-        Data::Sections
+    let has_sections = sections.event_data.is_some() || sections.user_data.is_some();
+    sections.data = if has_sections || sections.inserts.is_some() {
+        DataLocation::Sections
     } else if keys.get(Key::AccountType).is_some() && keys.get(Key::UserId).is_some() {
-        Data::Flat(Account::System)
+        DataLocation::Flat(AccountKeys::System)
     } else {
-        Data::Flat(Account::Data)
+        DataLocation::Flat(AccountKeys::Data)
     };
-    Read { system, origins, sections }
+    EventParts { system, origins, sections }
 }
 
 /// winlogbeat with its keys joined by dots; `keys`: those behind `winlog.`.
-fn dotted<'a>(doc: Doc<'a>, node: u32, keys: &Keys, top: &Keys, plan: &FieldPlan) -> Read<'a> {
+fn dotted<'a>(
+    doc: Doc<'a>,
+    node: u32,
+    keys: &Keys,
+    top: &Keys,
+    plan: &FieldPlan,
+) -> EventParts<'a> {
     let mut read = winlogbeat(doc, keys, top, plan);
     let find = |name: &str| doc.child(node, name);
     read.system.user = find("winlog.user.identifier").and_then(|node| doc.scalar(node));
@@ -431,14 +444,14 @@ fn dotted<'a>(doc: Doc<'a>, node: u32, keys: &Keys, top: &Keys, plan: &FieldPlan
         find("log.level").and_then(|node| doc.level(node, plan, read.system.event_id));
     let nested = keys.get(Key::EventDataSnake).is_some() || keys.get(Key::UserDataSnake).is_some();
     if !nested {
-        read.sections.data = Data::Dotted;
+        read.sections.data = DataLocation::Dotted;
     }
     read
 }
 
 /// `EventData` of any shape.
-fn event_data<'a>(doc: Doc<'a>, node: u32, data: &mut Gather<'_, 'a>) {
-    if doc.at(node).kind != Kind::Object {
+fn event_data<'a>(doc: Doc<'a>, node: u32, data: &mut WantedData<'_, 'a>) {
+    if doc.at(node).kind != NodeKind::Object {
         return;
     }
     for (name, value) in doc.entries(node) {
@@ -446,7 +459,7 @@ fn event_data<'a>(doc: Doc<'a>, node: u32, data: &mut Gather<'_, 'a>) {
     }
 }
 
-fn event_item<'a>(doc: Doc<'a>, name: &str, value: u32, data: &mut Gather<'_, 'a>) {
+fn event_item<'a>(doc: Doc<'a>, name: &str, value: u32, data: &mut WantedData<'_, 'a>) {
     match name {
         "#attributes" | "#text" => {}
         "Binary" => {
@@ -475,9 +488,9 @@ fn numbered(name: &str) -> Option<(&str, &str)> {
 }
 
 /// One unnamed item, or an array of them.
-fn unnamed<'a>(doc: Doc<'a>, node: u32, data: &mut Gather<'_, 'a>) {
+fn unnamed<'a>(doc: Doc<'a>, node: u32, data: &mut WantedData<'_, 'a>) {
     let node = doc.text_of(node);
-    if doc.at(node).kind == Kind::Array {
+    if doc.at(node).kind == NodeKind::Array {
         doc.items(node).for_each(|item| unnamed(doc, item, data));
     } else {
         data.unnamed(|| doc.value(node));
@@ -485,10 +498,10 @@ fn unnamed<'a>(doc: Doc<'a>, node: u32, data: &mut Gather<'_, 'a>) {
 }
 
 /// Every leaf below a node, named by the innermost key that names it.
-fn leaves<'a>(doc: Doc<'a>, node: u32, name: &str, data: &mut Gather<'_, 'a>) {
+fn leaves<'a>(doc: Doc<'a>, node: u32, name: &str, data: &mut WantedData<'_, 'a>) {
     match doc.at(node).kind {
-        Kind::Array => doc.items(node).for_each(|item| leaves(doc, item, name, data)),
-        Kind::Object => {
+        NodeKind::Array => doc.items(node).for_each(|item| leaves(doc, item, name, data)),
+        NodeKind::Object => {
             let mut has_child = false;
             let mut text = None;
             for (key, value) in doc.entries(node) {
@@ -510,8 +523,13 @@ fn leaves<'a>(doc: Doc<'a>, node: u32, name: &str, data: &mut Gather<'_, 'a>) {
                 None => data.named(name, || Value::Null),
             }
         }
-        Kind::Null | Kind::Text | Kind::Escaped if name.is_empty() => {}
-        Kind::Text | Kind::Escaped | Kind::Number | Kind::True | Kind::False | Kind::Null => {
+        NodeKind::Null | NodeKind::Text | NodeKind::Escaped if name.is_empty() => {}
+        NodeKind::Text
+        | NodeKind::Escaped
+        | NodeKind::Number
+        | NodeKind::True
+        | NodeKind::False
+        | NodeKind::Null => {
             data.named(name, || doc.value(node));
         }
     }
@@ -522,14 +540,14 @@ fn flat_data<'a>(
     doc: Doc<'a>,
     node: u32,
     others: &Others,
-    account: Account,
-    data: &mut Gather<'_, 'a>,
+    account: AccountKeys,
+    data: &mut WantedData<'_, 'a>,
 ) {
     let mut item = |name: &'a str, value: u32| {
         let is_account = matches!(name, "AccountName" | "AccountType" | "Domain");
         let is_data = match account {
-            Account::System => !is_account,
-            Account::Data => true,
+            AccountKeys::System => !is_account,
+            AccountKeys::Data => true,
         };
         if is_data && !name.starts_with(['@', '_']) {
             event_item(doc, name, value, data);
@@ -576,7 +594,7 @@ const FLAT_KEYS: [Key; 28] = [
     Key::Version,
 ];
 
-fn dotted_data<'a>(doc: Doc<'a>, node: u32, data: &mut Gather<'_, 'a>) {
+fn dotted_data<'a>(doc: Doc<'a>, node: u32, data: &mut WantedData<'_, 'a>) {
     for (name, value) in doc.entries(node) {
         if let Some(name) = name.strip_prefix("winlog.event_data.") {
             event_item(doc, name, value, data);
@@ -590,8 +608,8 @@ fn dotted_data<'a>(doc: Doc<'a>, node: u32, data: &mut Gather<'_, 'a>) {
 }
 
 /// Values by position; by name where the manifest's order is known.
-fn string_inserts<'a>(doc: Doc<'a>, node: u32, system: &System<'a>, data: &mut Gather<'_, 'a>) {
-    if doc.at(node).kind != Kind::Array {
+fn string_inserts<'a>(doc: Doc<'a>, node: u32, system: &System<'a>, data: &mut WantedData<'_, 'a>) {
+    if doc.at(node).kind != NodeKind::Array {
         return;
     }
     let security = system.provider.as_deref() == Some(SECURITY_AUDITING);
@@ -1001,7 +1019,7 @@ pub struct Tape {
 /// ```
 #[derive(Clone, Copy, Debug)]
 struct Node {
-    kind: Kind,
+    kind: NodeKind,
     /// Bytes of the text, without a string's quotes.
     start: u32,
     end: u32,
@@ -1010,7 +1028,7 @@ struct Node {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
+enum NodeKind {
     Object,
     Array,
     Text,
@@ -1042,8 +1060,8 @@ impl Tape {
                 b'"' => at = self.string(bytes, at)?,
                 first @ (b'{' | b'[') => {
                     let (kind, close) = match first {
-                        b'{' => (Kind::Object, b'}'),
-                        _ => (Kind::Array, b']'),
+                        b'{' => (NodeKind::Object, b'}'),
+                        _ => (NodeKind::Array, b']'),
                     };
                     let container = self.nodes.len() as u32;
                     self.push(kind, at, at);
@@ -1054,7 +1072,7 @@ impl Tape {
                     } else {
                         *open.get_mut(depth).ok_or(at)? = container;
                         depth += 1;
-                        if kind == Kind::Object {
+                        if kind == NodeKind::Object {
                             at = self.key(bytes, at)?;
                         }
                         continue;
@@ -1062,12 +1080,15 @@ impl Tape {
                 }
                 b'-' | b'0'..=b'9' => {
                     let end = number_end(bytes, at).ok_or(at)?;
-                    self.push(Kind::Number, at, end);
+                    self.push(NodeKind::Number, at, end);
                     at = end;
                 }
                 _ => {
-                    let words =
-                        [("true", Kind::True), ("false", Kind::False), ("null", Kind::Null)];
+                    let words = [
+                        ("true", NodeKind::True),
+                        ("false", NodeKind::False),
+                        ("null", NodeKind::Null),
+                    ];
                     let rest = &bytes[at..];
                     let word = words.iter().find(|(word, _)| rest.starts_with(word.as_bytes()));
                     let (word, kind) = word.ok_or(at)?;
@@ -1084,7 +1105,7 @@ impl Tape {
                 let container = open[depth - 1] as usize;
                 let inside = self.nodes[container].kind;
                 match (*bytes.get(at).ok_or(at)?, inside) {
-                    (b',', Kind::Object) => {
+                    (b',', NodeKind::Object) => {
                         at = self.key(bytes, skip_space(bytes, at + 1))?;
                         break;
                     }
@@ -1092,7 +1113,7 @@ impl Tape {
                         at += 1;
                         break;
                     }
-                    (b'}', Kind::Object) | (b']', Kind::Array) => {
+                    (b'}', NodeKind::Object) | (b']', NodeKind::Array) => {
                         at += 1;
                         let next = self.nodes.len() as u32;
                         let node = &mut self.nodes[container];
@@ -1117,7 +1138,7 @@ impl Tape {
     }
 
     #[inline(always)]
-    fn push(&mut self, kind: Kind, start: usize, end: usize) {
+    fn push(&mut self, kind: NodeKind, start: usize, end: usize) {
         let next = self.nodes.len() as u32 + 1;
         self.nodes.push(Node { kind, start: start as u32, end: end as u32, next });
     }
@@ -1127,7 +1148,7 @@ impl Tape {
     fn string(&mut self, bytes: &[u8], at: usize) -> Result<usize, usize> {
         let start = at + 1;
         let (end, is_plain) = string_end::<false>(bytes, start).ok_or(at)?;
-        self.push(if is_plain { Kind::Text } else { Kind::Escaped }, start, end);
+        self.push(if is_plain { NodeKind::Text } else { NodeKind::Escaped }, start, end);
         Ok(end + 1)
     }
 }
@@ -1244,7 +1265,7 @@ impl<'t> Doc<'t> {
     /// The key before a value of an object.
     fn key_of(self, value: u32) -> &'t str {
         let key = value - 1;
-        if self.at(key).kind == Kind::Escaped { "" } else { self.raw(key) }
+        if self.at(key).kind == NodeKind::Escaped { "" } else { self.raw(key) }
     }
 
     fn items(self, array: u32) -> impl Iterator<Item = u32> {
@@ -1259,7 +1280,7 @@ impl<'t> Doc<'t> {
 
     fn keys(self, object: u32) -> Keys {
         let mut keys = Keys::default();
-        if self.at(object).kind != Kind::Object {
+        if self.at(object).kind != NodeKind::Object {
             return keys;
         }
         for (name, value) in self.entries(object) {
@@ -1291,7 +1312,7 @@ impl<'t> Doc<'t> {
     }
 
     fn child(self, object: u32, name: &str) -> Option<u32> {
-        let is_object = self.at(object).kind == Kind::Object;
+        let is_object = self.at(object).kind == NodeKind::Object;
         self.entries(object)
             .filter(|(key, _)| is_object && *key == name)
             .map(|(_, value)| value)
@@ -1299,7 +1320,7 @@ impl<'t> Doc<'t> {
     }
 
     fn child_of(self, object: Option<u32>, name: &str) -> Option<u32> {
-        let object = object.filter(|node| self.at(*node).kind == Kind::Object)?;
+        let object = object.filter(|node| self.at(*node).kind == NodeKind::Object)?;
         self.child(object, name)
     }
 
@@ -1309,11 +1330,11 @@ impl<'t> Doc<'t> {
     }
 
     fn is_string(self, node: u32) -> bool {
-        matches!(self.at(node).kind, Kind::Text | Kind::Escaped)
+        matches!(self.at(node).kind, NodeKind::Text | NodeKind::Escaped)
     }
 
     /// Whether a string starts like XML or a JSON object.
-    fn looks_nested(self, node: u32) -> bool {
+    fn is_embedded_text(self, node: u32) -> bool {
         let raw = if self.is_string(node) { self.raw(node) } else { return false };
         let blank = |text: &str| text.starts_with([' ', '\u{feff}']) || text.starts_with("\\");
         if !raw.starts_with(['<', '{']) && !blank(raw) {
@@ -1330,22 +1351,25 @@ impl<'t> Doc<'t> {
 
     fn string(self, node: u32) -> Option<Cow<'t, str>> {
         match self.at(node).kind {
-            Kind::Text => Some(Cow::Borrowed(self.raw(node))),
-            Kind::Escaped => Some(unescape(self.raw(node))),
-            Kind::Object | Kind::Array | Kind::Number | Kind::True | Kind::False | Kind::Null => {
-                None
-            }
+            NodeKind::Text => Some(Cow::Borrowed(self.raw(node))),
+            NodeKind::Escaped => Some(unescape(self.raw(node))),
+            NodeKind::Object
+            | NodeKind::Array
+            | NodeKind::Number
+            | NodeKind::True
+            | NodeKind::False
+            | NodeKind::Null => None,
         }
     }
 
     /// A string, number or truth value as text.
     fn scalar(self, node: u32) -> Option<Cow<'t, str>> {
         match self.at(node).kind {
-            Kind::Text | Kind::Number | Kind::True | Kind::False => {
+            NodeKind::Text | NodeKind::Number | NodeKind::True | NodeKind::False => {
                 Some(Cow::Borrowed(self.raw(node)))
             }
-            Kind::Escaped => Some(unescape(self.raw(node))),
-            Kind::Object | Kind::Array | Kind::Null => None,
+            NodeKind::Escaped => Some(unescape(self.raw(node))),
+            NodeKind::Object | NodeKind::Array | NodeKind::Null => None,
         }
     }
 
@@ -1353,18 +1377,18 @@ impl<'t> Doc<'t> {
     fn value(self, node: u32) -> Value<'t> {
         let raw = self.raw(node);
         match self.at(node).kind {
-            Kind::Text | Kind::Object | Kind::Array => Value::Text(Cow::Borrowed(raw)),
-            Kind::Escaped => Value::Text(unescape(raw)),
-            Kind::Number => match raw.parse() {
+            NodeKind::Text | NodeKind::Object | NodeKind::Array => Value::Text(Cow::Borrowed(raw)),
+            NodeKind::Escaped => Value::Text(unescape(raw)),
+            NodeKind::Number => match raw.parse() {
                 Ok(number) => Value::Unsigned(number),
                 Err(_) => match raw.parse() {
                     Ok(number) => Value::Signed(number),
                     Err(_) => Value::Text(Cow::Borrowed(raw)),
                 },
             },
-            Kind::True => Value::Bool(true),
-            Kind::False => Value::Bool(false),
-            Kind::Null => Value::Null,
+            NodeKind::True => Value::Bool(true),
+            NodeKind::False => Value::Bool(false),
+            NodeKind::Null => Value::Null,
         }
     }
 
@@ -1378,7 +1402,7 @@ impl<'t> Doc<'t> {
     }
 
     fn is_scalar(self, node: u32) -> bool {
-        !matches!(self.at(node).kind, Kind::Object | Kind::Array | Kind::Null)
+        !matches!(self.at(node).kind, NodeKind::Object | NodeKind::Array | NodeKind::Null)
     }
 
     /// Where in the text a part of it starts; `None` for what is no part of it.
@@ -1400,12 +1424,16 @@ impl<'t> Doc<'t> {
     /// A timestamp as text; seconds, or milliseconds, since 1970 as a number.
     fn time(self, node: u32) -> Option<EventTime> {
         match self.at(node).kind {
-            Kind::Text | Kind::Escaped => parse_time(&self.string(node)?),
-            Kind::Number => {
+            NodeKind::Text | NodeKind::Escaped => parse_time(&self.string(node)?),
+            NodeKind::Number => {
                 let number: f64 = self.raw(node).parse().ok()?;
                 from_unix_seconds(if number < 1e11 { number } else { number / 1e3 })
             }
-            Kind::Object | Kind::Array | Kind::True | Kind::False | Kind::Null => None,
+            NodeKind::Object
+            | NodeKind::Array
+            | NodeKind::True
+            | NodeKind::False
+            | NodeKind::Null => None,
         }
     }
 
@@ -1441,7 +1469,7 @@ impl<'t> Doc<'t> {
 
     /// Data sections that are XML or JSON text.
     fn data_texts(self, keys: &Keys) -> [Option<u32>; 2] {
-        let text = |key: Key| keys.get(key).filter(|node| self.looks_nested(*node));
+        let text = |key: Key| keys.get(key).filter(|node| self.is_embedded_text(*node));
         [text(Key::EventData).or_else(|| text(Key::RawEventData)), text(Key::UserData)]
     }
 }
@@ -1507,19 +1535,19 @@ mod tests {
 
     fn rebuild(doc: Doc<'_>, node: u32) -> Oracle {
         match doc.at(node).kind {
-            Kind::Object => Oracle::Object(
+            NodeKind::Object => Oracle::Object(
                 doc.entries(node)
                     .map(|(key, value)| (key.to_owned(), rebuild(doc, value)))
                     .collect(),
             ),
-            Kind::Array => doc.items(node).map(|item| rebuild(doc, item)).collect(),
-            Kind::Text | Kind::Escaped => {
+            NodeKind::Array => doc.items(node).map(|item| rebuild(doc, item)).collect(),
+            NodeKind::Text | NodeKind::Escaped => {
                 Oracle::String(doc.string(node).expect("a string").into_owned())
             }
-            Kind::Number => serde_json::from_str(doc.raw(node)).expect("a number"),
-            Kind::True => Oracle::Bool(true),
-            Kind::False => Oracle::Bool(false),
-            Kind::Null => Oracle::Null,
+            NodeKind::Number => serde_json::from_str(doc.raw(node)).expect("a number"),
+            NodeKind::True => Oracle::Bool(true),
+            NodeKind::False => Oracle::Bool(false),
+            NodeKind::Null => Oracle::Null,
         }
     }
 
@@ -1626,7 +1654,7 @@ mod tests {
                             doc.value(node),
                             doc.time(node),
                             doc.event_id(node),
-                            doc.looks_nested(node),
+                            doc.is_embedded_text(node),
                         );
                     }
                 }
