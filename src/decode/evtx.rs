@@ -28,7 +28,7 @@ use super::binxml::{
     value_type,
 };
 use super::clock::parse_time;
-use super::xml::FieldPlan;
+use super::field_plan::FieldPlan;
 use super::{Emit, Tally, oracle};
 use crate::record::{FieldId, Record, Value, Wanted, push_utf16};
 use crate::reject::RejectReason;

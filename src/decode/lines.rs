@@ -20,10 +20,11 @@ use std::sync::Arc;
 use memchr::memmem::Finder;
 use memchr::{memchr, memmem};
 
+use super::field_plan::FieldPlan;
 use super::json;
 use super::json::{Layouts, Learning, Tape};
+use super::text::excerpt;
 use super::xml;
-use super::xml::{FieldPlan, excerpt};
 use super::{Emit, Tally};
 use crate::record::Wanted;
 use crate::reject::RejectReason;

@@ -17,10 +17,13 @@
 
 pub mod binxml;
 pub mod clock;
+mod event;
 pub mod evtx;
+pub mod field_plan;
 pub mod json;
 pub mod lines;
 pub mod oracle;
+mod text;
 pub mod xml;
 
 use std::collections::BTreeMap;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use ::evtx::{EvtxChunkData, ParserSettings};
 
-use super::xml::FieldPlan;
+use super::field_plan::FieldPlan;
 use super::{Emit, Tally, xml};
 use crate::reject::RejectReason;
 

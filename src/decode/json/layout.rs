@@ -20,9 +20,12 @@ use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use super::{Doc, NodeKind, number_end, string_end};
+use super::doc::{Doc, parse_event_id};
+use super::tape::{NodeKind, number_end, string_end};
 use crate::decode::clock::parse_time;
-use crate::decode::xml::{FieldPlan, Parsed, System, WantedData, digits};
+use crate::decode::event::{Parsed, System, WantedData};
+use crate::decode::field_plan::FieldPlan;
+use crate::decode::text::digits;
 use crate::record::{FieldId, Value};
 
 /// Different layouts of one event id: fields that some events lack.
@@ -210,7 +213,7 @@ impl Layout {
                 ValueRole::Nothing => {}
                 ValueRole::Provider => system.provider = Some(Cow::Borrowed(text)),
                 ValueRole::Source => system.source = Some(Cow::Borrowed(text)),
-                ValueRole::EventId => system.event_id = Some(event_id(text)?),
+                ValueRole::EventId => system.event_id = Some(parse_event_id(text)?),
                 ValueRole::Channel => system.channel = Some(Cow::Borrowed(text)),
                 ValueRole::Computer => system.computer = Some(Cow::Borrowed(text)),
                 ValueRole::RecordId => system.record_id = digits(text),
@@ -243,10 +246,6 @@ fn behind<'t>(text: &'t [u8], literal: &[u8]) -> Option<&'t [u8]> {
         differs | difference(one, other)
     });
     (differs == 0).then_some(rest)
-}
-
-pub(super) fn event_id(text: &str) -> Option<u32> {
-    digits(text.strip_suffix(".0").unwrap_or(text))
 }
 
 /// Keys whose texts may hold an event or its data, so that it is what stands in
@@ -282,7 +281,7 @@ fn parts(
     }
     let start = |node: u32| (doc.at(node).start as usize, doc.raw(node));
     let (place, text) = start(origins.event_id?);
-    parts.push((place, (event_id(text) == system.event_id).then_some(ValueRole::EventId)?));
+    parts.push((place, (parse_event_id(text) == system.event_id).then_some(ValueRole::EventId)?));
     let (place, text) = start(origins.time.filter(|node| doc.is_string(*node))?);
     parts.push((place, (parse_time(text) == system.time).then_some(ValueRole::Time)?));
     if let Some(node) = origins.record_id {
