@@ -1,10 +1,9 @@
-//! BinXML templates, compiled to plans: where in a record's substitution
-//! values each wanted thing stands.
+//! BinXML templates, compiled to plans: which of a record's substitution values holds each wanted
+//! field.
 //!
-//! A record of an EVTX file is nearly always one *template instance*: the
-//! template is the event's XML with holes, defined once per chunk; the
-//! instance is a list of typed values for the holes ([MS-EVEN6] 2.2.12).
-//! `EventData` is usually a value itself, an instance of its own template:
+//! A record of an EVTX file is nearly always one *template instance*: the template is the event's
+//! XML with holes, defined once per chunk; the instance is a list of typed values for the holes
+//! ([MS-EVEN6] 2.2.12). `EventData` is usually a value itself, an instance of its own template:
 //!
 //! ```text
 //!  outer template                        instance
@@ -15,15 +14,14 @@
 //!  </System>%9</Event>                   └                      <EventData>…
 //! ```
 //!
-//! [`compile`] walks a definition once and keeps a [`Plan`]; reading a record
-//! is then a few loads at known places.
+//! [`compile`] walks a definition once and returns a [`Plan`]; reading a record then takes a few
+//! loads at known offsets.
 //!
-//! A collector writes the events forwarded to it without templates: all names
-//! and values stand in the record itself, as text. [`compile_inline`] makes a
-//! plan of one such record, and stops behind `System` when nobody wants it.
+//! Collectors write forwarded events without templates: all names and values are text in the record
+//! itself. [`compile_inline`] makes a plan of one such record, and stops after `System` when the
+//! record is not wanted.
 //!
-//! What a plan cannot express is [`NoPlan::Inexpressible`], and the record goes the
-//! slow way.
+//! What a plan cannot express is [`NoPlan::Inexpressible`]; such a record takes the slow path.
 
 use std::ops::Range;
 
@@ -38,7 +36,7 @@ const FIELD_NAME_BYTES_MAX: usize = 128;
 /// Most data items that one definition may name; Windows' largest have about 90.
 const ITEMS_MAX: usize = 1024;
 
-/// The types of substitution values that are told apart here ([MS-EVEN6] 2.2.12).
+/// The types of substitution values that are distinguished ([MS-EVEN6] 2.2.12).
 pub mod value_type {
     pub const NULL: u8 = 0x00;
     pub const STRING: u8 = 0x01;
@@ -66,10 +64,10 @@ pub mod value_type {
 /// Why there is no plan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoPlan {
-    /// It cannot be read, or says something that a plan has no words for: a
-    /// value made of several parts, a template within a leaf.
+    /// It cannot be read, or contains something that a plan cannot express: a value made of several
+    /// parts, a template within a leaf.
     Inexpressible,
-    /// Nobody wants the record.
+    /// The record is not wanted.
     Unwanted,
 }
 
@@ -78,8 +76,8 @@ pub enum NoPlan {
 pub enum ValueSource {
     #[default]
     Nowhere,
-    /// UTF-16 text at these offsets from the start of the definition, or of
-    /// the chunk where there is none.
+    /// UTF-16 text at these offsets from the start of the definition, or of the chunk if there is
+    /// no definition.
     Text(Range<u32>),
     /// Index into the instance's values.
     Slot(u16),
@@ -87,12 +85,12 @@ pub enum ValueSource {
     Mixed,
 }
 
-/// What stands at one place of the event's data.
+/// One data item of a template.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Item {
     pub name: ItemName,
     pub from: ValueSource,
-    /// The element is left out when this value is null (its dependency id).
+    /// The element is omitted when this value is null (its dependency id).
     pub unless_null: Option<u16>,
 }
 
@@ -100,14 +98,14 @@ pub struct Item {
 pub enum ItemName {
     /// A wanted field.
     Field(FieldId),
-    /// A data item without a name: its field depends on how many such items
-    /// stand before it in the instance.
+    /// A data item without a name: its field depends on the number of such items before it in the
+    /// instance.
     Position,
-    /// A named data item that nobody wants; it still counts for `#count`.
+    /// A named data item that is not wanted; it still counts for `#count`.
     Unwanted,
 }
 
-/// Where a nested instance stands, and so what its root element may be.
+/// What an instance is nested in, which decides what its root element may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum InstanceParent {
     /// The record's own instance: the root is `Event`.
@@ -118,7 +116,7 @@ pub enum InstanceParent {
     UserData,
 }
 
-/// What reading an instance of one template takes.
+/// How to read an instance of one template.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     pub provider: ValueSource,
@@ -135,12 +133,12 @@ pub struct Plan {
     pub message: ValueSource,
     pub binary: ValueSource,
     pub items: Vec<Item>,
-    /// Values that are instances of their own, in document order, and how many
-    /// of `items` stand before each.
+    /// Values that are instances themselves, in document order: slot, parent, and how many of
+    /// `items` come before each.
     pub nested: Vec<(u16, InstanceParent, usize)>,
-    /// Whether a field of `items` makes the record wanted whatever its id.
+    /// Whether a field of `items` can make a record wanted that no rule matches.
     pub carries_fact: bool,
-    /// Wanted ids of the provider and source, where these are literals.
+    /// Wanted ids of the provider and source, if these are literals of the template.
     pub wanted_ids: Option<Box<[u32]>>,
 }
 
@@ -178,10 +176,10 @@ pub fn compile(
     Ok(Definition { body: chunk[start..end].into(), names, plan })
 }
 
-/// A compiled definition, with what tells whether another chunk's is the same.
+/// A compiled definition, and what it takes to recognise it in another chunk.
 ///
-/// The same template differs from chunk to chunk in where its names stand, and
-/// in the links between names; all else is equal byte for byte.
+/// From chunk to chunk the same template differs in the offsets of its names, and in the links
+/// between names; all else is equal byte for byte.
 #[derive(Debug)]
 pub struct Definition {
     body: Box<[u8]>,
@@ -192,7 +190,7 @@ pub struct Definition {
 /// A name within a definition's body.
 #[derive(Debug)]
 struct NameRef {
-    /// Where its offset stands.
+    /// Where in the body its offset is.
     at: usize,
     /// Whether the name itself follows.
     inline: bool,
@@ -200,7 +198,7 @@ struct NameRef {
 }
 
 impl Definition {
-    /// Whether the body at `start` of a chunk says the same.
+    /// Whether the body at `start` of a chunk is the same definition.
     pub fn is_at(&self, chunk: &[u8], start: usize) -> bool {
         let Some(body) = chunk.get(start..start + self.body.len()) else { return false };
         let mut from = 0;
@@ -226,8 +224,9 @@ impl Definition {
     }
 }
 
-/// Makes a plan of the record content from `start` to `end`, in the place of
-/// what `plan` held. `keep` is asked when `System` has been read.
+/// Compiles the record content from `start` to `end` into `plan`, replacing its content. `keep` is
+/// called with the plan after each `System` element; when it returns false, the result is
+/// [`NoPlan::Unwanted`].
 pub fn compile_inline(
     chunk: &[u8],
     start: usize,
@@ -243,7 +242,7 @@ pub fn compile_inline(
         .root(InstanceParent::Record)
 }
 
-/// The wanted ids when provider and source are known from the template alone.
+/// The wanted ids, if provider and source are literals of the template.
 fn literal_ids(body: &[u8], plan: &Plan, wanted: &Wanted) -> Option<Box<[u32]>> {
     let ValueSource::Text(provider) = &plan.provider else { return None };
     let mut ids = wanted.ids_of(&utf16_text(text_at(body, 0, provider))).to_vec();
@@ -259,7 +258,7 @@ fn literal_ids(body: &[u8], plan: &Plan, wanted: &Wanted) -> Option<Box<[u32]>> 
     Some(ids.into())
 }
 
-/// What an element means for the plan, by where it stands.
+/// What an element means for the plan, by its position in the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ElementRole {
     Event,
@@ -283,22 +282,22 @@ enum ElementRole {
     UserData,
     Rendering,
     Message,
-    /// Nothing here is wanted.
+    /// Contains nothing that is wanted.
     Other,
 }
 
-/// How elements are written.
+/// How elements are encoded.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ElementEncoding {
     /// In a template definition, each with a dependency id.
     Definition,
-    /// In a record of its own, without.
+    /// In the record itself, without dependency ids.
     Inline,
 }
 
 struct Compiler<'c> {
     chunk: &'c [u8],
-    /// Where the offsets of texts count from.
+    /// The offset that offsets of texts count from.
     base: usize,
     at: usize,
     end: usize,
@@ -310,7 +309,7 @@ struct Compiler<'c> {
 }
 
 impl Plan {
-    /// Empties the plan, and keeps its memory.
+    /// Empties the plan but keeps its memory.
     fn clear(&mut self) {
         let (mut items, mut nested) =
             (std::mem::take(&mut self.items), std::mem::take(&mut self.nested));
@@ -320,7 +319,7 @@ impl Plan {
     }
 }
 
-/// The UTF-16 bytes that a [`ValueSource::Text`] stands for.
+/// The UTF-16 bytes of a [`ValueSource::Text`].
 pub fn text_at<'c>(chunk: &'c [u8], base: usize, range: &Range<u32>) -> &'c [u8] {
     chunk.get(base + range.start as usize..base + range.end as usize).unwrap_or_default()
 }
@@ -344,7 +343,7 @@ impl<'c> Compiler<'c> {
         }
     }
 
-    /// An element after its opening token, up to and with its end.
+    /// Compiles an element, from after its opening token to its end.
     fn element(
         &mut self,
         token: u8,
@@ -370,7 +369,7 @@ impl<'c> Compiler<'c> {
             role == ElementRole::UserData || (role == ElementRole::Data && !is(name, "Data"));
         if token & 0x40 != 0 {
             self.skip(4)?;
-            // Attributes: name, then what its value is made of.
+            // Attributes: a name, then the parts of its value.
             while matches!(self.peek()?, 0x06 | 0x46) {
                 self.skip(1)?;
                 let attribute = self.name()?;
@@ -399,8 +398,8 @@ impl<'c> Compiler<'c> {
         self.finish(role, field, named, from, has_children, unless_null)
     }
 
-    /// What stands between an element's tags: its own text, and whether it has
-    /// element children.
+    /// Compiles the content of an element. Returns the source of its own text, and whether it has
+    /// child elements.
     fn content(&mut self, role: ElementRole, depth: usize) -> Result<(ValueSource, bool), NoPlan> {
         let mut from = ValueSource::Nowhere;
         let mut has_children = false;
@@ -458,9 +457,9 @@ impl<'c> Compiler<'c> {
             ElementRole::Computer => plan.computer = from,
             ElementRole::Message => plan.message = from,
             ElementRole::Binary => plan.binary = from,
-            // The strings of an old-style Data were items of their own.
+            // The strings of an old-style Data are items themselves.
             ElementRole::Data if has_children && !named => {}
-            // A UserData element that holds elements is no field.
+            // A UserData element with child elements is no field.
             ElementRole::UserData | ElementRole::Data if has_children => {}
             ElementRole::Data | ElementRole::DataString | ElementRole::UserData => {
                 if plan.items.len() >= ITEMS_MAX {
@@ -496,8 +495,8 @@ impl<'c> Compiler<'c> {
         }
     }
 
-    /// The wanted field of a name in UTF-16, without making a string of the
-    /// usual ones, which are ASCII and short.
+    /// The wanted field of a name in UTF-16. Does not allocate for short ASCII names, which nearly
+    /// all are.
     fn field_named(&self, name: &[u8]) -> Option<FieldId> {
         let mut ascii = [0; FIELD_NAME_BYTES_MAX];
         let (units, _) = name.as_chunks::<2>();
@@ -545,7 +544,7 @@ impl<'c> Compiler<'c> {
         }
     }
 
-    /// Text that stands in the definition itself.
+    /// Text that is part of the definition.
     fn literal(&mut self, token: u8) -> Result<ValueSource, NoPlan> {
         match token {
             0x05 | 0x45 if self.u8()? != value_type::STRING => Err(NoPlan::Inexpressible),
@@ -568,8 +567,8 @@ impl<'c> Compiler<'c> {
         }
     }
 
-    /// A name by its offset in the chunk; the first use in a chunk holds the
-    /// name itself, right behind the offset:
+    /// Reads a name by its offset in the chunk. Where a chunk uses a name first, the name itself
+    /// follows the offset:
     ///
     /// ```text
     /// offset u32 │ next u32 │ hash u16 │ chars u16 │ UTF-16 … │ NUL u16

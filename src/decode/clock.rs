@@ -11,7 +11,8 @@
 
 use crate::time::{EventTime, TICKS_PER_SEC};
 
-/// `None` when the text has none of the forms, or text follows the timestamp.
+/// Parses a timestamp in one of the forms above, blanks around it allowed. `None` for any other
+/// text, and for years outside 1601 to 9999.
 pub fn parse_time(text: &str) -> Option<EventTime> {
     let text = text.trim().as_bytes();
     let (head, tail) = text.split_at_checked(19)?;
@@ -28,18 +29,18 @@ pub fn parse_time(text: &str) -> Option<EventTime> {
     Some(if east { local.minus_ticks(offset) } else { local.plus_ticks(offset) })
 }
 
-/// Seconds since 1970-01-01 UTC with a fraction, as Fluent Bit's Kafka output
-/// and Splunk write them; `None` when negative or not finite.
+/// Seconds since 1970-01-01 UTC with a fraction, as Fluent Bit's Kafka output and Splunk write
+/// them. `None` when negative, not finite, or from 1e11 (year 5138) on.
 pub fn from_unix_seconds(seconds: f64) -> Option<EventTime> {
     if !(0.0..1e11).contains(&seconds) {
         return None;
     }
-    // In two parts: the product would not fit the 53 bits of a double.
+    // In two parts, because the product would exceed the 53 bits of a double.
     let nanos = (seconds.trunc() as i128) * 1_000_000_000 + (seconds.fract() * 1e9) as i128;
     EventTime::from_unix_nanos(nanos)
 }
 
-/// Ticks of `.ddd…`, and what follows.
+/// The ticks of a fraction (`.ddd…`), 0 without one, and the text that follows.
 fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
     let [b'.' | b',', digits @ ..] = text else { return Some((0, text)) };
     let len = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -54,7 +55,7 @@ fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
     Some((ticks, &digits[len..]))
 }
 
-/// Whether the zone is east of UTC, and how many seconds away.
+/// Whether the zone is east of UTC, and its distance in seconds.
 fn zone_offset(text: &[u8]) -> Option<(bool, u32)> {
     let text = text.trim_ascii_start();
     match text {

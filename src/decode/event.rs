@@ -1,4 +1,4 @@
-//! One event as a reader of text leaves it, and the record that becomes of it.
+//! One event as it was read from text, and the record that it becomes.
 
 use std::borrow::Cow;
 
@@ -10,11 +10,11 @@ use crate::time::EventTime;
 /// Why an event was not decoded, and what was expected where.
 pub type Fault = (RejectReason, String);
 
-/// What an event says about itself, as text.
+/// The system fields of an event, as text.
 #[derive(Debug, Default)]
 pub(super) struct System<'a> {
     pub provider: Option<Cow<'a, str>>,
-    /// `EventSourceName`: the name of a classic source that a manifest took over.
+    /// `EventSourceName`: the name of a classic source whose events have a manifest now.
     pub source: Option<Cow<'a, str>>,
     pub event_id: Option<u32>,
     pub level: Option<Cow<'a, str>>,
@@ -29,8 +29,8 @@ pub(super) struct System<'a> {
 }
 
 impl System<'_> {
-    /// Whether the event's data need not be looked at: no rule wants its
-    /// provider and id, and no field could make it wanted.
+    /// Whether the event's data need not be read: no rule matches, and no field could make the
+    /// record wanted.
     pub(super) fn is_unwanted(&self, plan: &FieldPlan) -> bool {
         !plan.any_carries_fact
             && self.event_id.is_some()
@@ -38,7 +38,7 @@ impl System<'_> {
             && self.provider.is_some()
     }
 
-    /// Whether a rule wants this provider and id.
+    /// Whether a rule matches the provider (or classic source) and id.
     pub(super) fn matches_rule(&self, plan: &FieldPlan) -> bool {
         let matches_rule = |name: &Option<Cow<'_, str>>, id: u32| {
             name.as_ref().is_some_and(|name| plan.wanted.wants(name, id))
@@ -50,7 +50,7 @@ impl System<'_> {
     }
 }
 
-/// The wanted data of one event, and how many items there were.
+/// The wanted data of one event, and the number of its data items.
 #[derive(Debug)]
 pub(super) struct WantedData<'p, 'a> {
     pub(super) plan: &'p FieldPlan,
@@ -67,7 +67,7 @@ impl<'p, 'a> WantedData<'p, 'a> {
         WantedData { plan, fields, items: 0, unnamed: 0, carries_fact: false, facts_only: false }
     }
 
-    /// Of an event that no rule wants: reads only what it may teach.
+    /// For an event that no rule matches: reads only the fields that facts are made of.
     pub(super) fn for_facts(plan: &'p FieldPlan) -> WantedData<'p, 'a> {
         WantedData { facts_only: true, ..WantedData::new(plan) }
     }
@@ -87,20 +87,20 @@ impl<'p, 'a> WantedData<'p, 'a> {
         &self.fields
     }
 
-    /// Whether there were values without a name.
+    /// Whether the event has data items without a name.
     pub(super) fn has_unnamed(&self) -> bool {
         self.unnamed > 0
     }
 
-    /// A value whose field is known.
+    /// Adds the value of a known field.
     pub(super) fn read(&mut self, field: FieldId, value: Value<'a>) {
         self.carries_fact |= self.plan.wanted.carries_fact(field)
             && value.as_sid().is_some_and(|sid| sid.is_account());
         self.push(field, value);
     }
 
-    /// One data item that has a name. Names are compared as they are written:
-    /// one that is spelt with escapes is nobody's.
+    /// Counts a data item with a name, and reads it if its field is wanted. Names are compared as
+    /// written: a name with escapes in it matches no field.
     pub(super) fn named(&mut self, name: &str, value: impl FnOnce() -> Value<'a>) {
         self.items += 1;
         if let Some(planned) = self.plan.field(name)
@@ -110,13 +110,13 @@ impl<'p, 'a> WantedData<'p, 'a> {
         }
     }
 
-    /// One data item without a name.
+    /// Counts a data item without a name, and reads it if its position is wanted.
     pub(super) fn unnamed(&mut self, value: impl FnOnce() -> Value<'a>) {
         self.items += 1;
         self.position(value);
     }
 
-    /// The next value by position, of an item that is counted elsewhere.
+    /// The next value by position, of an item that is already counted.
     pub(super) fn position(&mut self, value: impl FnOnce() -> Value<'a>) {
         self.unnamed += 1;
         if let Some(field) = self.plan.wanted.position(self.unnamed) {
@@ -124,7 +124,7 @@ impl<'p, 'a> WantedData<'p, 'a> {
         }
     }
 
-    /// The `Binary` element: no data item.
+    /// The `Binary` element, which is no data item.
     pub(super) fn binary(&mut self, value: impl FnOnce() -> Value<'a>) {
         if let Some(field) = self.plan.binary {
             self.push(field, value());
@@ -132,7 +132,7 @@ impl<'p, 'a> WantedData<'p, 'a> {
     }
 }
 
-/// An event as read, before anything is said about it.
+/// An event as read, before it is checked for completeness.
 #[derive(Debug)]
 pub(super) struct Parsed<'p, 'a> {
     pub system: System<'a>,
@@ -140,7 +140,8 @@ pub(super) struct Parsed<'p, 'a> {
 }
 
 impl<'a> Parsed<'_, 'a> {
-    /// The record, `None` when nobody wants it.
+    /// The record; `None` when no rule matches and it carries no fact. An error when a required
+    /// system field is missing.
     pub(super) fn into_record(self, plan: &FieldPlan) -> Result<Option<Record<'a>>, Fault> {
         let Parsed { system, data } = self;
         let missing = |what: &str| (RejectReason::FieldsMissing, format!("expected {what}"));

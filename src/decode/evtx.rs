@@ -1,4 +1,4 @@
-//! The fast path for EVTX: chunk walk, template plans, only the wanted slots.
+//! The fast path for EVTX: walks chunks, and reads only the wanted values of wanted records.
 //!
 //! ```text
 //! file    │ header 4 KiB │ chunk 64 KiB │ chunk │ …
@@ -8,14 +8,19 @@
 //!         │ [definition] │ count u32 │ (size u16, type u8, 0)* │ values … │
 //! ```
 //!
-//! For each record the [`Plan`] of its template says in which value the event
-//! id stands; when nobody wants the event, that one load is all. Otherwise the
-//! wanted values are read where they stand, borrowed from the chunk. Records
-//! that a plan cannot express are collected and go through [`oracle`].
+//! The [`Plan`](super::binxml::Plan) of a record's template names the value that holds the event
+//! id. When the event is not wanted, that one load is all; otherwise the wanted values are read in
+//! place, borrowed from the chunk. Records that a plan cannot express are collected and decoded by
+//! the [`oracle`](super::oracle).
 //!
-//! The walk sees the records that the `evtx` crate sees: from the header to
-//! the free space or the chunk's last record, going on behind damage at the
-//! next record that fits the chunk.
+//! The walk finds the same records as the `evtx` crate: from the header to the free space or to the
+//! chunk's last record, continuing after damage at the next record that belongs to the chunk.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `decoder` | [`ChunkDecoder`]: chunks to records |
+//! | `chunk` | headers, checksums, and the next record after damage |
+//! | `instance` | template instances: their plans and values |
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -44,21 +49,21 @@ const RECORD_MAGIC: [u8; 4] = [0x2a, 0x2a, 0, 0];
 const RECORD_HEADER_BYTES: usize = 24;
 /// The header and the copy of the size at the end.
 const RECORD_BYTES_MIN: usize = RECORD_HEADER_BYTES + 4;
-/// Chunk flag: the checksums are not kept.
+/// Chunk flag: the checksums are not maintained.
 const FLAG_NO_CRC32: u32 = 0x4;
 
-/// Template definitions compiled per chunk, in bytes. A chunk's definitions
-/// are part of it, so more than this is many names for the same bytes.
+/// Most bytes of template definitions that are compiled per chunk. A chunk contains its
+/// definitions, so more than this means many references to the same bytes.
 const DEFINITION_BYTES_MAX: usize = 4 * CHUNK_BYTES;
 
-/// Definitions kept from chunk to chunk; a few kilobytes each. When there are
-/// more, all go and come anew.
+/// Most definitions kept from chunk to chunk, a few kilobytes each. When there are more, all are
+/// evicted.
 const DEFINITIONS_KEPT_MAX: usize = 2048;
 
-/// Layouts kept of one definition: with one or the other name in place.
+/// Most variants kept of one definition; they differ in which names are inline.
 const VARIANTS_KEPT_MAX: usize = 4;
 
-/// Deepest nesting of instances: record, event data, and one to spare.
+/// Deepest nesting of instances: record, event data, and one more.
 const INSTANCES_DEEP_MAX: usize = 4;
 
 /// Decodes chunks for one worker.
@@ -67,17 +72,17 @@ pub struct ChunkDecoder {
     wanted: Arc<Wanted>,
     /// For the slow path.
     fields: FieldPlan,
-    /// Whether any field makes a record wanted that no rule wants.
+    /// Whether any field can make a record wanted that no rule matches.
     any_carries_fact: bool,
     special: SpecialFields,
     plans: Plans,
-    /// Instances of the record at hand: the record's own and the nested ones.
+    /// Instances of the current record: its own and those nested in it.
     instances: Vec<Instance>,
     /// Offsets of the records that take the slow path.
     slow: Vec<u64>,
 }
 
-/// Fields that are no data items (see [`Wanted`]).
+/// Fields that are not data items (see [`Wanted`]).
 #[derive(Debug)]
 struct SpecialFields {
     count: Option<FieldId>,
@@ -89,12 +94,12 @@ struct SpecialFields {
     culture: Option<FieldId>,
 }
 
-/// The templates of the chunk at hand.
+/// The templates of the current chunk, and definitions kept from earlier ones.
 #[derive(Debug, Default)]
 struct Plans {
     by_offset: FxHashMap<(u32, InstanceParent), usize>,
     plans: Vec<Result<Arc<Definition>, NoPlan>>,
-    /// Definitions of chunks before, by GUID and size.
+    /// Definitions of earlier chunks, by GUID, size and parent.
     known: FxHashMap<([u8; 16], u32, InstanceParent), Vec<Arc<Definition>>>,
     known_count: usize,
     /// The plan of a record without a template.
@@ -102,26 +107,26 @@ struct Plans {
     definition_bytes: usize,
 }
 
-/// One template instance: its plan and where its values stand in the chunk.
+/// One template instance: its plan, and where its values are in the chunk.
 #[derive(Clone, Copy, Debug, Default)]
 struct Instance {
     plan: usize,
-    /// Where the texts of the plan count from.
+    /// The offset that the texts of the plan count from.
     base: usize,
     descriptors_at: usize,
     count: usize,
     values_at: usize,
     end: usize,
-    /// How many of the parent's items stand before it, and who the parent is.
+    /// How many of the parent's items come before it, and the index of the parent.
     after_items: usize,
     parent: usize,
 }
 
-/// The fast path cannot tell; the slow path may.
+/// The fast path cannot decide; the record goes to the slow path.
 #[derive(Debug)]
 struct Slow;
 
-/// In the place of an index into [`Plans`]: the record's own plan.
+/// Stands for the record's own plan where an index into [`Plans`] is expected.
 const INLINE: usize = usize::MAX;
 
 #[derive(Clone, Copy)]
@@ -139,7 +144,7 @@ struct RecordHeader {
 
 #[derive(PartialEq)]
 enum Damage {
-    /// Zeros, or the chunk's end: nothing was written here.
+    /// Zeros, or the end of the chunk: nothing was written here.
     Blank,
     Broken,
 }
@@ -167,8 +172,8 @@ impl ChunkDecoder {
         }
     }
 
-    /// Decodes the chunks of a segment: whole chunks, the last one possibly
-    /// cut off. `first_chunk` numbers them for the samples in the tally.
+    /// Decodes the chunks of a segment: whole chunks, of which the last may be cut off.
+    /// `first_chunk` is the number of the first, for the samples in the tally.
     pub fn decode(
         &mut self,
         segment: &[u8],
@@ -179,8 +184,8 @@ impl ChunkDecoder {
         self.segment(segment, first_chunk, None, tally, emit);
     }
 
-    /// As [`ChunkDecoder::decode`], without the records whose header has an id
-    /// of `after_record` or below: they are neither read nor counted.
+    /// As [`ChunkDecoder::decode`], but skips the records whose header has an id of `after_record`
+    /// or below: they are neither read nor counted.
     pub fn decode_after(
         &mut self,
         segment: &[u8],
@@ -215,7 +220,7 @@ impl ChunkDecoder {
         emit: &mut Emit<'_>,
     ) {
         if chunk.len() < CHUNK_HEADER_BYTES || !chunk.starts_with(CHUNK_MAGIC) {
-            // Files are allocated ahead: chunks of zeros were never written.
+            // Files are allocated in advance: chunks of zeros were never written.
             if chunk.iter().any(|&byte| byte != 0) {
                 let (reason, what) = if chunk.len() < CHUNK_BYTES {
                     (RejectReason::ChunkTruncated, "ends within the chunk")
@@ -257,7 +262,7 @@ impl ChunkDecoder {
         tally: &mut Tally,
         emit: &mut Emit<'_>,
     ) {
-        // One record's memory serves for all of the chunk.
+        // One record's memory serves the whole chunk.
         let mut record = Record::default();
         let field = |at| read_u64(chunk, at).unwrap_or_default();
         let offset = |at| read_u32(chunk, at).unwrap_or_default() as usize;
@@ -300,7 +305,7 @@ impl ChunkDecoder {
         }
     }
 
-    /// One record: reads as little as tells that nobody wants it.
+    /// Decodes one record, reading only as much as it takes to see that it is not wanted.
     fn record<'c>(
         &mut self,
         chunk: &'c [u8],
@@ -332,7 +337,7 @@ impl ChunkDecoder {
         if source == MatchedName::Neither && !self.any_carries_fact {
             return Ok(RecordOutcome::Unwanted);
         }
-        // Every template below the record's is known before values are read.
+        // All nested templates are resolved before values are read.
         let mut next = 0;
         while next < self.instances.len() {
             self.nested(chunk, next)?;
@@ -344,7 +349,7 @@ impl ChunkDecoder {
         self.read(chunk, event_id, source, record)
     }
 
-    /// A record without a template, as a collector writes forwarded events.
+    /// Decodes a record without a template, as collectors write forwarded events.
     fn inline<'c>(
         &mut self,
         chunk: &'c [u8],
@@ -376,7 +381,7 @@ impl ChunkDecoder {
         self.read(chunk, event_id, source, record)
     }
 
-    /// Adds the instances that stand in values of instance `parent`.
+    /// Adds the instances that are values of the instance `parent`.
     fn nested(&mut self, chunk: &[u8], parent: usize) -> Result<(), Slow> {
         let instance = self.instances[parent];
         let nested = self.plans.get(instance.plan)?.nested.len();
@@ -409,7 +414,7 @@ impl ChunkDecoder {
         Ok(())
     }
 
-    /// Whether a field that teaches holds an account's SID.
+    /// Whether a field that carries facts holds the SID of an account.
     fn carries_fact(&self, chunk: &[u8]) -> bool {
         self.instances.iter().any(|instance| {
             let Ok(plan) = self.plans.get(instance.plan) else { return false };
@@ -427,8 +432,8 @@ impl ChunkDecoder {
         })
     }
 
-    /// Reads the wanted values; of a record that no rule wants, those that
-    /// teach.
+    /// Reads the wanted values; of a record that no rule matches, only the fields that facts are
+    /// made of.
     fn read<'c>(
         &self,
         chunk: &'c [u8],
@@ -477,8 +482,7 @@ impl ChunkDecoder {
         Ok(RecordOutcome::Wanted)
     }
 
-    /// The items of one instance, those of the instances nested in it at
-    /// their places.
+    /// Reads the items of one instance, and those of nested instances in document order.
     fn read_items<'c>(
         &self,
         chunk: &'c [u8],
@@ -534,8 +538,8 @@ impl ChunkDecoder {
         Ok(())
     }
 
-    /// A data item without a name. An array of strings stands for as many
-    /// items as it has strings ([MS-EVEN6] 3.1.4.7.5).
+    /// Reads a data item without a name. An array of strings counts as one item per string
+    /// ([MS-EVEN6] 3.1.4.7.5).
     fn read_unnamed<'c>(
         &self,
         chunk: &'c [u8],
@@ -576,13 +580,13 @@ impl ChunkDecoder {
     }
 }
 
-/// What became of a record.
+/// The result of decoding a record.
 enum RecordOutcome {
     Wanted,
     Unwanted,
 }
 
-/// Whether an ASCII text is what a value spells; false may mean either.
+/// Whether a value spells this ASCII text; false may also mean that it is not ASCII.
 fn is_text(text: &str, value: &Value<'_>) -> bool {
     let Value::Utf16(bytes) = value else { return false };
     bytes.len() == text.len() * 2
@@ -594,7 +598,7 @@ fn is_text(text: &str, value: &Value<'_>) -> bool {
             .all(|(unit, byte)| *unit == [byte, 0] && byte.is_ascii())
 }
 
-/// Puts a value's text in the place of another, in the same memory.
+/// Replaces a text by a value's, reusing its memory.
 fn set_text(text: &mut Cow<'_, str>, value: &Value<'_>) {
     let text = text.to_mut();
     text.clear();
@@ -604,8 +608,7 @@ fn set_text(text: &mut Cow<'_, str>, value: &Value<'_>) {
     }
 }
 
-/// An instance whose values are read in order: each start is found from the
-/// one before.
+/// Reads an instance's values in order: the start of each is found from the previous one.
 struct Slots {
     instance: Instance,
     next: usize,
@@ -660,7 +663,7 @@ fn event_id(chunk: &[u8], plan: &Plan, outer: Instance) -> Result<u32, Slow> {
     u32::try_from(id).map_err(|_| Slow)
 }
 
-/// Under which name a rule wants the event, if any does.
+/// The name under which a rule matches the event.
 fn wanted_source(
     chunk: &[u8],
     plan: &Plan,
@@ -690,7 +693,7 @@ fn wanted_source(
     Ok(MatchedName::Neither)
 }
 
-/// Under which of its two names a rule wants an event.
+/// Which of an event's two names a rule matches.
 #[derive(Clone, Copy, PartialEq)]
 enum MatchedName {
     Neither,
@@ -701,7 +704,7 @@ enum MatchedName {
 struct Items {
     positions: usize,
     count: u64,
-    /// Whether a rule wants the record; else it only teaches.
+    /// Whether a rule matches the record; if not, it is read for its facts alone.
     matches_rule: bool,
 }
 
@@ -719,7 +722,7 @@ impl Plans {
         self.plans[plan].as_ref().map(|definition| &definition.plan).map_err(|_| Slow)
     }
 
-    /// The template instance at `at`, behind its token.
+    /// Reads the template instance at `at`, the offset after its token.
     fn instance(
         &mut self,
         chunk: &[u8],
@@ -760,7 +763,7 @@ impl Plans {
         })
     }
 
-    /// A definition that an earlier chunk had as well, or a new one.
+    /// Returns a definition kept from an earlier chunk, or compiles it.
     fn definition(
         &mut self,
         chunk: &[u8],
@@ -812,8 +815,8 @@ impl Plans {
 }
 
 impl Instance {
-    /// Type and extent of a value. A slot past the last value is null, as
-    /// templates of a newer build than the record's have more slots.
+    /// Type, start and end of a value. A slot past the last value is null, because templates of a
+    /// newer build than the record's have more slots.
     fn slot(&self, chunk: &[u8], slot: u16) -> Result<(u8, usize, usize), Slow> {
         let slot = usize::from(slot);
         if slot >= self.count {
@@ -842,8 +845,8 @@ impl Instance {
     }
 }
 
-/// A substitution value, typed. Types that rules never read, and sizes that do
-/// not fit their type, are left to the slow path.
+/// A typed substitution value. Types that rules never read, and sizes that do not match their type,
+/// are left to the slow path.
 fn value(kind: u8, bytes: &[u8]) -> Result<Value<'_>, Slow> {
     let exact = |len: usize| if bytes.len() == len { Ok(()) } else { Err(Slow) };
     let unsigned = || {
@@ -904,9 +907,9 @@ fn record_header(chunk: &[u8], at: usize) -> Result<RecordHeader, Damage> {
     if fits { Ok(RecordHeader { size, id }) } else { Err(Damage::Broken) }
 }
 
-/// The next place where a whole record of this chunk starts: its size is
-/// repeated at its end, it ends before the free space, and its id is one of
-/// the chunk's. Records of the chunk's earlier use have other ids.
+/// The next offset at which a complete record of this chunk starts: its size is repeated at its
+/// end, it ends before the free space, and its id is in the chunk's range. Records of the chunk's
+/// earlier use have other ids.
 fn next_live_record(chunk: &[u8], from: usize, header: ChunkHeader) -> Option<usize> {
     let search_end = header.live_end.min(header.last_record_at.saturating_add(4));
     let mut from = from;

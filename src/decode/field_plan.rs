@@ -1,17 +1,18 @@
-//! What is wanted of a text, by the names that stand in it.
+//! The wanted fields, as readers of text look them up.
 
 use std::sync::Arc;
 
 use crate::record::{FieldId, Wanted};
 
-/// [`Wanted`], laid out for looking names up while scanning text.
+/// [`Wanted`] as an index of field names, for lookups while text is scanned.
 #[derive(Debug)]
 pub struct FieldPlan {
     pub(super) wanted: Arc<Wanted>,
-    /// Open addressing, a power of two at least four times the names. Only our
-    /// own names are in it, so no input can make its chains long.
+    /// A hash table with open addressing; its size is a power of two and at least four times the
+    /// number of names. It holds only configured names, so input cannot make its probe sequences
+    /// long.
     slots: Box<[Option<PlannedField>]>,
-    /// Whether some field makes a record wanted whatever its id.
+    /// Whether any field can make a record wanted that no rule matches.
     pub(super) any_carries_fact: bool,
     pub(super) binary: Option<FieldId>,
     pub(super) count: Option<FieldId>,
@@ -22,11 +23,11 @@ pub struct FieldPlan {
     pub(super) culture: Option<FieldId>,
 }
 
-/// A field by its name, and what it is read for.
+/// A wanted field, and for which records it is read.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct PlannedField {
     pub(super) field: FieldId,
-    /// Also of records that no rule wants.
+    /// Whether it is also read of records that no rule matches.
     pub(super) read_for_facts: bool,
 }
 
@@ -85,7 +86,7 @@ impl FieldPlan {
     }
 }
 
-/// Length, first and last bytes: what tells field names apart.
+/// Hashes length, first and last bytes: enough to tell field names apart.
 fn name_hash(name: &str) -> usize {
     let bytes = name.as_bytes();
     let (first, last) = if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk())

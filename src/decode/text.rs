@@ -1,15 +1,15 @@
-//! What the readers of XML and JSON text share.
+//! Shared by the readers of XML and JSON text: excerpts, numbers, byte search.
 
 /// Characters of the input that a [`Fault`] shows.
 const EXCERPT_CHARS: usize = 100;
 
-/// The start of a text, for a sample.
+/// The start of a text between backticks, for the description of a reject.
 pub(super) fn excerpt(text: &str) -> String {
     let end = text.char_indices().nth(EXCERPT_CHARS).map_or(text.len(), |(index, _)| index);
     format!("`{}{}`", &text[..end], if end < text.len() { "…" } else { "" })
 }
 
-/// A decimal number of digits alone, blanks around it allowed.
+/// A decimal number: ASCII digits only, blanks around them allowed.
 pub(super) fn digits<T: std::str::FromStr>(text: &str) -> Option<T> {
     let text = text.trim_ascii();
     // `parse` alone would take a leading `+`.

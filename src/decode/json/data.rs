@@ -1,4 +1,4 @@
-//! The data of an event, from wherever its shape holds it.
+//! The data items of an event, from wherever its shape has them.
 
 use super::doc::Doc;
 use super::keys::{Key, Others, key};
@@ -28,10 +28,9 @@ fn event_item<'a>(doc: Doc<'a>, name: &str, value: u32, data: &mut WantedData<'_
         "Data" => unnamed(doc, value, data),
         _ if name.ends_with("_attributes") => {}
         _ => match numbered(name) {
-            // `evtx_dump` numbers what repeats; its first has no number.
+            // `evtx_dump` numbers repeated elements from the second one on.
             Some(("Data_", _)) => unnamed(doc, value, data),
-            // winlogbeat numbers what has no name. Some events name their
-            // data like that.
+            // winlogbeat numbers data without a name. Some events have names of that form.
             Some(("param", _)) => {
                 data.named(name, || doc.value(value));
                 data.position(|| doc.value(value));
@@ -56,7 +55,7 @@ fn unnamed<'a>(doc: Doc<'a>, node: u32, data: &mut WantedData<'_, 'a>) {
     }
 }
 
-/// Every leaf below a node, named by the innermost key that names it.
+/// Reads every leaf below a node, named by its innermost key.
 pub(super) fn leaves<'a>(doc: Doc<'a>, node: u32, name: &str, data: &mut WantedData<'_, 'a>) {
     match doc.at(node).kind {
         NodeKind::Array => doc.items(node).for_each(|item| leaves(doc, item, name, data)),
@@ -94,7 +93,7 @@ pub(super) fn leaves<'a>(doc: Doc<'a>, node: u32, name: &str, data: &mut WantedD
     }
 }
 
-/// Data of a flat object: what is no system field, envelope or decoration.
+/// The data of a flat object: keys that are no system field and no metadata of a collector.
 pub(super) fn flat_data<'a>(
     doc: Doc<'a>,
     node: u32,

@@ -1,4 +1,4 @@
-//! One JSON text to records: which shape it has, and what is read of it.
+//! Decodes one JSON text: recognises its shape, and reads what is wanted of it.
 
 use std::borrow::Cow;
 
@@ -15,7 +15,7 @@ use crate::decode::text::excerpt;
 use crate::decode::{Emit, Tally, xml};
 use crate::reject::RejectReason;
 
-/// Most texts with JSON in them that are opened within one another.
+/// Deepest nesting of JSON texts in strings of JSON texts.
 const TEXT_DEPTH_MAX: u32 = 3;
 
 const SHAPES: &str = "winlogbeat (`winlog`), Vector (`event_id`), evtx_dump (`Event`), OpenWEC \
@@ -41,7 +41,7 @@ impl Decoder<'_, '_> {
         self.node(Doc { text: json, nodes: &tape.nodes }, 0, text_depth);
     }
 
-    /// One event or envelope. Nesting is bounded by the tape's.
+    /// Decodes an event or an envelope. Recursion is bounded by the depth of the tape.
     fn node(&mut self, doc: Doc<'_>, node: u32, text_depth: u32) {
         match doc.at(node).kind {
             NodeKind::Array => doc.items(node).for_each(|item| self.node(doc, item, text_depth)),
@@ -109,7 +109,7 @@ impl Decoder<'_, '_> {
         self.count(outcome);
     }
 
-    /// A text that holds event XML, or a JSON object.
+    /// Decodes a string that holds event XML or a JSON object.
     fn nested<'a>(
         &mut self,
         doc: Doc<'a>,
@@ -139,8 +139,7 @@ impl Decoder<'_, '_> {
         if system.is_unwanted(self.plan) {
             return Ok(false);
         }
-        // What a text in the object says is owned here, so that the record
-        // can borrow from it.
+        // Owned here, so that the record can borrow from it.
         let texts: Vec<Cow<'a, str>> =
             sections.texts.into_iter().flatten().filter_map(|n| doc.string(n)).collect();
         let mut tapes = Vec::new();
@@ -167,7 +166,8 @@ impl Decoder<'_, '_> {
                 event_data(Doc { text, nodes: &tape.nodes }, 0, &mut data);
             }
         }
-        // With dotted keys, what other texts hold decides before the keys do.
+        // With dotted keys, other texts in the object take part in the choice, so keys alone do not
+        // fix the layout.
         let mut has_layout = node == 0 && !matches_rule && !keys.dotted;
         match sections.data {
             DataLocation::Flat(_) | DataLocation::Dotted if !texts.is_empty() => {}

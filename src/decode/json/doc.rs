@@ -1,4 +1,4 @@
-//! A JSON text with its tokens: what stands at a node, as text, number or time.
+//! A JSON text with its tokens: the value at a node as text, number or time.
 
 use std::borrow::Cow;
 
@@ -12,7 +12,7 @@ use crate::decode::text::digits;
 use crate::record::Value;
 use crate::time::EventTime;
 
-/// A text and its tokens.
+/// A JSON text and its tokens.
 #[derive(Clone, Copy)]
 pub(super) struct Doc<'t> {
     pub(super) text: &'t str,
@@ -24,13 +24,13 @@ impl<'t> Doc<'t> {
         self.nodes[node as usize]
     }
 
-    /// The bytes of a node; a string's without its quotes.
+    /// The text of a node; of a string without its quotes, escapes unresolved.
     pub(super) fn raw(self, node: u32) -> &'t str {
         let Node { start, end, .. } = self.at(node);
         &self.text[start as usize..end as usize]
     }
 
-    /// Keys and values of an object. A key with escapes is the empty one.
+    /// Keys and values of an object. A key with escapes in it is given as the empty one.
     pub(super) fn entries(self, object: u32) -> impl Iterator<Item = (&'t str, u32)> {
         let end = self.at(object).next;
         let mut at = object + 1;
@@ -115,7 +115,7 @@ impl<'t> Doc<'t> {
         matches!(self.at(node).kind, NodeKind::Text | NodeKind::Escaped)
     }
 
-    /// Whether a string starts like XML or a JSON object.
+    /// Whether a string starts like an XML element or a JSON object.
     pub(super) fn is_embedded_text(self, node: u32) -> bool {
         let raw = if self.is_string(node) { self.raw(node) } else { return false };
         let blank = |text: &str| text.starts_with([' ', '\u{feff}']) || text.starts_with("\\");
@@ -155,7 +155,7 @@ impl<'t> Doc<'t> {
         }
     }
 
-    /// A data value. An object or array where a value should be is its text.
+    /// A data value. An object or array in its place is given as its JSON text.
     pub(super) fn value(self, node: u32) -> Value<'t> {
         let raw = self.raw(node);
         match self.at(node).kind {
@@ -178,7 +178,7 @@ impl<'t> Doc<'t> {
         self.first_node(keys, among).and_then(|node| self.scalar(node))
     }
 
-    /// The first that has a scalar.
+    /// The first of the keys whose value is a scalar.
     pub(super) fn first_node(self, keys: &Keys, among: &[Key]) -> Option<u32> {
         among.iter().filter_map(|key| keys.get(*key)).find(|node| self.is_scalar(*node))
     }
@@ -187,7 +187,7 @@ impl<'t> Doc<'t> {
         !matches!(self.at(node).kind, NodeKind::Object | NodeKind::Array | NodeKind::Null)
     }
 
-    /// Where in the text a part of it starts; `None` for what is no part of it.
+    /// The offset of a part in the text; `None` for a text that is no part of it.
     pub(super) fn place(self, part: &str) -> Option<usize> {
         let place = part.as_ptr().addr().checked_sub(self.text.as_ptr().addr())?;
         (place + part.len() <= self.text.len()).then_some(place)
@@ -228,7 +228,7 @@ impl<'t> Doc<'t> {
         if plan.wants_message(event_id) { self.scalar(node) } else { None }
     }
 
-    /// `System/Level`, from its number or from the name that collectors give.
+    /// `System/Level`, from its number or from the name that collectors write.
     pub(super) fn level(
         self,
         node: u32,
@@ -246,7 +246,7 @@ impl<'t> Doc<'t> {
         })
     }
 
-    /// `System/Level` from NXLog's severity, which counts the other way.
+    /// `System/Level` from NXLog's severity, which counts in the opposite direction.
     pub(super) fn severity(self, node: u32) -> Option<Cow<'t, str>> {
         let severity: u8 = digits(&self.scalar(node)?)?;
         Some(Cow::Borrowed(match severity {

@@ -1,10 +1,10 @@
-//! The keys by which shapes are known, or under which system fields stand.
+//! Keys that identify a shape or hold a system field.
 
-/// Keys that shapes are told by or system fields stand under. Where two
-/// spellings differ in case alone, both are here: shapes differ in it.
+/// Keys that identify a shape or hold a system field. Keys that differ only in case are listed
+/// separately, because shapes differ in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Key {
-    /// In no shape anything that is read, and never data.
+    /// Read in no shape, and never data.
     Ignored,
     AccountName,
     AccountType,
@@ -77,7 +77,7 @@ pub(super) enum Key {
 
 const KEYS: usize = Key::Winlog as usize + 1;
 
-/// The keys that are no data where data stands beside them.
+/// The keys of a flat object that are not data.
 const FLAT_KEYS: [Key; 28] = [
     Key::Ignored,
     Key::AtTimestamp,
@@ -110,7 +110,7 @@ const FLAT_KEYS: [Key; 28] = [
 ];
 
 impl Key {
-    /// Whether it is no data in a flat object.
+    /// Whether the key is not data in a flat object.
     pub(super) fn is_flat(self) -> bool {
         const FLAT: [bool; KEYS] = {
             let mut flat = [false; KEYS];
@@ -195,7 +195,7 @@ pub(super) fn key(name: &str) -> Option<Key> {
         b"Version" => Key::Version,
         b"version" => Key::VersionLower,
         b"winlog" => Key::Winlog,
-        // NXLog and what brought its lines.
+        // NXLog, and collectors that relay its lines.
         b"ActivityID"
         | b"Category"
         | b"EventReceivedTime"
@@ -234,27 +234,25 @@ pub(super) fn key(name: &str) -> Option<Key> {
     })
 }
 
-/// Where the known keys of one object have their values; of a key that
-/// repeats, the last counts.
+/// The values of an object's known keys; of a repeated key the last one counts.
 #[derive(Debug)]
 pub(super) struct Keys {
-    /// Indices of nodes; 0, the root, for none: it is no object's value.
+    /// Indices of nodes; 0 is the root, which is no object's value, and stands for none.
     pub(super) nodes: [u32; KEYS],
-    /// A key starts with `winlog.`.
+    /// Whether a key starts with `winlog.`.
     pub(super) dotted: bool,
     pub(super) others: Others,
 }
 
-/// The values whose keys may name data in a flat object.
+/// The values whose keys may be names of data in a flat object.
 #[derive(Debug)]
 pub(super) struct Others {
     nodes: [u32; OTHERS_MAX],
-    /// How many there are, in `nodes` or not.
+    /// Their number, including those that `nodes` has no room for.
     count: usize,
 }
 
-/// More than any event has that is not made to have them: those are looked
-/// for again.
+/// More than any real event has. The values of an object with more keys are searched again.
 const OTHERS_MAX: usize = 96;
 
 impl Others {
@@ -265,7 +263,7 @@ impl Others {
         self.count += 1;
     }
 
-    /// `None` when there are too many.
+    /// `None` when there are more than [`OTHERS_MAX`].
     pub(super) fn values(&self) -> Option<&[u32]> {
         self.nodes.get(..self.count)
     }

@@ -1,6 +1,6 @@
-//! Lines of one collector with one event id differ in their values, rarely in
-//! their keys. So what stands between the values of one line is learnt, and
-//! where in it is what facts are made of; the next lines are held against it:
+//! Layouts: lines of one collector and one event id differ in their values, rarely in their keys.
+//! So the text between the values of one line is kept, with the places of the values that facts are
+//! made of, and the following lines are compared with it:
 //!
 //! ```text
 //! line     {"winlog":{"event_id":4634,"computer_name":"PC1","event_data":{"TargetUserSid":"S-1-5-…"}}}
@@ -8,12 +8,11 @@
 //!                                id                    computer                               field
 //! ```
 //!
-//! A line that fits has the same nodes as the one that was learnt, so what it
-//! says is read from the same places; one that does not fit goes the long way.
-//! What depends on more than keys and kinds of values has no layout: events
-//! that a rule wants, texts within texts, values by position. What fits is one
-//! line: neither what was learnt nor a value that is read has an end of a line in
-//! it.
+//! A line that matches has the same nodes as the one that the layout was made from, so its values
+//! are at the same places; one that does not match is decoded in full. Nothing that depends on more
+//! than keys and kinds of values has a layout: events that a rule matches, texts within texts,
+//! values by position. A match is always one line: no value that is read contains a line end, and
+//! neither does the text of a layout.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
@@ -28,25 +27,25 @@ use crate::decode::field_plan::FieldPlan;
 use crate::decode::text::digits;
 use crate::record::{FieldId, Value};
 
-/// Different layouts of one event id: fields that some events lack.
+/// Most layouts of one event id; they differ in the fields that some events lack.
 const LAYOUTS_PER_ID_MAX: usize = 4;
 
-/// Event ids with layouts.
+/// Most event ids with layouts.
 const IDS_MAX: usize = 256;
 
-/// Longest line that is learnt, and most values in it.
+/// Longest line that a layout is made from, and most values in it.
 const LINE_BYTES_MAX: usize = 32 * 1024;
 const HOLES_MAX: usize = 512;
 
-/// Of the lines that fit no layout where there are enough of them, of an id or
-/// of all, one in so many takes the place of one: collectors change.
+/// When there is no room for another layout (of one id, or of all), one in so many lines that match
+/// none replaces an old layout: collectors change.
 const RELEARN_EVERY: u32 = 64;
 
-/// What was learnt, by event id.
+/// The layouts, by event id.
 #[derive(Debug, Default)]
 pub struct Layouts {
     by_id: FxHashMap<u32, IdLayouts>,
-    /// Ids as they came.
+    /// Ids in the order of their first layout; the oldest is evicted first.
     order: VecDeque<u32>,
     misses: u32,
 }
@@ -58,8 +57,8 @@ struct IdLayouts {
 }
 
 impl Layouts {
-    /// What a line says that fits a layout. `id` is a guess: it says where to
-    /// look.
+    /// The event in a line that matches a layout. `id` only selects the layouts to try: a wrong one
+    /// gives no match.
     pub(in crate::decode) fn read<'p, 't>(
         &mut self,
         id: u32,
@@ -69,14 +68,14 @@ impl Layouts {
         let of_id = self.by_id.get_mut(&id)?;
         let found = of_id.layouts.iter().enumerate();
         let found = found.filter_map(|(at, layout)| Some((at, layout.read(line, plan)?))).next();
-        // Those that fit often are looked at first.
+        // Layouts that match often move to the front.
         if let Some((at @ 1.., _)) = found {
             of_id.layouts.swap(at, at - 1);
         }
         found.map(|(_, parsed)| parsed)
     }
 
-    /// Whether a line that fitted none should be learnt; to be asked once for each.
+    /// Whether to make a layout of a line that matched none. To be called once for each such line.
     pub fn should_learn(&mut self, id: u32) -> bool {
         let (is_full, misses) = match self.by_id.get_mut(&id) {
             None => (self.by_id.len() >= IDS_MAX, &mut self.misses),
@@ -101,32 +100,32 @@ impl Layouts {
     }
 }
 
-/// The places that a shape reads, whatever stands there.
+/// The nodes that a shape reads its system fields from, whatever their values.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Origins {
     pub event_id: Option<u32>,
     pub record_id: Option<u32>,
-    /// The first of the places where a time may stand.
+    /// The first of the nodes that may hold the time.
     pub time: Option<u32>,
 }
 
-/// What stands between the values of a line.
+/// The text between the values of a line.
 #[derive(Debug)]
 pub struct Layout {
-    /// Before each value and behind the last, end to end.
+    /// The text before each value and after the last one, concatenated.
     literals: Box<[u8]>,
     holes: Box<[Hole]>,
 }
 
 #[derive(Debug)]
 struct Hole {
-    /// Where in `literals` ends what stands before it.
+    /// The end, in `literals`, of the text before the value.
     literal_end: u32,
     is_string: bool,
     part: ValueRole,
 }
 
-/// What a value is to the event.
+/// What a value of a layout is read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum ValueRole {
     Nothing,
@@ -141,8 +140,8 @@ enum ValueRole {
 }
 
 impl Layout {
-    /// The layout of a line that is one event, which no rule wants. `None` when
-    /// other lines with the same keys might have to be read in another way.
+    /// The layout of a line that is one event and matches no rule. `None` when a line with the same
+    /// keys might have to be read differently.
     pub(super) fn of(
         doc: Doc<'_>,
         origins: Origins,
@@ -182,14 +181,14 @@ impl Layout {
                 return None;
             }
             let part = part.unwrap_or(ValueRole::Nothing);
-            // What a number of data means depends on how it is written.
+            // A number as a data value is typed by how it is written.
             if holes.len() >= HOLES_MAX || matches!(part, ValueRole::Field(_)) && !is_string {
                 return None;
             }
             holes.push(Hole { literal_end: literals.len() as u32, is_string, part });
         }
         literals.extend_from_slice(&doc.text.as_bytes()[behind..]);
-        // A part that stands in no value of its own is left over.
+        // A value that was not found at a node of its own is left over.
         parts.peek().is_none().then(|| Layout { literals: literals.into(), holes: holes.into() })
     }
 
@@ -221,7 +220,7 @@ impl Layout {
                 ValueRole::Field(field) => data.read(field, Value::Text(Cow::Borrowed(text))),
             }
         }
-        // The line's own end may stand behind it.
+        // The line end may follow.
         let rest = behind(rest, &self.literals[literal_start..])?;
         let is_blank = rest.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
         let fits = is_blank && !system.matches_rule(plan);
@@ -229,8 +228,8 @@ impl Layout {
     }
 }
 
-/// What follows `literal`, if the text begins with it. Literals are short: a call
-/// would take longer than the comparison.
+/// The rest of the text after `literal`, if the text begins with it. Literals are short: a call to
+/// `memcmp` would take longer than the comparison.
 #[inline(always)]
 fn behind<'t>(text: &'t [u8], literal: &[u8]) -> Option<&'t [u8]> {
     let (start, rest) = text.split_at_checked(literal.len())?;
@@ -238,7 +237,7 @@ fn behind<'t>(text: &'t [u8], literal: &[u8]) -> Option<&'t [u8]> {
     else {
         return (start == literal).then_some(rest);
     };
-    // Without a way out between them: nearly all that come here fit.
+    // Without early exits: nearly every line that gets here matches.
     let difference =
         |one: &[u8; 8], other: &[u8; 8]| u64::from_ne_bytes(*one) ^ u64::from_ne_bytes(*other);
     let words = start.as_chunks().0.iter().zip(literal.as_chunks().0);
@@ -248,11 +247,10 @@ fn behind<'t>(text: &'t [u8], literal: &[u8]) -> Option<&'t [u8]> {
     (differs == 0).then_some(rest)
 }
 
-/// Keys whose texts may hold an event or its data, so that it is what stands in
-/// them that says how the line is read.
+/// Keys whose strings may hold an event or its data: then the content decides how the line is read.
 const READ_BY_CONTENT: [&str; 4] = ["System", "EventData", "UserData", "RawEventData"];
 
-/// The parts of an event by the places in the line where they start.
+/// The values of an event that are read, by the offsets in the line at which they start.
 fn parts(
     doc: Doc<'_>,
     origins: Origins,
@@ -274,7 +272,7 @@ fn parts(
         let Value::Text(text) = value else { return None };
         parts.push((doc.place(text)?, ValueRole::Field(*field)));
     }
-    // Fields stand in the order in which they are read.
+    // Fields are emitted in the order of the text, so they must have been read in it.
     let fields = || parts.iter().filter(|(_, part)| matches!(part, ValueRole::Field(_)));
     if !fields().is_sorted_by_key(|(place, _)| *place) {
         return None;
@@ -289,16 +287,16 @@ fn parts(
         parts.push((place, (digits(text) == system.record_id).then_some(ValueRole::RecordId)?));
     }
     parts.sort_unstable_by_key(|(place, _)| *place);
-    // One value that is two parts is read only once.
+    // A value that serves two purposes could be read only once.
     let twice = parts.windows(2).any(|two| two[0].0 == two[1].0);
     (!twice).then_some(parts)
 }
 
-/// Tells keys from values, node by node.
+/// Distinguishes keys from values, node by node.
 #[derive(Debug, Default)]
 struct KeyTracker {
-    /// The objects and arrays that the node is in: their ends, and whether an
-    /// object's key comes next.
+    /// The objects and arrays around the node: where each ends, and for an object whether a key
+    /// comes next.
     open: Vec<(u32, Option<bool>)>,
 }
 

@@ -100,8 +100,8 @@ const PRE_AUTH_4771: &[&str] = &[
 /// Ids of the Security events for which [`manifest_names`] knows an order.
 pub(in crate::decode) const MANIFEST_IDS: [u32; 6] = [4624, 4625, 4768, 4769, 4771, 4776];
 
-/// The data names of a Security event in the order of its manifest; the
-/// number of items tells the version. `None` when either is unknown.
+/// The names of a Security event's data in the order of its manifest; the number of items
+/// identifies the version. `None` when id or number is unknown.
 pub(in crate::decode) fn manifest_names(
     id: u32,
     items: usize,

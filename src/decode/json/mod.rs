@@ -1,6 +1,6 @@
 //! Windows events as JSON objects, in the shapes that collectors write.
 //!
-//! | shape | told by | data |
+//! | shape | recognised by | data |
 //! |---|---|---|
 //! | winlogbeat, Elastic Agent | `winlog` object, or `winlog.…` keys | `winlog.event_data`, `winlog.user_data` |
 //! | Vector, old winlogbeat | `event_id` | `event_data`, `user_data`, else `string_inserts` |
@@ -12,10 +12,20 @@
 //! | OpenWEC RawJson, Splunk, Fluent Bit as XML | text that starts with `<` | the XML |
 //! | envelopes | array, `records`, `result`, `event`, `_source` | what is in them |
 //!
-//! The shape is told for each record, so a stream may mix them. An object is
-//! cut into tokens once (a [`Tape`]), with the strings left where they stand;
-//! values are read, and escapes resolved, only for what is wanted. Keys are
-//! compared as they are written: one that is spelt with escapes is nobody's.
+//! The shape is recognised for each record, so a stream may mix them. An object is cut into tokens
+//! once (a [`Tape`]) without copying its strings; values are read, and escapes resolved, only where
+//! they are wanted. Keys are compared as written: a key with escapes in it matches nothing.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `decoder` | recognises the shape of a text, and decodes it |
+//! | `shapes` | system fields of each shape, and where its data is |
+//! | `data` | the data items, from wherever they are |
+//! | `manifest` | names of data that arrive by position alone |
+//! | `keys` | the known keys of an object |
+//! | `doc` | values at the nodes of a tape |
+//! | `tape` | the tokenizer |
+//! | `layout` | lines that differ only in their values |
 
 mod data;
 mod decoder;
@@ -33,10 +43,10 @@ pub use layout::{Layout, Layouts};
 pub(super) use manifest::{MANIFEST_IDS, manifest_names};
 pub use tape::{DEPTH_MAX, Tape};
 
-/// Decodes one JSON text: an object with an event, a text with its XML, or an
-/// envelope of several. Each event is counted in `tally`, as a record or with
-/// the reason why it was skipped. Returns the layout of the text, if it has one
-/// and `learning` is asked for.
+/// Decodes one JSON text: an object with an event, a string with its XML, or an envelope of
+/// several. Each event is counted in `tally`, as a record or as a reject.
+///
+/// Returns the layout of the text if it has one and `learning` asks for it.
 pub fn decode_object(
     json: &str,
     plan: &FieldPlan,
@@ -50,7 +60,7 @@ pub fn decode_object(
     decoder.layout
 }
 
-/// Whether a layout is wanted, which takes time to make.
+/// Whether to derive a layout from the text, which takes time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Learning {
     Yes,

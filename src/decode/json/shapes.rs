@@ -1,4 +1,4 @@
-//! What each shape says of its event: the system fields, and where its data is.
+//! The shapes: where each has the system fields of its event, and its data.
 
 use super::doc::Doc;
 use super::keys::{Key, Keys};
@@ -9,7 +9,7 @@ use crate::decode::event::System;
 use crate::decode::field_plan::FieldPlan;
 use crate::decode::text::digits;
 
-/// What an object says of its event: the system fields, and where its data is.
+/// The system fields of an object's event, and where its data is.
 pub(super) struct EventParts<'a> {
     pub(super) system: System<'a>,
     pub(super) origins: Origins,
@@ -18,7 +18,7 @@ pub(super) struct EventParts<'a> {
 
 #[derive(Default)]
 pub(super) struct Sections {
-    /// Texts with XML or JSON that hold the data, if they hold any.
+    /// Strings with XML or JSON that may hold the data.
     pub(super) texts: [Option<u32>; 2],
     pub(super) event_data: Option<u32>,
     pub(super) user_data: Option<u32>,
@@ -37,7 +37,7 @@ pub(super) enum DataLocation {
     Dotted,
 }
 
-/// What `AccountName` and `Domain` of a flat object are.
+/// What `AccountName`, `AccountType` and `Domain` of a flat object are.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum AccountKeys {
     /// The event's own data.
@@ -46,7 +46,7 @@ pub(super) enum AccountKeys {
     System,
 }
 
-/// `keys`: of the object that holds the event; `top`: of the whole.
+/// `keys` are those of the object that holds the event, `top` those of the whole.
 pub(super) fn winlogbeat<'a>(
     doc: Doc<'a>,
     keys: &Keys,
@@ -147,7 +147,7 @@ pub(super) fn rendered<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> Event
     EventParts { system, origins, sections }
 }
 
-/// NXLog, Fluent Bit, Sentinel and their like: everything at the top.
+/// NXLog, Fluent Bit, Sentinel and similar: everything at the top level.
 pub(super) fn flat<'a>(doc: Doc<'a>, keys: &Keys, plan: &FieldPlan) -> EventParts<'a> {
     let times = [Key::EventTime, Key::TimeCreated, Key::TimeGenerated, Key::AtTimestamp];
     let level = keys.get(Key::Level).or_else(|| keys.get(Key::EventLevel));

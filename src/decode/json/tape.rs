@@ -1,4 +1,4 @@
-//! A JSON text cut into tokens, once and without copying.
+//! The tokenizer: cuts a JSON text into tokens once, without copying.
 
 use memchr::{memchr, memchr2, memchr3};
 
@@ -7,8 +7,7 @@ use crate::decode::text::matches_of;
 /// Deepest nesting of objects and arrays that is read.
 pub const DEPTH_MAX: usize = 64;
 
-/// The tokens of one JSON text, in its order. RestoredState between texts for its
-/// memory.
+/// The tokens of one JSON text, in its order. Reused from text to text for its memory.
 #[derive(Debug, Default)]
 pub struct Tape {
     pub(super) nodes: Vec<Node>,
@@ -42,9 +41,9 @@ pub(super) enum NodeKind {
 }
 
 impl Tape {
-    /// Cuts a text into tokens; `Err` is the byte where it is not JSON. More
-    /// lenient than the standard: escapes, control characters in strings and
-    /// the inside of numbers are not checked.
+    /// Cuts a text into tokens. The error is the offset at which it is not JSON. More lenient than
+    /// the standard: escapes, control characters in strings and the inner form of numbers are not
+    /// checked.
     pub(super) fn fill(&mut self, text: &str) -> Result<(), usize> {
         self.nodes.clear();
         let bytes = text.as_bytes();
@@ -97,7 +96,7 @@ impl Tape {
                     at += word.len();
                 }
             }
-            // A value has ended, and perhaps what it is in.
+            // A value has ended, and perhaps the containers around it.
             loop {
                 at = skip_space(bytes, at);
                 if depth == 0 {
@@ -128,7 +127,7 @@ impl Tape {
         }
     }
 
-    /// Takes the key at `at` and its colon; returns where they end.
+    /// Reads the key at `at` and its colon; returns the offset after them.
     #[inline(always)]
     fn key(&mut self, bytes: &[u8], at: usize) -> Result<usize, usize> {
         if bytes.get(at) != Some(&b'"') {
@@ -144,7 +143,7 @@ impl Tape {
         self.nodes.push(Node { kind, start: start as u32, end: end as u32, next });
     }
 
-    /// Takes the string whose opening quote is at `at`; returns where it ends.
+    /// Reads the string whose opening quote is at `at`; returns the offset after it.
     #[inline(always)]
     fn string(&mut self, bytes: &[u8], at: usize) -> Result<usize, usize> {
         let start = at + 1;
@@ -154,9 +153,8 @@ impl Tape {
     }
 }
 
-/// Where the string ends that starts here, at its closing quote; and whether
-/// there are no escapes in it. A line's end in it is taken as any other byte,
-/// unless it has to stand on `ONE_LINE`.
+/// The offset of the closing quote of the string that starts here, and whether the string is free
+/// of escapes. With `ONE_LINE`, `None` if a line end comes first.
 #[inline(always)]
 pub(super) fn string_end<const ONE_LINE: bool>(
     bytes: &[u8],
@@ -168,8 +166,8 @@ pub(super) fn string_end<const ONE_LINE: bool>(
         b'\n' if ONE_LINE => return None,
         _ => {}
     }
-    // Messages are full of `\n`: it is quicker to look for quotes alone, and at
-    // what stands before them.
+    // Messages are full of `\n`: it is faster to search for quotes alone and to count the
+    // backslashes before them.
     loop {
         let rest = bytes.get(end..)?;
         end += if ONE_LINE { memchr2(b'"', b'\n', rest) } else { memchr(b'"', rest) }?;
@@ -184,7 +182,7 @@ pub(super) fn string_end<const ONE_LINE: bool>(
     }
 }
 
-/// Where the number ends that starts here, if one does.
+/// The offset after the number that starts here, if one does.
 #[inline(always)]
 pub(super) fn number_end(bytes: &[u8], start: usize) -> Option<usize> {
     let rest = bytes.get(start..)?;
@@ -203,7 +201,7 @@ fn skip_space(bytes: &[u8], at: usize) -> usize {
     }
 }
 
-/// Apart, because JSON on a line mostly has no blanks.
+/// Out of line, because JSON lines mostly have no blanks.
 #[cold]
 fn skip_some_space(bytes: &[u8], mut at: usize) -> usize {
     while let Some(b' ' | b'\t' | b'\n' | b'\r') = bytes.get(at) {
@@ -212,8 +210,8 @@ fn skip_some_space(bytes: &[u8], mut at: usize) -> usize {
     at
 }
 
-/// The next `"` or `\` from `at` on, or an end of the line if it is to be found.
-/// Most strings are short: eight bytes at a time come before the vector search.
+/// The next `"` or `\` from `at` on, or with `LINE_END` the next line end. Most strings are short:
+/// a few words of eight bytes come before the vector search.
 #[inline(always)]
 fn quote_or_backslash<const LINE_END: bool>(bytes: &[u8], mut at: usize) -> Option<usize> {
     for _ in 0..4 {

@@ -1,4 +1,5 @@
-//! Events of a block to records, each by the shortest way there is.
+//! Decodes the events of a block, each in the cheapest way that applies: by its layout, by the
+//! prefilter's decision, or in full.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -31,12 +32,11 @@ impl LineDecoder {
         LineDecoder { events, needles: Needles::new() }
     }
 
-    /// Decodes a block of whole events, as [`last_boundary`] cuts it. Each is
-    /// counted in `tally`, as a record or with the reason why it was skipped;
-    /// bytes are the caller's to count.
+    /// Decodes a block of complete events, as [`last_boundary`](super::last_boundary) cuts it. Each
+    /// is counted in `tally`, as a record or as a reject; bytes are counted by the caller.
     pub fn decode(&mut self, text: &[u8], tally: &mut Tally, emit: &mut Emit<'_>) {
-        // A message is mostly one event: what fits a layout is, and of what does
-        // not, nothing but the end of its line has to be searched for.
+        // A message is mostly one event: one that matches a layout needs no framing at all, and any
+        // other only a search for a line end.
         let fit = match text.starts_with(b"{") && text.len() <= EVENT_BYTES_MAX {
             true => self.events.decode_by_layout(text, tally, emit),
             false => LayoutMatch::Unknown,
@@ -57,19 +57,19 @@ impl LineDecoder {
 
 /// Whether a text is one JSON event and nothing else.
 fn is_one_object(text: &[u8]) -> bool {
-    // From front to back, as memory is read ahead: a look at the end first takes
-    // as long as a whole search.
+    // From front to back, as memory is prefetched: reading the end first takes as long as a whole
+    // search.
     text.len() <= EVENT_BYTES_MAX
         && text.starts_with(b"{")
         && memchr(b'\n', text).is_none()
         && text.ends_with(b"}")
 }
 
-/// What came of holding a text against the layouts.
+/// The result of comparing a text with the layouts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum LayoutMatch {
     Decoded,
-    /// None fits; the event id that stands in it.
+    /// No layout matches; the event id found in the text.
     NoMatch(u32),
     Unknown,
 }
@@ -93,7 +93,7 @@ impl EventDecoder {
         }
     }
 
-    /// What fits a layout is one event, and known to be one that may teach.
+    /// A text that matches a layout is one event, and may carry a fact.
     fn decode_by_layout(
         &mut self,
         bytes: &[u8],
@@ -110,7 +110,7 @@ impl EventDecoder {
                 record.iter().for_each(emit);
                 LayoutMatch::Decoded
             }
-            // It has to be said at length what is wrong with it.
+            // The full decoder describes what is wrong with it.
             Err(_) => LayoutMatch::Unknown,
         }
     }
@@ -142,7 +142,7 @@ impl EventDecoder {
         tally.keep_reject(|| bytes.to_vec());
     }
 
-    /// What fitted no layout may be learnt.
+    /// Decodes a JSON text in full, and may make a layout of it.
     fn json(&mut self, bytes: &[u8], fit: LayoutMatch, tally: &mut Tally, emit: &mut Emit<'_>) {
         let id = match fit {
             LayoutMatch::NoMatch(id) => Some(id).filter(|id| self.layouts.should_learn(*id)),
@@ -158,11 +158,11 @@ impl EventDecoder {
 }
 
 fn utf8(bytes: &[u8]) -> Cow<'_, str> {
-    // The lossy reading alone goes byte by byte.
+    // `from_utf8_lossy` alone would go byte by byte.
     str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
 }
 
-/// Enough for a sample.
+/// As much as an excerpt needs.
 fn head(bytes: &[u8]) -> &[u8] {
     &bytes[..bytes.len().min(1024)]
 }
@@ -209,7 +209,7 @@ mod tests {
         }
     }
 
-    /// What a decoder says of one event, in full.
+    /// Records and counts of one text, in full.
     fn said(decoder: &mut LineDecoder, text: &str) -> (Vec<String>, Tally) {
         let (mut records, mut tally) = (Vec::new(), Tally::default());
         decoder.decode(text.as_bytes(), &mut tally, &mut |record| {

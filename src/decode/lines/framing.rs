@@ -1,16 +1,16 @@
-//! Where in a block of text each event starts and ends.
+//! Framing: where in a block of text each event starts and ends.
 
 use memchr::memmem::Finder;
 use memchr::{memchr, memmem};
 
 use super::EVENT_BYTES_MAX;
 
-/// Where a block may be cut, given that more text will follow: the end of the
-/// last whole event in `text`. `None` when there is none; the text is then
-/// nothing but the start of one event, or blanks. Of text that is longer than
-/// [`EVENT_BYTES_MAX`] and has no boundary, the rest of the line belongs to an
-/// event that is too long: whoever cuts it anywhere must drop that rest, or
-/// what stands within the event would pass for events.
+/// Where a block may be cut when more text will follow: the end of the last complete event in
+/// `text`. `None` when there is none; the text is then the start of one event, or blank.
+///
+/// When a text without a boundary is longer than [`EVENT_BYTES_MAX`], the rest of its line belongs
+/// to an event that is too long. A caller that cuts it anyway must drop that rest, or text within
+/// the event would be taken for events.
 pub fn last_boundary(text: &[u8]) -> Option<usize> {
     EventFrames::new(text, &Needles::new())
         .filter(|frame| frame.whole)
@@ -18,13 +18,13 @@ pub fn last_boundary(text: &[u8]) -> Option<usize> {
         .last()
 }
 
-/// A piece of a block.
+/// One event of a block, or a line that is none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Frame {
     pub(super) kind: FrameKind,
     pub(super) start: usize,
     pub(super) end: usize,
-    /// More text would not make it longer.
+    /// Whether it is complete: more text would not make it longer.
     pub(super) whole: bool,
 }
 
@@ -36,11 +36,11 @@ pub(super) enum FrameKind {
     TooLong,
 }
 
-/// Something to search for.
+/// A text to search for.
 #[derive(Debug)]
 struct Needle {
     finder: Finder<'static>,
-    /// Whether what was found is the thing.
+    /// Whether an occurrence counts.
     accept: fn(&[u8], usize) -> bool,
 }
 
@@ -73,8 +73,7 @@ impl Needles {
     }
 }
 
-/// The next place of something, looked for once: asked for ascending
-/// positions, it reads the text once in all.
+/// The next occurrence of a needle. Queried for ascending positions, it reads the text once in all.
 #[derive(Debug)]
 struct NextMatch<'n> {
     needle: &'n Needle,
@@ -86,7 +85,7 @@ impl<'n> NextMatch<'n> {
         NextMatch { needle, place: None }
     }
 
-    /// The first place at or after `at`; the text's length if there is none.
+    /// The first occurrence at or after `at`; the length of the text if there is none.
     fn from(&mut self, text: &[u8], at: usize) -> usize {
         if let Some(place) = self.place.filter(|place| *place >= at) {
             return place;
@@ -110,7 +109,7 @@ impl<'n> NextMatch<'n> {
 pub(super) struct EventFrames<'t, 'n> {
     text: &'t [u8],
     at: usize,
-    /// An event ended on this line; what follows it there is of no interest.
+    /// An event ended on this line; the rest of the line is ignored.
     after_event: bool,
     next_newline: NextMatch<'n>,
     next_start: NextMatch<'n>,
@@ -153,7 +152,7 @@ impl<'t, 'n> EventFrames<'t, 'n> {
         Frame { kind, start, end, whole: line_end.is_some() }
     }
 
-    /// A JSON event, without what may surround it in an array.
+    /// A JSON event, without the array syntax that may surround it.
     fn json(&mut self) -> Frame {
         let mut frame = self.line(FrameKind::Json);
         if frame.kind == FrameKind::Json {
@@ -192,7 +191,7 @@ impl<'t, 'n> EventFrames<'t, 'n> {
                     markup + b"<!".len()
                 };
                 if past > text.len() {
-                    // Without end: more text may bring it, but not for ever.
+                    // Unterminated: more text may bring the end, but not without bound.
                     let too_long = text.len() - start > EVENT_BYTES_MAX;
                     break if too_long { (markup, true) } else { (text.len(), false) };
                 }
@@ -213,7 +212,7 @@ impl<'t, 'n> EventFrames<'t, 'n> {
             self.at = end;
             return Frame { kind: FrameKind::Xml, start, end, whole };
         }
-        // Lines beyond the bound may be events again.
+        // Lines past the bound may be events again.
         let line_end = self.line_end(start + EVENT_BYTES_MAX);
         let end = line_end.map_or(end, |line_end| line_end.min(end));
         self.at = end;
@@ -228,8 +227,8 @@ impl<'t, 'n> EventFrames<'t, 'n> {
 }
 
 impl EventFrames<'_, '_> {
-    /// To the end of the line, or to an event that begins on it; then what
-    /// stands before the event is of no interest.
+    /// Up to the end of the line, or to an event that begins on it; text before an event is
+    /// ignored.
     fn junk(&mut self) -> Option<Frame> {
         let event = self.next_start.from(self.text, self.at + 1);
         let line_end = self.line_end(self.at);
@@ -284,7 +283,7 @@ impl Iterator for EventFrames<'_, '_> {
     }
 }
 
-/// Whether the line ends before anything else comes.
+/// Whether nothing but blanks is left on the line.
 fn opens_line(rest: &[u8]) -> bool {
     rest.iter().find(|byte| !matches!(byte, b' ' | b'\t' | b'\r')) == Some(&b'\n')
 }
@@ -292,11 +291,11 @@ fn opens_line(rest: &[u8]) -> bool {
 enum Markup {
     Event,
     PrefixedEvent,
-    /// Something to pass over, and its length.
+    /// Markup to ignore, and its length.
     Other(usize),
 }
 
-/// Longest XML declaration or comment between events that is passed over.
+/// Longest XML declaration or comment between events that is ignored.
 const MARKUP_BYTES_MAX: usize = 4096;
 
 fn tag(rest: &[u8]) -> Option<Markup> {
@@ -337,7 +336,7 @@ fn is_start(text: &[u8], at: usize) -> bool {
     matches!(next, Some(b' ' | b'\t' | b'\r' | b'\n' | b'>' | b'/'))
 }
 
-/// The colon of an end tag, whose prefix is short.
+/// Whether this is the colon of an end tag with a short prefix.
 fn is_prefixed_end(text: &[u8], colon: usize) -> bool {
     let prefix =
         text[..colon].iter().rev().take(64).take_while(|byte| byte.is_ascii_alphanumeric());

@@ -1,18 +1,23 @@
-//! Text blocks in, events out: finds the events in XML and JSON text, mixed
-//! as they come, and puts aside those that nobody wants before anything
-//! parses them. JSON that fits a learnt layout needs no search for names, nor
-//! for where it ends.
+//! Blocks of text in, events out: finds the events in mixed XML and JSON text, and discards those
+//! that cannot be wanted before anything parses them. JSON that matches a layout is read without a
+//! search for names, and without a search for its end.
 //!
 //! | event | from | to |
 //! |---|---|---|
 //! | JSON | `{`, `[{` or `"` at the start of a line | the end of the line |
-//! | XML | `<Event` | its `</Event>`, lines away or on the same line; the next `<Event` when it has none |
+//! | XML | `<Event` | its `</Event>`, on the same line or a later one; the next `<Event` when it has none |
 //!
-//! XML declarations, comments, the tags of `<Events>`, byte order marks, blank
-//! lines and the brackets and commas of a JSON array with an object a line are
-//! passed over. Any other line is counted as [`LineNotAnEvent`](crate::reject::RejectReason::LineNotAnEvent).
+//! XML declarations, comments, the tags of `<Events>`, byte order marks, blank lines, and the
+//! brackets and commas of a JSON array with one object a line are ignored. Any other line is
+//! counted as [`LineNotAnEvent`](crate::reject::RejectReason::LineNotAnEvent).
 //!
 //! Every byte is searched a fixed number of times, whatever the text.
+//!
+//! | module | holds |
+//! |---|---|
+//! | `decoder` | [`LineDecoder`]: events to records, by the shortest way |
+//! | `framing` | where events start and end; [`last_boundary`] |
+//! | `prefilter` | which events cannot be wanted, by byte search |
 
 mod decoder;
 mod framing;

@@ -1,4 +1,4 @@
-//! Says by byte search what nobody can want, before anything parses it.
+//! Decides by byte search which events cannot be wanted, before anything parses them.
 
 use std::sync::Arc;
 
@@ -8,13 +8,13 @@ use memchr::{memchr, memmem};
 use crate::decode::json;
 use crate::record::Wanted;
 
-/// Says by byte search what nobody can want.
+/// Decides by byte search which events cannot be wanted.
 #[derive(Debug)]
 pub(super) struct Prefilter {
     wanted: Arc<Wanted>,
     fact_fields: FactFieldSearch,
-    /// Ids of the events whose names come from their manifest, if one of those
-    /// names teaches: in the text are none.
+    /// Ids of events whose names come from their manifest, if one of the names carries a fact: the
+    /// text does not contain the names.
     unnamed_fact_ids: Vec<u32>,
     event_id: Finder<'static>,
     event_id_snake: Finder<'static>,
@@ -39,8 +39,8 @@ impl Prefilter {
         }
     }
 
-    /// False when no rule or fact can want this event, for certain: each id in
-    /// it is unwanted, and no name of a teaching field occurs.
+    /// False only when no rule or fact can want this event: every id in it is unwanted, and no name
+    /// of a field that carries a fact occurs.
     pub(super) fn may_want_xml(&self, xml: &[u8]) -> bool {
         if self.fact_fields.occurs(xml) {
             return true;
@@ -57,8 +57,8 @@ impl Prefilter {
         ids == 0
     }
 
-    /// [`Prefilter::may_want_xml`] for a JSON text of any shape. True too for
-    /// whatever needs a closer look to be counted: envelopes, broken text.
+    /// [`Prefilter::may_want_xml`] for a JSON text of any shape. Also true for texts that must be
+    /// parsed to be counted: envelopes, malformed text.
     pub(super) fn may_want_json(&self, json: &[u8]) -> bool {
         let mut ids = 0;
         let whole =
@@ -82,12 +82,11 @@ impl Prefilter {
                 }
             }
         }
-        // With two ids there may be two events, and each must be counted.
+        // Two ids may be two events, and each must be counted.
         ids != 1 || self.escapes_ascii(json)
     }
 
-    /// The first event id that stands in a JSON text as far as a search can
-    /// tell.
+    /// The first event id in a JSON text, as far as a byte search can find it.
     pub(super) fn first_json_id(&self, json: &[u8]) -> Option<u32> {
         let snake = self.event_id_snake.find(json).map(|at| at + "event_id\"".len());
         let capital = || self.event_id.find(json).map(|at| at + "EventID\"".len());
@@ -101,24 +100,25 @@ impl Prefilter {
         self.wanted.wants_id(id) || self.unnamed_fact_ids.contains(&id)
     }
 
-    /// Whether ASCII letters are written as `\u00XX`: XML within JSON could
-    /// hide its names that way.
+    /// Whether ASCII letters are written as `\u00XX`: XML within JSON could hide its names that
+    /// way.
     fn escapes_ascii(&self, json: &[u8]) -> bool {
         self.ascii_escape.find_iter(json).any(|at| matches!(json.get(at + 4), Some(b'4'..=b'7')))
     }
 }
 
-/// What follows an `EventID`.
+/// What follows the text `EventID`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum IdHint {
     Number(u32),
-    /// It may be an id, but a search cannot tell which.
+    /// Perhaps an id, but a byte search cannot tell which.
     Unclear,
     /// No id: an end tag, or another name.
     None,
 }
 
-/// `at`: past `EventID` in XML, which may stand in a JSON string.
+/// The id of an `EventID` element, which may be within a JSON string. `at` is the offset after the
+/// name.
 fn element_id(text: &[u8], at: usize) -> IdHint {
     let rest = text.get(at..).unwrap_or_default();
     let rest = &rest[..rest.len().min(128)];
@@ -143,7 +143,7 @@ fn element_id(text: &[u8], at: usize) -> IdHint {
     }
 }
 
-/// What follows the `>` of a tag, if that cannot be part of an attribute.
+/// The text after the `>` of a tag, if that cannot be part of an attribute.
 fn after_attributes(rest: &[u8]) -> Option<&[u8]> {
     let (attributes, content) = rest.split_at(memchr(b'>', rest)?);
     let count = |quote| attributes.iter().filter(|byte| **byte == quote).count();
@@ -154,7 +154,7 @@ fn after_attributes(rest: &[u8]) -> Option<&[u8]> {
     plain.then_some(&content[1..])
 }
 
-/// `at`: past the closing quote of a JSON key.
+/// The id that is the value of a JSON key. `at` is the offset after the key's closing quote.
 fn key_id(json: &[u8], at: usize) -> IdHint {
     let rest = json.get(at..).unwrap_or_default().trim_ascii_start();
     let Some(value) = rest.strip_prefix(b":") else { return IdHint::None };
@@ -196,16 +196,16 @@ fn leading_number(text: &[u8]) -> Option<(u32, &[u8])> {
     Some((number.filter(|_| len > 0)?, rest))
 }
 
-/// Searches for any of the teaching fields' names at once: for a part that all
-/// have in common, and then for the rest of the name around it.
+/// Searches for the names of all fields that carry facts at once: for a part that they have in
+/// common, then for the rest of the name around it.
 #[derive(Debug)]
 struct FactFieldSearch {
-    /// Name, and where in it the common part stands.
+    /// Each name, and the offset of the common part in it.
     names: Vec<(Box<[u8]>, usize)>,
     common: Option<Finder<'static>>,
 }
 
-/// A common part shorter than this would be found everywhere.
+/// A shorter common part would occur everywhere.
 const COMMON_BYTES_MIN: usize = 3;
 
 impl FactFieldSearch {
@@ -236,7 +236,7 @@ impl FactFieldSearch {
             return self.names.iter().any(|(name, _)| memmem::find(text, name).is_some());
         };
         let mut at = 0;
-        // Step by one, not by the part's length: its places may overlap.
+        // By one, not by the length of the part: occurrences may overlap.
         while let Some(found) = common.find(&text[at..]) {
             let place = at + found;
             let around = |(name, offset): &(Box<[u8]>, usize)| {

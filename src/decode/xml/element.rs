@@ -1,4 +1,4 @@
-//! Attributes and text of elements, and what the children of `System` say.
+//! Attributes and text of elements, and the children of `System`.
 
 use std::borrow::Cow;
 
@@ -9,7 +9,7 @@ use crate::decode::event::System;
 use crate::decode::field_plan::FieldPlan;
 use crate::decode::text::{digits, matches_of};
 
-/// Takes one child of `System`.
+/// Stores one child of `System`.
 pub(super) fn system_child<'a>(
     system: &mut System<'a>,
     plan: &FieldPlan,
@@ -39,8 +39,8 @@ pub(super) fn system_child<'a>(
     }
 }
 
-/// The value of an attribute; `attributes` is what stands between an
-/// element's name and the end of its tag.
+/// The value of the attribute `wanted`, escapes unresolved. `attributes` is the part of the tag
+/// between the element's name and its end.
 pub(super) fn attribute<'a>(attributes: &'a str, wanted: &str) -> Option<&'a str> {
     let mut rest = attributes.trim_ascii_start();
     while let Some(equals) = find_near(rest.as_bytes(), b'=') {
@@ -110,8 +110,8 @@ fn resolve(name: &str) -> Option<char> {
     }
 }
 
-/// `memchr` for what is mostly within a few bytes: eight at a time, before the
-/// vector search is called at all.
+/// `memchr` for bytes that are mostly near: the first 32 bytes eight at a time, then the vector
+/// search.
 #[inline(always)]
 pub(super) fn find_near(text: &[u8], byte: u8) -> Option<usize> {
     let mut at = 0;

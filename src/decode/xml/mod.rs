@@ -1,5 +1,4 @@
-//! Event XML, one `<Event>` at a time: what Windows renders, forwarders send
-//! and `wevtutil` prints.
+//! Event XML, one `<Event>` at a time: what Windows renders, forwarders send and `wevtutil` prints.
 //!
 //! ```text
 //! <Event xmlns='…'>
@@ -10,16 +9,13 @@
 //! </Event>
 //! ```
 //!
-//! Two readers give one `Parsed` event. The *scanner* knows the common form
-//! and borrows every value; whatever it does not know it leaves, before any
-//! effect, to the *reader* on `quick-xml`, which takes any well-formed event,
-//! and one that breaks off after its data. A test holds the two equal.
+//! There are two readers with one result. The `scanner` handles the common form and borrows every
+//! value; anything else it declines, before any effect, and the `reader` on `quick-xml` takes over.
+//! That one reads any well-formed event, and one that is cut off after its data. A test holds the
+//! two equal.
 //!
-//! An event is read as far as it is needed: no further than `</System>` when
-//! nobody can want it, no further than the data when no rule reads its
-//! message. What comes after is not checked.
-//!
-//! [`FieldPlan`], `System` and `Gather` serve the JSON shapes as well.
+//! An event is read only as far as needed: up to `</System>` when it cannot be wanted, up to its
+//! data when no rule reads the message. What follows is not checked.
 
 mod element;
 mod reader;
@@ -36,17 +32,17 @@ pub(super) use reader::read_data;
 /// Deepest nesting of elements that is read.
 pub const DEPTH_MAX: usize = 64;
 
-/// Decodes one `<Event …>…</Event>`: true when somebody wants it and it was
-/// handed over, false when nobody does.
+/// Decodes one `<Event …>…</Event>`. Returns true when the record is wanted and was emitted, false
+/// when it is not wanted.
 ///
-/// A `RenderingInfo` that breaks off, as forwarders sometimes send it, is no
-/// fault: the message is what there is of it.
+/// A `RenderingInfo` that is cut off, as forwarders sometimes send it, is no error: the message is
+/// as much of it as there is.
 pub fn decode_event(xml: &str, plan: &FieldPlan, emit: &mut Emit<'_>) -> Result<bool, Fault> {
     decode_with_message(xml, None, plan, emit)
 }
 
-/// [`decode_event`] for XML that comes with its message beside it; a message
-/// within the XML wins.
+/// [`decode_event`] for XML whose message is delivered beside it; a message within the XML takes
+/// precedence.
 pub(super) fn decode_with_message<'a>(
     xml: &'a str,
     message: Option<Cow<'a, str>>,

@@ -1,4 +1,4 @@
-//! Any well-formed event XML, and one that breaks off after its data.
+//! Any well-formed event XML, and events that are cut off after their data.
 
 use std::borrow::Cow;
 
@@ -16,7 +16,7 @@ use crate::reject::RejectReason;
 /// The elements beside `System` whose leaves are data.
 const DATA_SECTIONS: [&str; 4] = ["EventData", "UserData", "ProcessingErrorData", "DebugData"];
 
-/// Any well-formed event, and one that breaks off once its data is whole.
+/// Reads any well-formed event, and one that is cut off once its data is complete.
 pub(super) fn read<'p, 'a>(xml: &'a str, plan: &'p FieldPlan) -> Result<Parsed<'p, 'a>, Fault> {
     let xml = xml.strip_prefix('\u{feff}').unwrap_or(xml);
     let mut build = EventBuilder::new(plan);
@@ -24,8 +24,7 @@ pub(super) fn read<'p, 'a>(xml: &'a str, plan: &'p FieldPlan) -> Result<Parsed<'
     Ok(Parsed { system: build.system, data: build.data })
 }
 
-/// Reads a piece of event XML that stands alone: an `EventData` or `UserData`
-/// element, or what is in one.
+/// Reads a fragment of event XML: an `EventData` or `UserData` element, or the content of one.
 pub(in crate::decode) fn read_data<'a>(
     xml: &'a str,
     data: &mut WantedData<'_, 'a>,
@@ -54,7 +53,7 @@ pub(in crate::decode) fn read_data<'a>(
     outcome
 }
 
-/// An element whose end has not come yet.
+/// An element whose end tag has not been read yet.
 struct OpenElement<'a> {
     name: &'a str,
     attributes: &'a str,
@@ -68,12 +67,12 @@ impl<'a> OpenElement<'a> {
     }
 }
 
-/// How far an event has come.
+/// How far an event has been read.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum ReadProgress {
-    /// If the text ended or broke here, something would be lost.
+    /// If the text ended or broke here, data would be lost.
     Needed,
-    /// System and data are whole, or the message has begun.
+    /// System and data are complete, or the message has begun.
     Recoverable,
     /// Nothing more is wanted.
     Done,
@@ -113,7 +112,7 @@ impl<'p, 'a> EventBuilder<'p, 'a> {
         }
     }
 
-    /// Feeds every token; `state` says what an end or a fault would mean.
+    /// Processes every token; `state` says what an end or an error at this point means.
     fn run(
         &mut self,
         xml: &'a str,
@@ -148,7 +147,7 @@ impl<'p, 'a> EventBuilder<'p, 'a> {
         }
     }
 
-    /// What there is of a message that breaks off.
+    /// Keeps as much as there is of a message that is cut off.
     fn cut(&mut self, rest: &'a str) {
         if self.fragment {
             return;
@@ -162,7 +161,7 @@ impl<'p, 'a> EventBuilder<'p, 'a> {
         }
     }
 
-    /// `Err` says what was expected instead of the token.
+    /// The error says what was expected instead of the token.
     fn take(&mut self, token: &Token<'_>, raw: &'a str) -> Result<(), &'static str> {
         match token {
             Token::Start(_) => {

@@ -5,7 +5,7 @@ use crate::decode::event::{Parsed, System, WantedData};
 use crate::decode::field_plan::FieldPlan;
 use crate::record::Value;
 
-/// The common form; `None` for any other, and for whatever is broken.
+/// Reads the common form. `None` for any other form and for anything malformed.
 pub(super) fn scan<'p, 'a>(xml: &'a str, plan: &'p FieldPlan) -> Option<Parsed<'p, 'a>> {
     let mut scan = Scan { text: xml, at: 0 };
     scan.skip_space();
@@ -51,7 +51,7 @@ pub(super) fn scan<'p, 'a>(xml: &'a str, plan: &'p FieldPlan) -> Option<Parsed<'
     Some(Parsed { system, data })
 }
 
-/// The bytes that the scanner takes in a name.
+/// The bytes that the scanner accepts in a name.
 const NAME_BYTES: [bool; 256] = {
     let mut names = [false; 256];
     let mut byte = 0_u8;
@@ -93,7 +93,7 @@ impl<'a> Scan<'a> {
         there
     }
 
-    /// A start tag or an empty one, names without prefix alone.
+    /// A start tag or an empty element, without a namespace prefix.
     fn tag(&mut self) -> Option<StartTag<'a>> {
         let rest = self.rest();
         if rest.first() != Some(&b'<') {
@@ -178,7 +178,7 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The name in `<Data Name='…'>` if that is what comes next.
+    /// The name in `<Data Name='…'>`, if that comes next.
     fn data_name(&mut self) -> Option<&'a str> {
         let [quote @ (b'\'' | b'"'), rest @ ..] = self.rest().strip_prefix(b"<Data Name=")? else {
             return None;
@@ -215,7 +215,7 @@ impl<'a> Scan<'a> {
     }
 }
 
-/// Where the `>` of a tag is, past attributes of the form `name='value'`.
+/// The position of a tag's `>`, past attributes of the form `name='value'`.
 fn tag_end(tag: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
