@@ -296,10 +296,13 @@ pub struct Wanted {
     any_provider: IdSet,
     names: Vec<Box<str>>,
     by_name: FxHashMap<Box<str>, FieldId>,
+    /// By field: whether a record carries a fact when it holds the SID of an account.
     fact_carriers: Vec<bool>,
     /// By field: whether it is read of a record that only carries a fact.
     read_for_facts: Vec<bool>,
+    /// Whether `read_for_facts` applies; else all fields are read.
     limits_fact_reads: bool,
+    /// The fields `#1`, `#2`, …, as far as they are wanted.
     positions: Vec<Option<FieldId>>,
 }
 
@@ -355,6 +358,7 @@ impl Wanted {
         !self.limits_fact_reads || self.read_for_facts[usize::from(field.0)]
     }
 
+    /// The id of a name, which is added if it is new.
     fn intern(&mut self, name: &str) -> FieldId {
         if let Some(id) = self.by_name.get(name) {
             return *id;

@@ -1,30 +1,10 @@
-//! BinXML templates, compiled to plans: which of a record's substitution values holds each wanted
-//! field.
-//!
-//! A record of an EVTX file is nearly always one *template instance*: the template is the event's
-//! XML with holes, defined once per chunk; the instance is a list of typed values for the holes
-//! ([MS-EVEN6] 2.2.12). `EventData` is usually a value itself, an instance of its own template:
-//!
-//! ```text
-//!  outer template                        instance
-//!  <Event><System>                       ┌ value 0   u16      4625
-//!    <Provider Name="Microsoft-…"/>      │ value 1   FILETIME
-//!    <EventID>%0</EventID>               │ …
-//!    <TimeCreated SystemTime="%1"/> …    │ value 9   BinXML ─▶ instance of
-//!  </System>%9</Event>                   └                      <EventData>…
-//! ```
-//!
-//! [`compile`] walks a definition once and returns a [`Plan`]; reading a record then takes a few
-//! loads at known offsets.
-//!
-//! Collectors write forwarded events without templates: all names and values are text in the record
-//! itself. [`compile_inline`] makes a plan of one such record, and stops after `System` when the
-//! record is not wanted.
-//!
-//! What a plan cannot express is [`NoPlan::Inexpressible`]; such a record takes the slow path.
+//! The walk through a definition or record that fills a plan.
 
-use std::ops::Range;
-
+use super::definition::NameRef;
+use super::{
+    InstanceParent, Item, ItemName, NoPlan, Plan, ValueSource, read_u16, read_u32, text_at,
+    value_type,
+};
 use crate::record::{FieldId, Wanted, utf16_eq_ascii, utf16_text};
 
 /// Deepest nesting of elements in a definition; Windows writes about 6.
@@ -36,226 +16,26 @@ const FIELD_NAME_BYTES_MAX: usize = 128;
 /// Most data items that one definition may name; Windows' largest have about 90.
 const ITEMS_MAX: usize = 1024;
 
-/// The types of substitution values that are distinguished ([MS-EVEN6] 2.2.12).
-pub mod value_type {
-    pub const NULL: u8 = 0x00;
-    pub const STRING: u8 = 0x01;
-    pub const ANSI_STRING: u8 = 0x02;
-    pub const INT8: u8 = 0x03;
-    pub const UINT8: u8 = 0x04;
-    pub const INT16: u8 = 0x05;
-    pub const UINT16: u8 = 0x06;
-    pub const INT32: u8 = 0x07;
-    pub const UINT32: u8 = 0x08;
-    pub const INT64: u8 = 0x09;
-    pub const UINT64: u8 = 0x0a;
-    pub const BOOL: u8 = 0x0d;
-    pub const BINARY: u8 = 0x0e;
-    pub const GUID: u8 = 0x0f;
-    pub const SIZE_T: u8 = 0x10;
-    pub const FILETIME: u8 = 0x11;
-    pub const SID: u8 = 0x13;
-    pub const HEX32: u8 = 0x14;
-    pub const HEX64: u8 = 0x15;
-    pub const BINXML: u8 = 0x21;
-    pub const STRING_ARRAY: u8 = 0x81;
+/// How elements are encoded.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum ElementEncoding {
+    /// In a template definition, each with a dependency id.
+    Definition,
+    /// In the record itself, without dependency ids.
+    Inline,
 }
 
-/// Why there is no plan.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NoPlan {
-    /// It cannot be read, or contains something that a plan cannot express: a value made of several
-    /// parts, a template within a leaf.
-    Inexpressible,
-    /// The record is not wanted.
-    Unwanted,
-}
-
-/// Where a value comes from.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub enum ValueSource {
-    #[default]
-    Nowhere,
-    /// UTF-16 text at these offsets from the start of the definition, or of the chunk if there is
-    /// no definition.
-    Text(Range<u32>),
-    /// Index into the instance's values.
-    Slot(u16),
-    /// Text and values mixed, or several values.
-    Mixed,
-}
-
-/// One data item of a template.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Item {
-    pub name: ItemName,
-    pub from: ValueSource,
-    /// The element is omitted when this value is null (its dependency id).
-    pub unless_null: Option<u16>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ItemName {
-    /// A wanted field.
-    Field(FieldId),
-    /// A data item without a name: its field depends on the number of such items before it in the
-    /// instance.
-    Position,
-    /// A named data item that is not wanted; it still counts for `#count`.
-    Unwanted,
-}
-
-/// What an instance is nested in, which decides what its root element may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum InstanceParent {
-    /// The record's own instance: the root is `Event`.
-    Record,
-    /// A child of `Event`: `EventData`, `UserData`, `RenderingInfo`, …
-    EventChild,
-    /// Somewhere below `UserData`.
-    UserData,
-}
-
-/// How to read an instance of one template.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Plan {
-    pub provider: ValueSource,
-    pub source_name: ValueSource,
-    pub event_id: ValueSource,
-    pub version: ValueSource,
-    pub level: ValueSource,
-    pub time: ValueSource,
-    pub record_id: ValueSource,
-    pub channel: ValueSource,
-    pub computer: ValueSource,
-    pub user: ValueSource,
-    pub culture: ValueSource,
-    pub message: ValueSource,
-    pub binary: ValueSource,
-    pub items: Vec<Item>,
-    /// Values that are instances themselves, in document order: slot, parent, and how many of
-    /// `items` come before each.
-    pub nested: Vec<(u16, InstanceParent, usize)>,
-    /// Whether a field of `items` can make a record wanted that no rule matches.
-    pub carries_fact: bool,
-    /// Wanted ids of the provider and source, if these are literals of the template.
-    pub wanted_ids: Option<Box<[u32]>>,
-}
-
-/// Length of a template definition's own header: next offset, GUID, size.
-pub const DEFINITION_HEADER_BYTES: usize = 24;
-
-/// Compiles the definition at `offset` of a chunk (its header included).
-pub fn compile(
-    chunk: &[u8],
-    offset: usize,
-    place: InstanceParent,
-    wanted: &Wanted,
-) -> Result<Definition, NoPlan> {
-    let start = offset.checked_add(DEFINITION_HEADER_BYTES).ok_or(NoPlan::Inexpressible)?;
-    let size = read_u32(chunk, start - 4).ok_or(NoPlan::Inexpressible)? as usize;
-    let end =
-        start.checked_add(size).filter(|&end| end <= chunk.len()).ok_or(NoPlan::Inexpressible)?;
-    let mut plan = Plan::default();
-    let mut names = Vec::new();
-    let keep = &mut |_: &Plan| true;
-    let form = ElementEncoding::Definition;
-    let mut compiler = Compiler {
-        chunk,
-        base: start,
-        at: start,
-        end,
-        form,
-        wanted,
-        plan: &mut plan,
-        names: &mut names,
-        keep,
-    };
-    compiler.root(place)?;
-    plan.wanted_ids = literal_ids(&chunk[start..], &plan, wanted);
-    Ok(Definition { body: chunk[start..end].into(), names, plan })
-}
-
-/// A compiled definition, and what it takes to recognise it in another chunk.
-///
-/// From chunk to chunk the same template differs in the offsets of its names, and in the links
-/// between names; all else is equal byte for byte.
-#[derive(Debug)]
-pub struct Definition {
-    body: Box<[u8]>,
-    names: Vec<NameRef>,
-    pub plan: Plan,
-}
-
-/// A name within a definition's body.
-#[derive(Debug)]
-struct NameRef {
-    /// Where in the body its offset is.
-    at: usize,
-    /// Whether the name itself follows.
-    inline: bool,
-    text: Box<[u8]>,
-}
-
-impl Definition {
-    /// Whether the body at `start` of a chunk is the same definition.
-    pub fn is_at(&self, chunk: &[u8], start: usize) -> bool {
-        let Some(body) = chunk.get(start..start + self.body.len()) else { return false };
-        let mut from = 0;
-        for name in &self.names {
-            let Some(offset) = read_u32(body, name.at).map(|offset| offset as usize) else {
-                return false;
-            };
-            let inline = offset == start + name.at + 4;
-            let text = chunk.get(offset.saturating_add(6)..).and_then(|rest| {
-                let (chars, rest) = rest.split_first_chunk::<2>()?;
-                rest.get(..usize::from(u16::from_le_bytes(*chars)) * 2)
-            });
-            if inline != name.inline
-                || text != Some(&*name.text)
-                || body[from..name.at] != self.body[from..name.at]
-            {
-                return false;
-            }
-            // Past the offset, and the link that an inline name starts with.
-            from = name.at + if inline { 8 } else { 4 };
-        }
-        body[from..] == self.body[from..]
-    }
-}
-
-/// Compiles the record content from `start` to `end` into `plan`, replacing its content. `keep` is
-/// called with the plan after each `System` element; when it returns false, the result is
-/// [`NoPlan::Unwanted`].
-pub fn compile_inline(
-    chunk: &[u8],
-    start: usize,
-    end: usize,
-    wanted: &Wanted,
-    plan: &mut Plan,
-    keep: &mut dyn FnMut(&Plan) -> bool,
-) -> Result<(), NoPlan> {
-    plan.clear();
-    let form = ElementEncoding::Inline;
-    let names = &mut Vec::new();
-    Compiler { chunk, base: 0, at: start, end, form, wanted, plan, names, keep }
-        .root(InstanceParent::Record)
-}
-
-/// The wanted ids, if provider and source are literals of the template.
-fn literal_ids(body: &[u8], plan: &Plan, wanted: &Wanted) -> Option<Box<[u32]>> {
-    let ValueSource::Text(provider) = &plan.provider else { return None };
-    let mut ids = wanted.ids_of(&utf16_text(text_at(body, 0, provider))).to_vec();
-    match &plan.source_name {
-        ValueSource::Nowhere => {}
-        ValueSource::Text(source) => {
-            ids.extend_from_slice(wanted.ids_of(&utf16_text(text_at(body, 0, source))));
-        }
-        ValueSource::Slot(_) | ValueSource::Mixed => return None,
-    }
-    ids.sort_unstable();
-    ids.dedup();
-    Some(ids.into())
+pub(super) struct Compiler<'c> {
+    pub(super) chunk: &'c [u8],
+    /// The offset that offsets of texts count from.
+    pub(super) base: usize,
+    pub(super) at: usize,
+    pub(super) end: usize,
+    pub(super) form: ElementEncoding,
+    pub(super) wanted: &'c Wanted,
+    pub(super) plan: &'c mut Plan,
+    pub(super) names: &'c mut Vec<NameRef>,
+    pub(super) keep: &'c mut dyn FnMut(&Plan) -> bool,
 }
 
 /// What an element means for the plan, by its position in the event.
@@ -286,46 +66,8 @@ enum ElementRole {
     Other,
 }
 
-/// How elements are encoded.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum ElementEncoding {
-    /// In a template definition, each with a dependency id.
-    Definition,
-    /// In the record itself, without dependency ids.
-    Inline,
-}
-
-struct Compiler<'c> {
-    chunk: &'c [u8],
-    /// The offset that offsets of texts count from.
-    base: usize,
-    at: usize,
-    end: usize,
-    form: ElementEncoding,
-    wanted: &'c Wanted,
-    plan: &'c mut Plan,
-    names: &'c mut Vec<NameRef>,
-    keep: &'c mut dyn FnMut(&Plan) -> bool,
-}
-
-impl Plan {
-    /// Empties the plan but keeps its memory.
-    fn clear(&mut self) {
-        let (mut items, mut nested) =
-            (std::mem::take(&mut self.items), std::mem::take(&mut self.nested));
-        items.clear();
-        nested.clear();
-        *self = Plan { items, nested, ..Plan::default() };
-    }
-}
-
-/// The UTF-16 bytes of a [`ValueSource::Text`].
-pub fn text_at<'c>(chunk: &'c [u8], base: usize, range: &Range<u32>) -> &'c [u8] {
-    chunk.get(base + range.start as usize..base + range.end as usize).unwrap_or_default()
-}
-
 impl<'c> Compiler<'c> {
-    fn root(&mut self, place: InstanceParent) -> Result<(), NoPlan> {
+    pub(super) fn root(&mut self, place: InstanceParent) -> Result<(), NoPlan> {
         loop {
             match self.u8()? {
                 0x0f => self.skip(3)?,
@@ -687,16 +429,4 @@ fn append(from: &mut ValueSource, more: ValueSource) {
         (ValueSource::Nowhere, more) => more,
         _ => ValueSource::Mixed,
     };
-}
-
-pub fn read_u16(bytes: &[u8], at: usize) -> Option<u16> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u16::from_le_bytes(*bytes))
-}
-
-pub fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u32::from_le_bytes(*bytes))
-}
-
-pub fn read_u64(bytes: &[u8], at: usize) -> Option<u64> {
-    bytes.get(at..)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes))
 }
