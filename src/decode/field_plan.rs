@@ -86,7 +86,7 @@ impl FieldPlan {
     }
 }
 
-/// Hashes length, first and last bytes: enough to tell field names apart.
+/// Hashes length, first and last bytes: enough to distinguish field names.
 fn name_hash(name: &str) -> usize {
     let bytes = name.as_bytes();
     let (first, last) = if let (Some(first), Some(last)) = (bytes.first_chunk(), bytes.last_chunk())

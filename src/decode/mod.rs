@@ -50,7 +50,7 @@ pub struct Tally {
     pub skipped: BTreeMap<RejectReason, u64>,
     /// For each reason the first reject: where it was, and what was expected.
     pub samples: BTreeMap<RejectReason, String>,
-    /// The rejects themselves; `None` when nobody keeps them.
+    /// The rejects themselves; `None` unless they are kept.
     pub rejects: Option<Rejects>,
 }
 

@@ -81,7 +81,7 @@ pub struct EventSpec<'a> {
     pub rendering: Option<Rendering<'a>>,
 }
 
-/// What an event says beside its `System` part.
+/// The part of an event beside `System`.
 #[derive(Clone, Copy, Debug)]
 pub enum Payload<'a> {
     /// Neither `EventData` nor `UserData`.
@@ -527,14 +527,14 @@ enum RecordEncoding {
     Inline,
 }
 
-/// Whether provider and channel are text of the template (classic events) or values.
+/// Whether provider and channel are literals of the template, as in classic events, or values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum TemplateKind {
     Classic,
     Manifest,
 }
 
-/// Where the data of an event goes.
+/// Which element of the event its data is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum DataParent {
     Nowhere,
@@ -562,7 +562,7 @@ impl Payload<'_> {
     }
 }
 
-/// What stands in an element or attribute of a template.
+/// The content of an element or attribute of a template.
 #[derive(Clone, Copy, Debug)]
 enum TemplateContent<'a> {
     Text(&'a str),
@@ -572,13 +572,13 @@ enum TemplateContent<'a> {
     Optional(u16, u8),
 }
 
-/// An element that has been opened and not closed: where its size goes.
+/// An element that has been opened and not closed yet; the offset of its size.
 #[derive(Debug)]
 struct ElementStart {
     size_at: usize,
 }
 
-/// The descriptors of a record's values: where the next one goes.
+/// The descriptors of a record's values; the offset of the next one.
 #[derive(Debug)]
 struct Descriptors {
     next: usize,
@@ -651,7 +651,7 @@ impl Chunk {
     /// Undoes everything from offset `at` on.
     fn take_back(&mut self, at: u32) {
         for head in self.name_heads.iter_mut().chain(&mut self.template_heads) {
-            // Names and templates both begin with the link.
+            // Names and templates both start with the link.
             while *head >= at {
                 *head = get_u32(&self.bytes, *head as usize);
             }
@@ -668,7 +668,7 @@ impl Chunk {
         let events = crc32fast::hash(&self.bytes[CHUNK_HEADER_BYTES..free_space as usize]);
         let header = &mut self.bytes[..CHUNK_HEADER_BYTES];
         header[..8].copy_from_slice(b"ElfChnk\0");
-        // Record numbers and record ids: the same in all files looked at.
+        // Record numbers and record ids: the same in all files examined.
         for (at, id) in [
             (8, self.first_record_id),
             (16, self.last_record_id),
@@ -1371,8 +1371,8 @@ impl Chunk {
         put_u32(&mut self.bytes, size_at, size as u32);
     }
 
-    /// Asked after every text and value, so that the buffer outgrows the chunk by
-    /// one of them at most.
+    /// To be called after every text and value, so that the buffer exceeds the chunk by one of them
+    /// at most.
     fn check_room(&self) -> Result<(), Refusal> {
         if self.bytes.len() <= CHUNK_BYTES { Ok(()) } else { Err(Refusal::Full) }
     }
@@ -1387,8 +1387,8 @@ fn slot_count(count: usize) -> Result<u32, Refusal> {
     u16::try_from(count).map(u32::from).map_err(|_| Refusal::Full)
 }
 
-/// Everything that a template's definition depends on, as a 128-bit hash. It is
-/// the template's GUID too: Windows also tells templates apart by GUID alone.
+/// A 128-bit hash of everything that a template's definition depends on. It is also the template's
+/// GUID: Windows identifies templates by GUID alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 struct TemplateGuid {
     guid: [u8; 16],
@@ -1834,7 +1834,7 @@ mod tests {
         }
     }
 
-    /// Events of all kinds, `count` of them, handed to `take` one by one.
+    /// Events of all kinds, `count` of them, passed to `take` one by one.
     fn mixed(count: u64, mut take: impl FnMut(u64, &EventSpec<'_>)) {
         for number in 0..count {
             let name = format!("user{number}");

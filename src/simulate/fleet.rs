@@ -1,22 +1,21 @@
-//! A fleet's event logs with the truth about them: which machines are clones,
-//! which authentications failed for it, and much that only looks like it.
+//! A fleet's event logs and the truth about them: which machines are clones, which authentications
+//! failed because of it, and much that only resembles it.
 //!
-//! In goes a [`FleetSpec`], out come the logs and `truth.json` in one folder:
+//! The input is a [`FleetSpec`], the output the logs and `truth.json` in one folder:
 //!
 //! | form | files |
 //! |---|---|
 //! | [`Form::Evtx`] | `HOST/Security.evtx`, `HOST/System.evtx`, as copied from the hosts; `Security-2.evtx` after a rebuild or a restored snapshot; `second-collector/HOST/…` |
 //! | [`Form::Forwarded`] | `ForwardedEvents.evtx`, in order of arrival |
-//! | [`Form::Xml`] | `events.xml`, an event a line, in order of arrival |
+//! | [`Form::Xml`] | `events.xml`, one event per line, in order of arrival |
 //! | [`Form::Winlogbeat`], [`Form::Nxlog`], [`Form::Openwec`] | `events.jsonl`, the same |
 //!
-//! All forms hold the same events; in order of arrival, hosts are late by up to
-//! a quarter of an hour and some events come twice. The same spec gives the same
-//! bytes. Memory depends on the number of hosts, not on the hours, but for the
-//! list of mismatches in the truth, which holds about four an hour for each
-//! group of active clones.
+//! All forms hold the same events; in order of arrival, hosts are late by up to a quarter of an
+//! hour and some events arrive twice. The same spec gives the same bytes. Memory depends on the
+//! number of hosts, not of hours, except for the list of mismatches in the truth, which grows by
+//! about four an hour for each group of active clones.
 //!
-//! What happens is told in `scenes`, who takes part in `story`.
+//! `scenes` defines what happens, `story` who takes part.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::hash_map::Entry::{Occupied, Vacant};
@@ -41,7 +40,7 @@ use crate::time::{EventTime, TICKS_PER_SEC};
 /// What to simulate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FleetSpec {
-    /// Member machines; one to three domain controllers come on top.
+    /// Member machines; one to three domain controllers are added.
     pub hosts: u32,
     /// Groups of two to six clones, in turn active, latent and remedied; no
     /// more than half the hosts.
@@ -49,8 +48,8 @@ pub struct FleetSpec {
     pub hours: u32,
     pub seed: u64,
     pub form: Form,
-    /// Each trap takes a host of those that groups leave; a fleet of fifty
-    /// hosts has room for all.
+    /// Each trap takes one of the hosts that are in no group; a fleet of fifty hosts has room for
+    /// all.
     pub traps: Traps,
 }
 
@@ -64,15 +63,15 @@ pub enum Form {
     Openwec,
 }
 
-/// Whether there are hosts that a careless reader takes for clones.
+/// Whether there are hosts that could be mistaken for clones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Traps {
     On,
     Off,
 }
 
-/// What is so, whatever the events suggest. Hosts go by their computer name
-/// without the domain; times are as in the events.
+/// The ground truth, whatever the events suggest. Hosts are named by their computer name without
+/// the domain; times are as in the events.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Truth {
     pub seed: u64,
@@ -106,19 +105,19 @@ pub struct DomainTruth {
     pub clones: Vec<String>,
 }
 
-/// Machines with one machine SID.
+/// Machines that share a machine SID.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct GroupTruth {
     pub machine_sid: String,
-    /// Those that have it at the end.
+    /// Members that have it at the end.
     pub hosts: Vec<String>,
-    /// Those that have been rebuilt.
+    /// Members that have been rebuilt.
     pub former: Vec<String>,
-    /// Desktops thrown away after use, alike on purpose.
+    /// Desktops that are discarded after use, alike on purpose.
     pub pool: bool,
     pub state: GroupState,
-    /// Those of which events tell the machine SID: a local account with its SID
-    /// under the host's own name.
+    /// Members whose events show the machine SID: a local account with its SID under the host's own
+    /// name.
     pub evidence: Vec<String>,
 }
 
@@ -177,13 +176,13 @@ pub enum Cause {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HostTruth {
     pub name: String,
-    /// As in `System/Computer`, but for case and form.
+    /// As in `System/Computer`, except for case and form.
     pub computer: String,
     pub machine_sid: String,
     /// `26100.6899`
     pub build: String,
     pub enforcing: bool,
-    /// Whether events tell its (last) machine SID; never for controllers.
+    /// Whether events show its (last) machine SID; never for controllers.
     pub evidence: bool,
 }
 
@@ -198,15 +197,14 @@ const OPEN_HOSTS_MAX: usize = 100;
 /// Events from before a snapshot that are sent again after it was restored.
 const SENT_AGAIN: usize = 20;
 
-/// One event in so many reaches a collector twice, the second time within so
-/// many ticks.
+/// One event in so many reaches a collector twice, the second time within so many ticks.
 const SENT_TWICE_ONE_IN: u64 = 400;
 const SENT_TWICE_WITHIN: u64 = 300 * TICKS_PER_SEC;
 
-/// Writes the fleet's logs and [`TRUTH_FILE`] to a folder, which is made if need
-/// be and should be empty: files of the same names are overwritten.
+/// Writes the fleet's logs and [`TRUTH_FILE`] to a folder, which is created if necessary and should
+/// be empty: files of the same names are overwritten.
 ///
-/// `progress` is told the bytes written so far, once for every minute of the
+/// `progress` is called with the number of bytes written so far, once for every minute of the
 /// story.
 ///
 /// # Errors
@@ -222,33 +220,33 @@ pub fn simulate(
     }
     fs::create_dir_all(folder)?;
     let story = Story::new(spec);
-    let mut tally = TruthBuilder::default();
+    let mut builder = TruthBuilder::default();
     let all = 0..story.hosts.len();
-    let text = |form, file, tally: &mut TruthBuilder, progress: &mut dyn FnMut(u64)| {
-        collect_lines(&story, folder.join(file), form, tally, progress)
+    let text = |form, file, builder: &mut TruthBuilder, progress: &mut dyn FnMut(u64)| {
+        collect_lines(&story, folder.join(file), form, builder, progress)
     };
     match spec.form {
         Form::Evtx => {
             for start in all.clone().step_by(OPEN_HOSTS_MAX) {
                 let present = start..all.end.min(start + OPEN_HOSTS_MAX);
-                let mut logs = Logs::new(&story, folder, &tally);
-                perform(&story, present.clone(), &mut logs, &mut tally, progress)?;
-                logs.finish(present, &mut tally)?;
+                let mut logs = Logs::new(&story, folder, &builder);
+                perform(&story, present.clone(), &mut logs, &mut builder, progress)?;
+                logs.finish(present, &mut builder)?;
             }
         }
         Form::Forwarded => {
             let file = File::create(folder.join("ForwardedEvents.evtx"))?;
             let options = Options { first_record_id: 100_001, ..Options::default() };
             let writer = Writer::with_options(file, options)?;
-            collect(&story, Forwarded { writer }, &mut tally, progress)?;
+            collect(&story, Forwarded { writer }, &mut builder, progress)?;
         }
-        Form::Xml => text(LineForm::Xml, "events.xml", &mut tally, progress)?,
-        Form::Winlogbeat => text(LineForm::Winlogbeat, LINES_FILE, &mut tally, progress)?,
-        Form::Nxlog => text(LineForm::Nxlog, LINES_FILE, &mut tally, progress)?,
-        Form::Openwec => text(LineForm::Openwec, LINES_FILE, &mut tally, progress)?,
+        Form::Xml => text(LineForm::Xml, "events.xml", &mut builder, progress)?,
+        Form::Winlogbeat => text(LineForm::Winlogbeat, LINES_FILE, &mut builder, progress)?,
+        Form::Nxlog => text(LineForm::Nxlog, LINES_FILE, &mut builder, progress)?,
+        Form::Openwec => text(LineForm::Openwec, LINES_FILE, &mut builder, progress)?,
     }
-    progress(tally.bytes);
-    let truth = truth(spec, &story, tally);
+    progress(builder.bytes);
+    let truth = truth(spec, &story, builder);
     // One line: a reader of logs that is shown the whole folder skips it at once.
     let mut json = serde_json::to_string(&truth)?;
     json.push('\n');
@@ -261,7 +259,7 @@ pub fn read_truth(folder: &Path) -> io::Result<Truth> {
     Ok(serde_json::from_slice(&fs::read(folder.join(TRUTH_FILE))?)?)
 }
 
-/// What the truth learns while the events are written.
+/// What goes into the truth while events are written.
 #[derive(Debug, Default)]
 struct TruthBuilder {
     /// Host and machine SID.
@@ -272,16 +270,16 @@ struct TruthBuilder {
     bytes: u64,
 }
 
-/// Takes the events of a fleet, each host's in order.
+/// A destination for the events of a fleet. Each host's events come in order.
 trait EventConsumer {
     fn take(&mut self, host: usize, at: EventTime, event: FleetEvent) -> io::Result<()>;
 
-    /// The host's next events belong to another installation, or follow a
-    /// snapshot: its record ids do not go on.
+    /// The host's next events belong to another installation, or follow a restored snapshot: its
+    /// record ids do not continue.
     fn new_log(&mut self, host: usize) -> io::Result<()>;
 
-    /// Everything up to this time has been taken.
-    fn advance(&mut self, to: EventTime, tally: &mut TruthBuilder) -> io::Result<()>;
+    /// All events up to this time have been passed.
+    fn advance(&mut self, to: EventTime, builder: &mut TruthBuilder) -> io::Result<()>;
 }
 
 /// Plays the story for the hosts present, and numbers their events.
@@ -289,23 +287,23 @@ fn perform(
     story: &Story,
     present: Range<usize>,
     out: &mut dyn EventConsumer,
-    tally: &mut TruthBuilder,
+    builder: &mut TruthBuilder,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<()> {
-    let mut stage = Timeline::new(story, present.clone());
+    let mut timeline = Timeline::new(story, present.clone());
     let mut logs: Vec<LogLine> =
         present.clone().map(|host| LogLine::new(story.hosts[host].quirk)).collect();
     for minute in 0..story.minutes {
-        for told in stage.play(minute) {
-            logs[told.host - present.start].number(story, told, out, tally)?;
+        for pending in timeline.play(minute) {
+            logs[pending.host - present.start].number(story, pending, out, builder)?;
         }
-        out.advance(story.minute(minute + 1), tally)?;
-        progress(tally.bytes);
+        out.advance(story.minute(minute + 1), builder)?;
+        progress(builder.bytes);
     }
     Ok(())
 }
 
-/// Where a host's logs are: the next record ids, of each channel.
+/// The state of a host's logs: the next record id of each channel.
 #[derive(Debug)]
 struct LogLine {
     quirk: Quirk,
@@ -324,48 +322,48 @@ impl LogLine {
     fn number(
         &mut self,
         story: &Story,
-        mut told: PendingEvent,
+        mut pending: PendingEvent,
         out: &mut dyn EventConsumer,
-        tally: &mut TruthBuilder,
+        builder: &mut TruthBuilder,
     ) -> io::Result<()> {
-        let host = &story.hosts[told.host];
-        let Some((number, life)) = host.life_at(told.at) else { return Ok(()) };
+        let host = &story.hosts[pending.host];
+        let Some((number, life)) = host.life_at(pending.at) else { return Ok(()) };
         if self.life != Some(number) {
             if let FirstRecordId::Fresh(first) = life.log {
                 self.next = [first, first / 3 + 1];
                 if self.life.is_some() {
-                    out.new_log(told.host)?;
+                    out.new_log(pending.host)?;
                 }
             }
             self.life = Some(number);
         }
-        self.snapshots(told.host, told.at, out)?;
+        self.snapshots(pending.host, pending.at, out)?;
 
-        let channel = told.event.shape.channel;
+        let channel = pending.event.shape.channel;
         let next = &mut self.next[channel as usize];
-        told.event.record_id = *next;
+        pending.event.record_id = *next;
         *next += 1;
-        let FleetEvent { shape, record_id, time, .. } = &told.event;
-        *tally.events.entry((shape.provider.name, shape.id)).or_default() += 1;
-        match told.note {
+        let FleetEvent { shape, record_id, time, .. } = &pending.event;
+        *builder.events.entry((shape.provider.name, shape.id)).or_default() += 1;
+        match pending.note {
             TruthNote::Nothing => {}
             TruthNote::LocalAccount => {
-                tally.evidence.insert((told.host, life.machine.0));
+                builder.evidence.insert((pending.host, life.machine.0));
             }
             TruthNote::Mismatch { peer, cause } => {
-                tally.mismatches.push((*time, told.host, peer, cause, *record_id));
+                builder.mismatches.push((*time, pending.host, peer, cause, *record_id));
             }
         }
         if matches!(self.quirk, Quirk::Restored { .. }) && self.snapshot.is_none() {
             if self.last.len() == SENT_AGAIN {
                 self.last.pop_front();
             }
-            self.last.push_back((told.at, told.event.clone()));
+            self.last.push_back((pending.at, pending.event.clone()));
         }
-        out.take(told.host, told.at, told.event)
+        out.take(pending.host, pending.at, pending.event)
     }
 
-    /// Takes the snapshot, and goes back to it, when their time has come.
+    /// Takes the snapshot and restores it, each at its time.
     fn snapshots(
         &mut self,
         host: usize,
@@ -390,31 +388,31 @@ impl LogLine {
     }
 }
 
-/// The hosts' own files.
+/// The files of the hosts themselves.
 struct Logs<'s> {
     story: &'s Story,
     folder: &'s Path,
     writers: HashMap<(usize, Channel), Writer<File>>,
-    /// How many logs a host has had, if more than one.
+    /// The number of logs that a host has had, if more than one.
     numbers: HashMap<usize, u32>,
-    /// Bytes of the files that are finished.
+    /// Bytes of the finished files.
     finished_bytes: u64,
     records: u64,
 }
 
 impl<'s> Logs<'s> {
-    fn new(story: &'s Story, folder: &'s Path, tally: &TruthBuilder) -> Logs<'s> {
+    fn new(story: &'s Story, folder: &'s Path, builder: &TruthBuilder) -> Logs<'s> {
         Logs {
             story,
             folder,
             writers: HashMap::new(),
             numbers: HashMap::new(),
-            finished_bytes: tally.bytes,
+            finished_bytes: builder.bytes,
             records: 0,
         }
     }
 
-    /// Below the folder. Of two hosts with one name, the second domain's goes by
+    /// The path below the folder. Of two hosts with one name, the second domain's is filed under
     /// its DNS name.
     fn path(&self, host: usize, channel: Channel) -> PathBuf {
         let number = self.numbers.get(&host).copied().unwrap_or(1);
@@ -457,7 +455,7 @@ impl<'s> Logs<'s> {
         Ok(())
     }
 
-    /// The same log once more, as another collector would have it.
+    /// Copies a host's logs, as a second collector would have them.
     fn copy(&mut self, host: usize) -> io::Result<()> {
         for channel in Channel::ALL {
             let path = self.path(host, channel);
@@ -473,15 +471,15 @@ impl<'s> Logs<'s> {
         Ok(())
     }
 
-    fn finish(mut self, present: Range<usize>, tally: &mut TruthBuilder) -> io::Result<()> {
+    fn finish(mut self, present: Range<usize>, builder: &mut TruthBuilder) -> io::Result<()> {
         for host in present {
             self.close(host)?;
             if self.story.hosts[host].quirk == Quirk::TwoCollectors {
                 self.copy(host)?;
             }
         }
-        tally.records += self.records;
-        tally.bytes = self.finished_bytes;
+        builder.records += self.records;
+        builder.bytes = self.finished_bytes;
         Ok(())
     }
 }
@@ -500,9 +498,9 @@ impl EventConsumer for Logs<'_> {
         Ok(())
     }
 
-    fn advance(&mut self, _: EventTime, tally: &mut TruthBuilder) -> io::Result<()> {
+    fn advance(&mut self, _: EventTime, builder: &mut TruthBuilder) -> io::Result<()> {
         let open: u64 = self.writers.values().map(Writer::file_bytes).sum();
-        tally.bytes = self.finished_bytes + open;
+        builder.bytes = self.finished_bytes + open;
         Ok(())
     }
 }
@@ -565,18 +563,18 @@ fn collect_lines(
     story: &Story,
     path: PathBuf,
     form: LineForm,
-    tally: &mut TruthBuilder,
+    builder: &mut TruthBuilder,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<()> {
     let out = BufWriter::with_capacity(1 << 20, File::create(path)?);
     let lines = LineFile { out, form, line: String::new(), bytes: 0 };
-    collect(story, lines, tally, progress)
+    collect(story, lines, builder, progress)
 }
 
 fn collect(
     story: &Story,
     out: impl CollectorFile,
-    tally: &mut TruthBuilder,
+    builder: &mut TruthBuilder,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<()> {
     let mut collector = ArrivalQueue {
@@ -587,14 +585,14 @@ fn collect(
         number: 0,
         records: 0,
     };
-    perform(story, 0..story.hosts.len(), &mut collector, tally, progress)?;
+    perform(story, 0..story.hosts.len(), &mut collector, builder, progress)?;
     collector.deliver(EventTime::MAX)?;
-    tally.bytes = collector.out.bytes();
-    tally.records = collector.records;
+    builder.bytes = collector.out.bytes();
+    builder.records = collector.records;
     collector.out.finish()
 }
 
-/// Brings events into their order of arrival.
+/// Delivers events in order of arrival.
 struct ArrivalQueue<'s, O> {
     story: &'s Story,
     out: O,
@@ -604,7 +602,7 @@ struct ArrivalQueue<'s, O> {
     records: u64,
 }
 
-/// An event on its way; the earliest first, then as they were sent.
+/// An event in transit; ordered by arrival, then by sending.
 struct Waiting {
     arrival: EventTime,
     number: u64,
@@ -639,7 +637,7 @@ impl Ord for Waiting {
 }
 
 impl<O: CollectorFile> ArrivalQueue<'_, O> {
-    /// When a host sends what it has at `at`: each sends at a pace of its own.
+    /// When an event written at `at` arrives: each host sends at an interval of its own.
     fn arrival(&self, host: usize, at: EventTime, collector: u64) -> EventTime {
         let mut dice = Dice::new(self.story.seed, &[5, host as u64, collector]);
         let pace = *dice.pick(&[5, 30, 30, 300, 900]) * TICKS_PER_SEC;
@@ -656,7 +654,7 @@ impl<O: CollectorFile> ArrivalQueue<'_, O> {
         while self.waiting.peek().is_some_and(|Reverse(first)| first.arrival <= to) {
             let Some(Reverse(Waiting { host, event, .. })) = self.waiting.pop() else { break };
             self.records += 1;
-            // Most subscriptions ask for the text.
+            // Most subscriptions request rendered text.
             let rendered = (host % 10 != 7).then(|| Rendered::new(&event));
             self.out.put(&event, rendered.as_ref())?;
         }
@@ -682,17 +680,17 @@ impl<O: CollectorFile> EventConsumer for ArrivalQueue<'_, O> {
         Ok(())
     }
 
-    fn advance(&mut self, to: EventTime, tally: &mut TruthBuilder) -> io::Result<()> {
+    fn advance(&mut self, to: EventTime, builder: &mut TruthBuilder) -> io::Result<()> {
         self.deliver(to)?;
-        tally.bytes = self.out.bytes();
+        builder.bytes = self.out.bytes();
         Ok(())
     }
 }
 
-fn truth(spec: &FleetSpec, story: &Story, mut tally: TruthBuilder) -> Truth {
+fn truth(spec: &FleetSpec, story: &Story, mut builder: TruthBuilder) -> Truth {
     let name = |host: usize| story.hosts[host].name().to_string();
     let last_sid = |host: usize| story.hosts[host].last_life().machine;
-    let tells = |host: usize, sid: DomainSid| tally.evidence.contains(&(host, sid.0));
+    let has_evidence = |host: usize, sid: DomainSid| builder.evidence.contains(&(host, sid.0));
     let groups = story
         .groups
         .iter()
@@ -705,7 +703,10 @@ fn truth(spec: &FleetSpec, story: &Story, mut tally: TruthBuilder) -> Truth {
                 former: members().filter(|host| !now(host)).map(name).collect(),
                 pool: group.pool,
                 state: group.state,
-                evidence: members().filter(|host| tells(*host, group.machine)).map(name).collect(),
+                evidence: members()
+                    .filter(|host| has_evidence(*host, group.machine))
+                    .map(name)
+                    .collect(),
             }
         })
         .collect();
@@ -721,7 +722,7 @@ fn truth(spec: &FleetSpec, story: &Story, mut tally: TruthBuilder) -> Truth {
             clones: story.controller_clones.iter().copied().map(name).collect(),
         },
         groups,
-        records: tally.records,
+        records: builder.records,
         ..Truth::default()
     };
     for (index, host) in story.hosts.iter().enumerate() {
@@ -733,11 +734,11 @@ fn truth(spec: &FleetSpec, story: &Story, mut tally: TruthBuilder) -> Truth {
             machine_sid: sid.to_string(),
             build: format!("{}.{}", host.build.number, host.build.revision),
             enforcing: host.build.enforces(),
-            evidence: tells(index, sid),
+            evidence: has_evidence(index, sid),
         });
     }
-    tally.mismatches.sort_unstable_by_key(|mismatch| (mismatch.0, mismatch.1, mismatch.4));
-    let mismatches = tally.mismatches.into_iter();
+    builder.mismatches.sort_unstable_by_key(|mismatch| (mismatch.0, mismatch.1, mismatch.4));
+    let mismatches = builder.mismatches.into_iter();
     truth.mismatches = mismatches
         .map(|(time, target, peer, cause, record_id)| MismatchTruth {
             target: name(target),
@@ -747,7 +748,7 @@ fn truth(spec: &FleetSpec, story: &Story, mut tally: TruthBuilder) -> Truth {
             record_id,
         })
         .collect();
-    let events = tally.events.into_iter();
+    let events = builder.events.into_iter();
     truth.events = events.map(|((name, id), count)| (format!("{name}/{id}"), count)).collect();
     truth
 }
@@ -829,7 +830,7 @@ mod tests {
         (truth, files)
     }
 
-    /// What a reader knows an event by, and what it says.
+    /// What a reader identifies an event by, and its data.
     #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
     struct Read {
         computer: String,
@@ -992,9 +993,9 @@ mod tests {
         assert!(late >= 10, "{late}");
     }
 
-    /// `(host, machine SID)` that events of a host tell under its own name.
-    fn told(events: &[Read]) -> BTreeSet<(String, String)> {
-        let mut told = BTreeSet::new();
+    /// `(host, machine SID)` as shown by events of a host under its own name.
+    fn shown_machine_sids(events: &[Read]) -> BTreeSet<(String, String)> {
+        let mut shown = BTreeSet::new();
         for event in events {
             let own: String = short_host(&event.computer).to_uppercase().chars().take(15).collect();
             for (sid, domain) in [
@@ -1009,33 +1010,33 @@ mod tests {
                 if let Some((issuer, _)) = Sid::parse(sid).and_then(|sid| sid.issuer())
                     && *domain == own
                 {
-                    told.insert((event.computer.to_uppercase(), issuer.to_string()));
+                    shown.insert((event.computer.to_uppercase(), issuer.to_string()));
                 }
             }
         }
-        told
+        shown
     }
 
     #[test]
-    fn the_truth_about_machine_sids_is_what_the_events_tell() {
+    fn the_truth_about_machine_sids_is_what_the_events_show() {
         let (truth, files) = write(&FleetSpec { hosts: 44, hours: 3, ..spec(Form::Evtx) });
         assert!(truth.groups.iter().any(|group| group.pool));
-        let told = told(&read(Form::Evtx, &files));
+        let shown = shown_machine_sids(&read(Form::Evtx, &files));
         for host in &truth.hosts {
             let pair = (host.computer.to_uppercase(), host.machine_sid.clone());
-            assert_eq!(told.contains(&pair), host.evidence, "{}", host.name);
+            assert_eq!(shown.contains(&pair), host.evidence, "{}", host.name);
         }
         for group in &truth.groups {
             for name in group.hosts.iter().chain(&group.former) {
                 let host = truth.hosts.iter().find(|host| host.name == *name).unwrap();
                 let pair = (host.computer.to_uppercase(), group.machine_sid.clone());
-                assert_eq!(told.contains(&pair), group.evidence.contains(name), "{name}");
+                assert_eq!(shown.contains(&pair), group.evidence.contains(name), "{name}");
             }
         }
         for rename in &truth.renames {
             let sid = |name: &str| {
                 let own = |computer: &str| short_host(computer).eq_ignore_ascii_case(name);
-                told.iter().find(|(computer, _)| own(computer)).map(|(_, sid)| sid)
+                shown.iter().find(|(computer, _)| own(computer)).map(|(_, sid)| sid)
             };
             assert!(sid(&rename.to).is_some());
             assert_eq!(sid(&rename.from), sid(&rename.to));

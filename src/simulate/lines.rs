@@ -1,5 +1,4 @@
-//! Events as lines of text, in the shapes of four collectors, and the rendering
-//! that a source sends along.
+//! Events as lines of text in the shapes of four collectors, and the rendering that a source adds.
 
 use std::fmt::Write;
 
@@ -7,7 +6,7 @@ use super::evtx::Rendering;
 use super::shapes::{Body, Channel, FleetEvent};
 use crate::time::EventTime;
 
-/// What a text line looks like.
+/// The shape of a text line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineForm {
     Xml,
@@ -55,7 +54,7 @@ impl Rendered {
         }
     }
 
-    /// Hands the rendering to `take` as the EVTX writer reads it.
+    /// Calls `take` with the rendering in the EVTX writer's form.
     pub fn with<T>(&self, take: impl FnOnce(Rendering<'_>) -> T) -> T {
         take(Rendering {
             culture: "en-US",
@@ -135,7 +134,7 @@ fn title(id: u16) -> &'static str {
     }
 }
 
-/// The title, and for audits a line for each field.
+/// The message: a title, and for audits a line for each field.
 fn message(event: &FleetEvent) -> String {
     let mut text = title(event.shape.id).to_owned();
     if event.shape.channel == Channel::Security
@@ -150,7 +149,7 @@ fn message(event: &FleetEvent) -> String {
     text
 }
 
-/// Adds the event as one line with its end.
+/// Appends the event as one line with its line end.
 pub fn write_line(
     out: &mut String,
     form: LineForm,
@@ -167,6 +166,16 @@ pub fn write_line(
 }
 
 fn xml(out: &mut String, event: &FleetEvent, rendered: Option<&Rendered>) {
+    xml_system(out, event);
+    xml_data(out, &event.shape.body);
+    if let Some(rendered) = rendered {
+        rendered.with(|rendering| xml_rendering(out, &rendering));
+    }
+    out.push_str("</Event>");
+}
+
+/// The start tag of the event, and its `System` element.
+fn xml_system(out: &mut String, event: &FleetEvent) {
     event.with_spec(None, |spec| {
         out.push_str(
             "<Event xmlns='http://schemas.microsoft.com/win/2004/08/events/event'><System>",
@@ -210,7 +219,10 @@ fn xml(out: &mut String, event: &FleetEvent, rendered: Option<&Rendered>) {
             None => out.push_str("<Security/></System>"),
         }
     });
-    match &event.shape.body {
+}
+
+fn xml_data(out: &mut String, body: &Body) {
+    match body {
         Body::Empty => {}
         Body::Named(fields) => {
             out.push_str("<EventData>");
@@ -234,29 +246,27 @@ fn xml(out: &mut String, event: &FleetEvent, rendered: Option<&Rendered>) {
             out.push_str("</EventData>");
         }
     }
-    if let Some(rendered) = rendered {
-        rendered.with(|rendering| {
-            put(out, format_args!("<RenderingInfo Culture='{}'>", rendering.culture));
-            for (name, text) in [
-                ("Message", rendering.message),
-                ("Level", rendering.level),
-                ("Task", rendering.task),
-                ("Opcode", rendering.opcode),
-                ("Channel", rendering.channel),
-                ("Provider", rendering.provider),
-            ] {
-                out.extend(["<", name, ">"]);
-                escape_xml(out, text);
-                out.extend(["</", name, ">"]);
-            }
-            out.push_str("<Keywords>");
-            for keyword in rendering.keywords {
-                out.extend(["<Keyword>", keyword, "</Keyword>"]);
-            }
-            out.push_str("</Keywords></RenderingInfo>");
-        });
+}
+
+fn xml_rendering(out: &mut String, rendering: &Rendering<'_>) {
+    put(out, format_args!("<RenderingInfo Culture='{}'>", rendering.culture));
+    for (name, text) in [
+        ("Message", rendering.message),
+        ("Level", rendering.level),
+        ("Task", rendering.task),
+        ("Opcode", rendering.opcode),
+        ("Channel", rendering.channel),
+        ("Provider", rendering.provider),
+    ] {
+        out.extend(["<", name, ">"]);
+        escape_xml(out, text);
+        out.extend(["</", name, ">"]);
     }
-    out.push_str("</Event>");
+    out.push_str("<Keywords>");
+    for keyword in rendering.keywords {
+        out.extend(["<Keyword>", keyword, "</Keyword>"]);
+    }
+    out.push_str("</Keywords></RenderingInfo>");
 }
 
 /// winlogbeat 8: the id is text, unnamed data are `param1` and so on.
@@ -471,7 +481,7 @@ fn openwec(out: &mut String, event: &FleetEvent, rendered: Option<&Rendered>) {
     top.close();
 }
 
-/// Some instant soon after; nothing depends on it.
+/// A time of receipt soon after the event; nothing depends on it.
 fn received(event: &FleetEvent) -> EventTime {
     event.time.plus_ticks(2_500_000)
 }

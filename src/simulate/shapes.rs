@@ -32,7 +32,7 @@ pub struct Provider {
     pub guid: Option<[u8; 16]>,
     pub source: Option<&'static str>,
     pub qualifiers: Option<u16>,
-    /// What a collector's rendering calls it.
+    /// Its display name in a collector's rendering.
     pub display: &'static str,
 }
 
@@ -177,7 +177,7 @@ impl From<u32> for Field {
     }
 }
 
-/// What an event says.
+/// The data of an event.
 #[derive(Clone, Debug)]
 pub enum Body {
     Empty,
@@ -185,7 +185,7 @@ pub enum Body {
     Unnamed(Vec<Arc<str>>, Option<Vec<u8>>),
 }
 
-/// An event but for when, where and which number.
+/// An event except for its time, computer and record id.
 #[derive(Clone, Debug)]
 pub struct EventShape {
     pub provider: &'static Provider,
@@ -200,7 +200,7 @@ pub struct EventShape {
     pub body: Body,
 }
 
-/// Someone in an event: SID, name, domain and logon session.
+/// An account in an event: SID, name, domain and logon session.
 #[derive(Clone, Debug)]
 pub struct Who {
     pub sid: Principal,
@@ -209,7 +209,7 @@ pub struct Who {
     pub logon: u64,
 }
 
-/// Where a logon comes from, as the event says.
+/// The origin of a logon as the event shows it.
 #[derive(Clone, Debug)]
 pub struct Origin {
     pub workstation: Arc<str>,
@@ -217,7 +217,7 @@ pub struct Origin {
     pub port: u16,
 }
 
-/// How someone logged on.
+/// The authentication package of a logon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Package {
     Kerberos,
@@ -669,7 +669,7 @@ pub fn credentials(name: &Arc<str>, workstation: &Arc<str>, status: u32) -> Even
     audit(4776, 0, 14336, keywords, fields)
 }
 
-/// LsaSrv 6167: it has no data and names nobody.
+/// LsaSrv 6167: it has no data, and so no peer or account.
 pub fn mismatch() -> EventShape {
     let shape = system(&LSA, 6167, 2, Body::Empty);
     EventShape { keywords: 0x8000_0000_0000_0000, process_id: 640, ..shape }
@@ -750,7 +750,7 @@ pub fn service_state(service: &'static str, state: &'static str) -> EventShape {
     EventShape { process_id: 612, ..system(&SERVICES, 7036, 4, Body::Named(fields)) }
 }
 
-/// A shape that happened: where, when, and the number its log gave it.
+/// An event of a host: a shape with computer, time and record id.
 #[derive(Clone, Debug)]
 pub struct FleetEvent {
     pub shape: EventShape,
@@ -760,7 +760,7 @@ pub struct FleetEvent {
 }
 
 impl FleetEvent {
-    /// Hands the event to `take` in the form that the EVTX writer reads.
+    /// Calls `take` with the event in the EVTX writer's form.
     pub fn with_spec<T>(
         &self,
         rendering: Option<Rendering<'_>>,

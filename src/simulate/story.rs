@@ -39,7 +39,7 @@ const BUILD_NOT_YET: WindowsBuild = WindowsBuild { number: 26_100, revision: 4_0
 const BUILD_23H2: WindowsBuild = WindowsBuild { number: 22_631, revision: 5_909, server: false };
 const BUILD_2022: WindowsBuild = WindowsBuild { number: 20_348, revision: 4_171, server: true };
 
-/// A domain, or what stands in its place.
+/// A domain, or a workgroup in place of one.
 #[derive(Debug)]
 pub struct Domain {
     pub netbios: Arc<str>,
@@ -55,11 +55,11 @@ pub enum HostKind {
     Controller,
 }
 
-/// What is peculiar about a host.
+/// What sets a host apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quirk {
     None,
-    /// Refuses itself right after it has started.
+    /// Refuses itself right after a start.
     StaleBoot,
     /// Refuses itself although it has not started lately.
     Manipulated,
@@ -102,7 +102,7 @@ pub enum LifeStart {
     },
 }
 
-/// Where a life's record ids start.
+/// How a life's record ids begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FirstRecordId {
     Continues,
@@ -115,9 +115,9 @@ pub struct Life {
     pub until: EventTime,
     /// The computer name, which may be longer than NetBIOS allows.
     pub name: Arc<str>,
-    /// Upper case and cut: what accounts and workstations go by.
+    /// In upper case and cut to NetBIOS length: the name of accounts and workstations.
     pub short: Arc<str>,
-    /// `name` with the DNS domain, when it is in one.
+    /// `name` with the DNS domain, if the host is in one.
     pub computer: Arc<str>,
     pub machine: DomainSid,
     pub log: FirstRecordId,
@@ -134,14 +134,14 @@ pub struct FleetHost {
     pub rid: u32,
     /// Index into [`Story::users`].
     pub owner: usize,
-    /// Whether local accounts are ever used there.
-    pub speaks: bool,
+    /// Whether local accounts are used there.
+    pub uses_local_accounts: bool,
     pub quirk: Quirk,
     pub naming: Naming,
     /// In the second domain.
     pub foreign: bool,
-    /// Minute of the first start; one a day follows, but for a
-    /// [`Quirk::Manipulated`]. `None`: never.
+    /// Minute of the first start; one a day follows, except for a [`Quirk::Manipulated`]. `None`:
+    /// never starts.
     pub first_start: Option<u64>,
 }
 
@@ -154,12 +154,12 @@ impl FleetHost {
         self.lives.last().expect("every host has a life")
     }
 
-    /// The last name it had.
+    /// The last name of the host.
     pub fn name(&self) -> &Arc<str> {
         &self.last_life().name
     }
 
-    /// The same with its domain.
+    /// The last name with its domain.
     pub fn computer(&self) -> &Arc<str> {
         &self.last_life().computer
     }
@@ -181,7 +181,7 @@ pub struct CloneGroup {
     pub members: Vec<usize>,
     pub state: GroupState,
     pub pool: bool,
-    /// Whether members refuse one another: until `mismatches_until`.
+    /// Members refuse one another until then; `None`: never.
     pub mismatches_until: Option<EventTime>,
 }
 
@@ -198,7 +198,7 @@ pub struct Story {
     pub from: EventTime,
     pub minutes: u64,
     pub domain: Domain,
-    /// The second domain, of which the fleet sees one host.
+    /// The second domain, which has one host in the fleet.
     pub other: Domain,
     /// The controllers come first.
     pub hosts: Vec<FleetHost>,
@@ -285,7 +285,7 @@ impl Story {
         self.from.plus_ticks(minute * MINUTE)
     }
 
-    /// So many thousandths of the whole story after its start.
+    /// The time after so many thousandths of the story.
     fn at_permille(&self, permille: u64) -> EventTime {
         self.from.plus_ticks(self.minutes * MINUTE / 1000 * permille)
     }
@@ -326,13 +326,13 @@ impl Story {
             build,
             ip: format!("10.{}.{}.{}", 20 + index / 60_000, index / 240 % 250, 10 + index % 240)
                 .into(),
-            // The people have even ones from 1104.
+            // People have even ones from 1104.
             rid: match role {
                 HostKind::Controller => 1000 + index as u32,
                 HostKind::Workstation | HostKind::Server => 1103 + 2 * index as u32,
             },
             owner: index % self.users.len(),
-            speaks: false,
+            uses_local_accounts: false,
             quirk: Quirk::None,
             naming: Naming::Dns,
             foreign: false,
@@ -366,7 +366,7 @@ impl Story {
         self.add_host(&name, machine, role, build);
         let day = self.minutes.clamp(2, 1440);
         let host = self.hosts.last_mut().expect("it was just added");
-        host.speaks = dice.permille(900);
+        host.uses_local_accounts = dice.permille(900);
         host.first_start = dice.permille(900).then(|| 1 + dice.below(day * 3 / 4));
     }
 
@@ -399,7 +399,7 @@ impl Story {
                         *dice.pick(enforcing)
                     }
                 };
-                host.speaks = place < 2 || dice.permille(700);
+                host.uses_local_accounts = place < 2 || dice.permille(700);
                 host.first_start = host.first_start.or(Some(2));
             }
             let last_rebuild = match state {
@@ -416,7 +416,7 @@ impl Story {
         }
     }
 
-    /// The time of the first rebuild.
+    /// Rebuilds all members but the first; returns the time of the first rebuild.
     fn rebuild_all_but_first(&mut self, members: &[usize], dice: &mut Dice) -> EventTime {
         let first = 400;
         for (place, &member) in members.iter().enumerate().skip(1) {
@@ -425,8 +425,8 @@ impl Story {
         self.at_permille(first)
     }
 
-    /// Ends the host's life, and after twenty minutes (less in a short story)
-    /// of Setup starts another under the same name.
+    /// Ends the host's life; after twenty minutes of Setup (less in a short story) another starts
+    /// under the same name.
     fn rebuild(&mut self, host: usize, time: EventTime, dice: &mut Dice) {
         let gap = (self.minutes / 20).clamp(1, 20) * MINUTE;
         let machine = DomainSid([dice.word(), dice.word(), dice.word()]);
@@ -456,7 +456,7 @@ impl Story {
             let (temporary, first) = match dice.below(3) {
                 0 => ("37L4247F27-25".to_owned(), image(0)),
                 1 => ("MINWINPC".to_owned(), image(1)),
-                _ => (format!("WIN-{}", random_label(dice)), machine),
+                _ => (format!("WIN-{}", random_name(dice)), machine),
             };
             let mut life = self.life(&temporary, first, log, LifeStart::Setup);
             from = time.plus_ticks(40 * TICKS_PER_SEC);
@@ -470,7 +470,7 @@ impl Story {
         self.hosts[host].lives.push(life);
     }
 
-    /// Hosts that refuse themselves: one of a kind, more in larger fleets.
+    /// Hosts that refuse themselves: one of each kind, more in larger fleets.
     fn cast_culprits(&mut self, free: &mut std::ops::Range<usize>) {
         let each = free.len().min(4) / 2;
         let each = each.min(1 + free.len() / 50);
@@ -480,8 +480,8 @@ impl Story {
                 let host = &mut self.hosts[index];
                 host.quirk = quirk;
                 host.build = BUILD_ENFORCING[1];
-                host.speaks = true;
-                // Early, so that the start lies in the story and its end too.
+                host.uses_local_accounts = true;
+                // Early, so that both the start and what follows are within the story.
                 host.first_start = Some(1 + day / 10);
             }
         }
@@ -492,20 +492,20 @@ impl Story {
             self.trap_rename(index);
         }
         if let Some(index) = free.next() {
-            self.hosts[index].speaks = true;
+            self.hosts[index].uses_local_accounts = true;
             self.rebuild(index, self.at_permille(450), dice);
         }
         if let Some(index) = free.next() {
             let sid = self.domain.sid;
             let host = &mut self.hosts[index];
             host.lives[0].machine = sid;
-            host.speaks = true;
+            host.uses_local_accounts = true;
             self.controller_clones.push(index);
         }
         if let Some(index) = free.next() {
             // New in the fleet: no life before its installation.
             let Life { name, machine, .. } = self.hosts[index].lives.remove(0);
-            self.hosts[index].speaks = true;
+            self.hosts[index].uses_local_accounts = true;
             self.install(index, &name, machine, self.at_permille(200), dice);
         }
         if free.len() >= 2 {
@@ -514,7 +514,7 @@ impl Story {
         if let Some(index) = free.next() {
             let (taken, restored) = (self.at_permille(400), self.at_permille(600));
             self.hosts[index].quirk = Quirk::Restored { taken, restored };
-            self.hosts[index].speaks = true;
+            self.hosts[index].uses_local_accounts = true;
         }
         for quirk in [Quirk::TwoCollectors, Quirk::Guessed, Quirk::Skewed] {
             if let Some(index) = free.next() {
@@ -524,7 +524,7 @@ impl Story {
         for naming in [Naming::LowerCase, Naming::NetbiosAtStart] {
             if let Some(index) = free.next() {
                 self.hosts[index].naming = naming;
-                self.hosts[index].speaks = true;
+                self.hosts[index].uses_local_accounts = true;
             }
         }
         if spec.hosts >= POOL_FLEET_MIN && free.len() >= POOL_HOSTS {
@@ -560,7 +560,7 @@ impl Story {
         let host = &mut self.hosts[index];
         host.lives[0].until = time;
         host.lives.push(life);
-        host.speaks = true;
+        host.uses_local_accounts = true;
         host.first_start = None;
     }
 
@@ -572,7 +572,7 @@ impl Story {
                 if foreign { Arc::clone(&self.other.dns) } else { Arc::clone(&self.domain.dns) };
             let host = &mut self.hosts[index];
             host.foreign = foreign;
-            host.speaks = true;
+            host.uses_local_accounts = true;
             let life = &mut host.lives[0];
             life.name = "PRINT01".into();
             life.short = "PRINT01".into();
@@ -580,7 +580,7 @@ impl Story {
         }
     }
 
-    /// Desktops that are thrown away after use, all from one image.
+    /// Desktops that are discarded after use, all from one image.
     fn trap_pool(&mut self, free: &mut std::ops::Range<usize>, dice: &mut Dice) {
         let machine = DomainSid([dice.word(), dice.word(), dice.word()]);
         let members: Vec<usize> = free.by_ref().take(POOL_HOSTS).collect();
@@ -594,7 +594,7 @@ impl Story {
             host.role = HostKind::Workstation;
             host.build = BUILD_23H2;
             host.lives = vec![life];
-            host.speaks = true;
+            host.uses_local_accounts = true;
             host.first_start = None;
         }
         let state = GroupState::Latent;
@@ -608,13 +608,13 @@ impl Story {
     }
 }
 
-/// As NetBIOS has it.
+/// The NetBIOS form of a name.
 fn cut(name: &str) -> Arc<str> {
     name.chars().take(NETBIOS_NAME_CHARS_MAX).collect::<String>().to_uppercase().into()
 }
 
-/// The eleven characters that Setup invents.
-fn random_label(dice: &mut Dice) -> String {
+/// Eleven characters, as Setup generates them.
+fn random_name(dice: &mut Dice) -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
     (0..11).map(|_| char::from(*dice.pick(LETTERS))).collect()
 }

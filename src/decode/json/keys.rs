@@ -125,8 +125,9 @@ impl Key {
     }
 }
 
+/// The known key of this name.
 pub(super) fn key(name: &str) -> Option<Key> {
-    // Byte strings: matched as a tree of length and bytes, not one by one.
+    // One table of byte strings: compiled to a tree of length and bytes, not compared one by one.
     Some(match name.as_bytes() {
         b"AccountName" => Key::AccountName,
         b"AccountType" => Key::AccountType,

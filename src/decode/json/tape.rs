@@ -83,18 +83,7 @@ impl Tape {
                     self.push(NodeKind::Number, at, end);
                     at = end;
                 }
-                _ => {
-                    let words = [
-                        ("true", NodeKind::True),
-                        ("false", NodeKind::False),
-                        ("null", NodeKind::Null),
-                    ];
-                    let rest = &bytes[at..];
-                    let word = words.iter().find(|(word, _)| rest.starts_with(word.as_bytes()));
-                    let (word, kind) = word.ok_or(at)?;
-                    self.push(*kind, at, at + word.len());
-                    at += word.len();
-                }
+                _ => at = self.word(bytes, at)?,
             }
             // A value has ended, and perhaps the containers around it.
             loop {
@@ -141,6 +130,18 @@ impl Tape {
     fn push(&mut self, kind: NodeKind, start: usize, end: usize) {
         let next = self.nodes.len() as u32 + 1;
         self.nodes.push(Node { kind, start: start as u32, end: end as u32, next });
+    }
+
+    /// Reads `true`, `false` or `null` at `at`; returns the offset after it.
+    #[inline(always)]
+    fn word(&mut self, bytes: &[u8], at: usize) -> Result<usize, usize> {
+        let words =
+            [("true", NodeKind::True), ("false", NodeKind::False), ("null", NodeKind::Null)];
+        let rest = &bytes[at..];
+        let word = words.iter().find(|(word, _)| rest.starts_with(word.as_bytes()));
+        let (word, kind) = word.ok_or(at)?;
+        self.push(*kind, at, at + word.len());
+        Ok(at + word.len())
     }
 
     /// Reads the string whose opening quote is at `at`; returns the offset after it.
