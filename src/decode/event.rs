@@ -40,12 +40,11 @@ impl System<'_> {
 
     /// Whether a rule matches the provider (or classic source) and id.
     pub(super) fn matches_rule(&self, plan: &FieldPlan) -> bool {
-        let matches_rule = |name: &Option<Cow<'_, str>>, id: u32| {
+        let wants = |name: &Option<Cow<'_, str>>, id: u32| {
             name.as_ref().is_some_and(|name| plan.wanted.wants(name, id))
         };
         self.event_id.is_some_and(|id| {
-            plan.wanted.wants_id(id)
-                && (matches_rule(&self.provider, id) || matches_rule(&self.source, id))
+            plan.wanted.wants_id(id) && (wants(&self.provider, id) || wants(&self.source, id))
         })
     }
 }
@@ -146,15 +145,15 @@ impl<'a> Parsed<'_, 'a> {
         let Parsed { system, data } = self;
         let missing = |what: &str| (RejectReason::FieldsMissing, format!("expected {what}"));
         let event_id = system.event_id.ok_or_else(|| missing("an event id"))?;
-        let is_there = |name: &Cow<'_, str>| !name.trim_ascii().is_empty();
-        let matches_rule = |name: &Option<Cow<'_, str>>| {
+        let is_present = |name: &Cow<'_, str>| !name.trim_ascii().is_empty();
+        let wants = |name: &Option<Cow<'_, str>>| {
             name.as_ref().is_some_and(|name| plan.wanted.wants(name, event_id))
         };
-        let provider = system.provider.filter(is_there);
-        let source = system.source.filter(is_there);
-        let (provider, matches_rule) = if matches_rule(&provider) {
+        let provider = system.provider.filter(is_present);
+        let source = system.source.filter(is_present);
+        let (provider, matches_rule) = if wants(&provider) {
             (provider, true)
-        } else if matches_rule(&source) {
+        } else if wants(&source) {
             (source, true)
         } else if data.carries_fact || (provider.is_none() && source.is_none()) {
             (provider.or(source), false)
@@ -162,7 +161,7 @@ impl<'a> Parsed<'_, 'a> {
             return Ok(None);
         };
         let provider = provider.ok_or_else(|| missing("a provider"))?;
-        let computer = system.computer.filter(is_there).ok_or_else(|| missing("a computer"))?;
+        let computer = system.computer.filter(is_present).ok_or_else(|| missing("a computer"))?;
         let time = system.time.ok_or_else(|| missing("a time of creation"))?;
         let mut fields = data.fields;
         if !matches_rule {

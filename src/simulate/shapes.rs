@@ -257,7 +257,7 @@ impl Package {
     }
 }
 
-/// Bits of `Keywords` that say how an audit ended.
+/// Bits of `Keywords` for the outcome of an audit.
 const AUDIT_SUCCESS: u64 = 0x8020_0000_0000_0000;
 const AUDIT_FAILURE: u64 = 0x8010_0000_0000_0000;
 
@@ -529,7 +529,7 @@ pub fn groups_listed(caller: &Who, who: &Who) -> EventShape {
     audit(4798, 0, 13824, AUDIT_SUCCESS, fields)
 }
 
-/// 4720, 4738 (changed) or 4741 (a computer's): an account with what it has.
+/// 4720, 4738 (changed) or 4741 (a computer's): an account with its attributes.
 pub fn account_written(id: u16, who: &Who, by: &Who, dns: Option<&Arc<str>>) -> EventShape {
     let mut fields = Vec::new();
     match id {

@@ -138,7 +138,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_of_items_tell_the_version() {
+    fn the_number_of_items_identifies_the_version() {
         for (id, items) in [
             (4624, 20),
             (4624, 21),

@@ -37,14 +37,14 @@ impl LineDecoder {
     pub fn decode(&mut self, text: &[u8], tally: &mut Tally, emit: &mut Emit<'_>) {
         // A message is mostly one event: one that matches a layout needs no framing at all, and any
         // other only a search for a line end.
-        let fit = match text.starts_with(b"{") && text.len() <= EVENT_BYTES_MAX {
+        let by_layout = match text.starts_with(b"{") && text.len() <= EVENT_BYTES_MAX {
             true => self.events.decode_by_layout(text, tally, emit),
             false => LayoutMatch::Unknown,
         };
-        match fit {
+        match by_layout {
             LayoutMatch::Decoded => {}
-            fit if is_one_object(text) => {
-                self.events.decode_fully(text, FrameKind::Json, fit, tally, emit);
+            by_layout if is_one_object(text) => {
+                self.events.decode_fully(text, FrameKind::Json, by_layout, tally, emit);
             }
             _ => {
                 for frame in EventFrames::new(text, &self.needles) {
@@ -84,16 +84,16 @@ struct EventDecoder {
 
 impl EventDecoder {
     fn decode(&mut self, bytes: &[u8], kind: FrameKind, tally: &mut Tally, emit: &mut Emit<'_>) {
-        let fit = match kind {
+        let by_layout = match kind {
             FrameKind::Json => self.decode_by_layout(bytes, tally, emit),
             FrameKind::Xml | FrameKind::Junk | FrameKind::TooLong => LayoutMatch::Unknown,
         };
-        if fit != LayoutMatch::Decoded {
-            self.decode_fully(bytes, kind, fit, tally, emit);
+        if by_layout != LayoutMatch::Decoded {
+            self.decode_fully(bytes, kind, by_layout, tally, emit);
         }
     }
 
-    /// A text that matches a layout is one event, and may carry a fact.
+    /// Decodes a text by a layout, if one matches: it is then one event, and may carry a fact.
     fn decode_by_layout(
         &mut self,
         bytes: &[u8],
@@ -119,7 +119,7 @@ impl EventDecoder {
         &mut self,
         bytes: &[u8],
         kind: FrameKind,
-        fit: LayoutMatch,
+        by_layout: LayoutMatch,
         tally: &mut Tally,
         emit: &mut Emit<'_>,
     ) {
@@ -130,7 +130,7 @@ impl EventDecoder {
                 Ok(_) => tally.records += 1,
                 Err((reason, sample)) => tally.skip(reason, || sample),
             },
-            FrameKind::Json => self.json(bytes, fit, tally, emit),
+            FrameKind::Json => self.json(bytes, by_layout, tally, emit),
             FrameKind::Junk => tally.skip(RejectReason::LineNotAnEvent, || {
                 format!("expected `<Event` or a JSON object: {}", excerpt(&utf8(head(bytes))))
             }),
@@ -143,8 +143,14 @@ impl EventDecoder {
     }
 
     /// Decodes a JSON text in full, and may make a layout of it.
-    fn json(&mut self, bytes: &[u8], fit: LayoutMatch, tally: &mut Tally, emit: &mut Emit<'_>) {
-        let id = match fit {
+    fn json(
+        &mut self,
+        bytes: &[u8],
+        by_layout: LayoutMatch,
+        tally: &mut Tally,
+        emit: &mut Emit<'_>,
+    ) {
+        let id = match by_layout {
             LayoutMatch::NoMatch(id) => Some(id).filter(|id| self.layouts.should_learn(*id)),
             LayoutMatch::Decoded | LayoutMatch::Unknown => None,
         };
@@ -210,7 +216,7 @@ mod tests {
     }
 
     /// Records and counts of one text, in full.
-    fn said(decoder: &mut LineDecoder, text: &str) -> (Vec<String>, Tally) {
+    fn decode_in_full(decoder: &mut LineDecoder, text: &str) -> (Vec<String>, Tally) {
         let (mut records, mut tally) = (Vec::new(), Tally::default());
         decoder.decode(text.as_bytes(), &mut tally, &mut |record| {
             let fields: Vec<_> =
@@ -223,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_fits_a_layout_says_what_it_says_without() {
+    fn a_line_that_matches_a_layout_reads_as_it_does_without() {
         let names = ["#count", "#binary", "#1", "IpAddress", "ProcessName"];
         let sid_fields = ["SubjectUserSid", "TargetUserSid"];
         let fact_fields = ["SubjectUserName", "SubjectDomainName", "TargetDomainName"];
@@ -265,7 +271,11 @@ mod tests {
                         let id = prefilter.first_json_id(text.as_bytes());
                         let fits = id.and_then(|id| layouts.read(id, text.as_bytes(), plan));
                         *fitted.entry(shape).or_default() += usize::from(fits.is_some());
-                        assert_eq!(said(&mut kept, text), said(&mut anew, text), "{shape}\n{text}");
+                        assert_eq!(
+                            decode_in_full(&mut kept, text),
+                            decode_in_full(&mut anew, text),
+                            "{shape}\n{text}"
+                        );
                     }
                 }
             }

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn the_sid_of_an_account_in_a_teaching_field_makes_any_event_wanted() {
+    fn the_sid_of_an_account_in_a_fact_carrier_makes_any_event_wanted() {
         let data = |sid: &str| {
             format!("<EventData><Data Name='TargetUserSid'>{sid}</Data></EventData></Event>")
         };
