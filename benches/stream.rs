@@ -443,11 +443,11 @@ impl Kafka {
         (seconds, whole, memory)
     }
 
-    fn config(&self, folder: &Path, name: &str) -> std::path::PathBuf {
+    fn config(&self, folder: &Path, name: &str) -> PathBuf {
         self.config_of(folder, name, TOPIC, "")
     }
 
-    fn config_of(&self, folder: &Path, name: &str, topic: &str, more: &str) -> std::path::PathBuf {
+    fn config_of(&self, folder: &Path, name: &str, topic: &str, more: &str) -> PathBuf {
         let path = folder.join(format!("{name}.toml"));
         let port = self.port;
         let text = format!(

@@ -1,10 +1,9 @@
-//! One Windows event as `decode` hands it to `detect`: the System fields and
-//! the data values that somebody wants, borrowed from the input where they
-//! can be, and [`Wanted`], which says what somebody wants.
+//! One Windows event as `decode` passes it to `detect`: the System fields and the wanted data
+//! values, borrowed from the input where possible; and [`Wanted`], which says what is wanted.
 //!
-//! Values keep the type that the input gave them (a SID in EVTX is bytes, in
-//! XML it is text); the readers (`as_sid`, `as_u64`, …) accept either, so that
-//! a rule sees the same event in every format.
+//! Values keep the type that the input gave them (a SID is bytes in EVTX, text in XML); the
+//! accessors (`as_sid`, `as_u64`, …) accept either, so that a rule sees the same event in every
+//! format.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
@@ -41,15 +40,15 @@ pub enum Value<'a> {
     #[default]
     Null,
     Text(Cow<'a, str>),
-    /// UTF-16LE code units as they stand in the input; an odd last byte and
-    /// everything from the first NUL on is not part of the text.
+    /// UTF-16LE code units as in the input. An odd last byte, and everything from the first NUL on,
+    /// are not part of the text.
     Utf16(&'a [u8]),
     Unsigned(u64),
     Signed(i64),
     /// A number that Windows prints as `0x…`.
     Hex(u64),
     Bool(bool),
-    /// A SID in its binary form, whole ([`Sid::from_bytes`] takes it).
+    /// A complete SID in binary form, valid for [`Sid::from_bytes`].
     Sid(&'a [u8]),
     Time(EventTime),
     Guid([u8; 16]),
@@ -57,7 +56,7 @@ pub enum Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// As Windows would print it in XML; unpaired surrogates become U+FFFD.
+    /// The value as Windows prints it in XML; unpaired surrogates become U+FFFD.
     pub fn text(&self) -> Cow<'_, str> {
         match self {
             Value::Null => Cow::Borrowed(""),
@@ -77,8 +76,8 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// The text without blanks around it; `None` for the forms in which
-    /// Windows writes "nothing": empty, blanks, `-`, `(NULL)`.
+    /// The text without surrounding blanks; `None` for what Windows writes for "nothing": empty,
+    /// blanks, `-`, `(NULL)`.
     pub fn as_name(&self) -> Option<Cow<'_, str>> {
         let text = match self.text() {
             Cow::Borrowed(text) => Cow::Borrowed(text.trim()),
@@ -88,7 +87,7 @@ impl<'a> Value<'a> {
         (!is_nothing(&text)).then_some(text)
     }
 
-    /// Whether [`Value::as_name`] has nothing, without making text of it.
+    /// Whether [`Value::as_name`] is `None`, without building the text.
     pub fn is_nothing(&self) -> bool {
         match self {
             Value::Null => true,
@@ -125,9 +124,9 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// A number, or text that is one: decimal, `0x…`, or `%%nnnn` (the number
-    /// of a message). Negative numbers are their 32-bit two's complement, as
-    /// status codes are sometimes printed.
+    /// A number, or a text that is one: decimal, `0x…`, or `%%nnnn` (the number of a message). A
+    /// negative number is given as its 32-bit two's complement, as status codes are sometimes
+    /// printed.
     pub fn as_u64(&self) -> Option<u64> {
         match self {
             Value::Unsigned(number) | Value::Hex(number) => Some(*number),
@@ -141,7 +140,7 @@ impl<'a> Value<'a> {
         }
     }
 
-    /// Bytes: a binary value, or hex text of even length.
+    /// A binary value, or hex digits of even number, as bytes.
     pub fn as_bytes(&self) -> Option<Cow<'_, [u8]>> {
         match self {
             Value::Binary(bytes) => Some(Cow::Borrowed(bytes)),
@@ -159,7 +158,7 @@ impl<'a> Value<'a> {
     }
 }
 
-/// The ways in which Windows writes that there is nothing.
+/// Whether the text is one of those that Windows writes for "nothing".
 fn is_nothing(text: &str) -> bool {
     matches!(text, "" | "-" | "(NULL)" | "(null)")
 }
@@ -193,18 +192,17 @@ fn parse_hex(text: &str) -> Option<Vec<u8>> {
         .collect()
 }
 
-/// UTF-16LE bytes as text, up to the first NUL.
+/// Decodes UTF-16LE up to the first NUL; unpaired surrogates become U+FFFD.
 pub fn utf16_text(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() / 2);
     push_utf16(&mut text, bytes);
     text
 }
 
-/// Adds UTF-16LE bytes to a text, up to the first NUL.
+/// Appends UTF-16LE to a text, as [`utf16_text`] decodes it.
 pub fn push_utf16(text: &mut String, bytes: &[u8]) {
     let (units, _) = bytes.as_chunks::<2>();
-    // Most text of events is ASCII: taken in pieces, without a look at each
-    // character's place in Unicode.
+    // Most text of events is ASCII: it is copied piece by piece, without decoding each character.
     let mut ascii = [0; 32];
     let mut rest = units;
     while !rest.is_empty() {
@@ -229,7 +227,7 @@ pub fn push_utf16(text: &mut String, bytes: &[u8]) {
     text.extend(char::decode_utf16(units).map(|unit| unit.unwrap_or(char::REPLACEMENT_CHARACTER)));
 }
 
-/// Whether UTF-16LE bytes spell an ASCII text, without regard to case.
+/// Whether UTF-16LE bytes spell an ASCII text, ignoring case.
 pub fn utf16_eq_ascii(bytes: &[u8], ascii: &str) -> bool {
     bytes.len() == ascii.len() * 2
         && bytes
@@ -268,20 +266,23 @@ fn hex_text(bytes: &[u8]) -> String {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FieldId(pub u16);
 
-/// Most data items of one event that are read by position (`#1` … `#64`).
+/// Most data items of one event that can be read by position (`#1` … `#64`).
 pub const POSITIONS_MAX: usize = 64;
 
-/// Most distinct field names that rules may want.
+/// Most distinct field names that can be wanted.
 pub const FIELDS_MAX: usize = 1024;
 
-/// What `detect` wants of the stream, so that `decode` reads nothing else.
+/// What `detect` wants of the input, so that `decode` reads nothing else.
 ///
-/// Fields are named as in the event. Names that start with `#` are not data, and
-/// are read only of records that a rule wants:
+/// A record is wanted when a rule matches its provider and id, or when it *carries a fact*: one of
+/// certain fields holds the SID of an account ([`Sid::is_account`]), whatever the provider and id.
+///
+/// Fields are named as in the event. Names that start with `#` are not data, and are read only of
+/// records that a rule matches:
 ///
 /// | name | value |
 /// |---|---|
-/// | `#1`, `#2`, … | the n-th data item that has no name |
+/// | `#1`, `#2`, … | the n-th data item without a name |
 /// | `#count` | number of data items, named or not (leaf elements of `UserData`) |
 /// | `#binary` | the `Binary` element |
 /// | `#level`, `#version` | System/Level, System/Version |
@@ -289,31 +290,32 @@ pub const FIELDS_MAX: usize = 1024;
 /// | `#message`, `#culture` | RenderingInfo/Message, RenderingInfo@Culture |
 #[derive(Clone, Debug, Default)]
 pub struct Wanted {
-    /// Wanted ids of each provider, the provider's name in ASCII lower case.
+    /// Wanted ids of each provider; the provider's name is in ASCII lower case.
     providers: FxHashMap<Box<str>, Box<[u32]>>,
-    /// Every wanted id below 65,536, whatever the provider: a cheap first no.
+    /// The wanted ids of all providers together: a cheap test that comes first.
     any_provider: IdSet,
     names: Vec<Box<str>>,
     by_name: FxHashMap<Box<str>, FieldId>,
-    with_facts: Vec<bool>,
-    /// Fields that are read of a record that only teaches.
-    fact_fields: Vec<bool>,
-    reads_fact_fields_only: bool,
+    /// By field: whether a record carries a fact when it holds the SID of an account.
+    fact_carriers: Vec<bool>,
+    /// By field: whether it is read of a record that only carries a fact.
+    read_for_facts: Vec<bool>,
+    /// Whether `read_for_facts` applies; else all fields are read.
+    limits_fact_reads: bool,
+    /// The fields `#1`, `#2`, …, as far as they are wanted.
     positions: Vec<Option<FieldId>>,
 }
 
 impl Wanted {
-    /// `events`: provider and ids that rules want. `fields`: every field name
-    /// that rules or facts read. `teaching`: those fields (data fields only)
-    /// that make a record wanted although no rule wants its id, when they hold
-    /// the SID of an account ([`Sid::is_account`]).
+    /// `events` are the providers and ids that rules match; `fields` all field names that rules or
+    /// facts read; `fact_carriers` the data fields that make a record wanted when they hold the SID
+    /// of an account.
     ///
-    /// # Panics
-    /// With more than [`FIELDS_MAX`] fields: the rules' reader refuses those.
+    /// # Panics With more than [`FIELDS_MAX`] fields: the reader of rules refuses those.
     pub fn new<'n>(
         events: impl IntoIterator<Item = (&'n str, u32)>,
         fields: impl IntoIterator<Item = &'n str>,
-        with_facts: impl IntoIterator<Item = &'n str>,
+        fact_carriers: impl IntoIterator<Item = &'n str>,
     ) -> Wanted {
         let mut wanted = Wanted::default();
         let mut providers: FxHashMap<Box<str>, Vec<u32>> = FxHashMap::default();
@@ -329,10 +331,10 @@ impl Wanted {
         for name in fields {
             wanted.intern(name);
         }
-        for name in with_facts {
+        for name in fact_carriers {
             let id = wanted.intern(name);
-            wanted.with_facts[usize::from(id.0)] = true;
-            wanted.fact_fields[usize::from(id.0)] = true;
+            wanted.fact_carriers[usize::from(id.0)] = true;
+            wanted.read_for_facts[usize::from(id.0)] = true;
         }
         wanted.positions = (1..=POSITIONS_MAX)
             .map(|position| wanted.by_name.get(format!("#{position}").as_str()).copied())
@@ -340,23 +342,23 @@ impl Wanted {
         wanted
     }
 
-    /// Names the fields that go with the teaching ones: of a record that no
-    /// rule wants, only these and the teaching ones need be read. Without this
-    /// all fields are.
+    /// Limits what is read of a record that no rule matches to these fields and the fact carriers.
+    /// Without this call all fields are read.
     pub fn with_fact_fields<'n>(mut self, fields: impl IntoIterator<Item = &'n str>) -> Wanted {
         for name in fields {
             let id = self.intern(name);
-            self.fact_fields[usize::from(id.0)] = true;
+            self.read_for_facts[usize::from(id.0)] = true;
         }
-        self.reads_fact_fields_only = true;
+        self.limits_fact_reads = true;
         self
     }
 
-    /// Whether a field is read of a record that no rule wants.
-    pub fn reads_unruled(&self, field: FieldId) -> bool {
-        !self.reads_fact_fields_only || self.fact_fields[usize::from(field.0)]
+    /// Whether a field is read of a record that no rule matches.
+    pub fn reads_for_facts(&self, field: FieldId) -> bool {
+        !self.limits_fact_reads || self.read_for_facts[usize::from(field.0)]
     }
 
+    /// The id of a name, which is added if it is new.
     fn intern(&mut self, name: &str) -> FieldId {
         if let Some(id) = self.by_name.get(name) {
             return *id;
@@ -365,12 +367,12 @@ impl Wanted {
         let id = FieldId(self.names.len() as u16);
         self.names.push(name.into());
         self.by_name.insert(name.into(), id);
-        self.with_facts.push(false);
-        self.fact_fields.push(false);
+        self.fact_carriers.push(false);
+        self.read_for_facts.push(false);
         id
     }
 
-    /// Whether a rule wants this event.
+    /// Whether a rule matches this provider and id.
     pub fn wants(&self, provider: &str, event_id: u32) -> bool {
         if !self.any_provider.contains(event_id) {
             return false;
@@ -405,7 +407,7 @@ impl Wanted {
         known.is_some_and(|ids| ids.binary_search(&event_id).is_ok())
     }
 
-    /// Whether a rule wants this id of some provider; false is final.
+    /// Whether a rule matches this id for some provider.
     pub fn wants_id(&self, event_id: u32) -> bool {
         self.any_provider.contains(event_id)
     }
@@ -415,27 +417,26 @@ impl Wanted {
         self.providers.get(provider.to_ascii_lowercase().as_str()).map_or(&[], |ids| ids)
     }
 
-    /// The field of this name, if anybody wants it.
+    /// The field of this name, if it is wanted.
     pub fn field(&self, name: &str) -> Option<FieldId> {
         self.by_name.get(name).copied()
     }
 
-    /// The field for the n-th unnamed data item, counted from 1.
+    /// The field for the n-th data item without a name, counted from 1, if it is wanted.
     pub fn position(&self, position: usize) -> Option<FieldId> {
         self.positions.get(position.checked_sub(1)?).copied().flatten()
     }
 
-    /// Whether a record is wanted whatever its id when this field holds the SID
-    /// of an account.
+    /// Whether a record carries a fact when this field holds the SID of an account.
     pub fn carries_fact(&self, field: FieldId) -> bool {
-        self.with_facts[usize::from(field.0)]
+        self.fact_carriers[usize::from(field.0)]
     }
 
-    /// Names of the fields for which [`Wanted::teaches`] holds.
+    /// Names of the fields for which [`Wanted::carries_fact`] returns true.
     pub fn fact_field_names(&self) -> impl Iterator<Item = &str> {
         self.names
             .iter()
-            .zip(&self.with_facts)
+            .zip(&self.fact_carriers)
             .filter(|(_, carries_fact)| **carries_fact)
             .map(|(name, _)| &**name)
     }

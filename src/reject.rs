@@ -1,33 +1,34 @@
-//! What cannot be decoded: the reason it is counted by, where it stood, and its bytes.
+//! Rejects: what cannot be decoded, with the reason that it is counted by, its origin and its
+//! bytes.
 
-/// Why something was skipped. The name is what `--stats` counts by.
+/// Why something was rejected. The name is the key that `--stats` counts it by.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RejectReason {
     /// A chunk that does not start with `ElfChnk`, and is not all zeros.
     ChunkHeader,
-    /// A chunk whose checksum is wrong. Its records are read all the same
-    /// where they are whole: a log that was not closed looks like this.
+    /// A chunk whose checksum is wrong. Its complete records are read all the same: a log that was
+    /// not closed is like this.
     ChunkChecksum,
     /// A chunk or file that ends before it should.
     ChunkTruncated,
     /// A record whose header or length is wrong.
     RecordHeader,
-    /// A record whose content cannot be read, not by the slow path either.
+    /// A record whose content cannot be read, by the slow path neither.
     RecordContent,
     /// Text that is neither XML nor JSON.
     LineNotAnEvent,
-    /// One event longer than the bound.
+    /// One event longer than its bound.
     LineTooLong,
     XmlMalformed,
     JsonMalformed,
-    /// JSON that is whole but of no known shape.
+    /// Well-formed JSON of no known shape.
     JsonShapeUnknown,
     /// An event without provider, id, computer or time.
     FieldsMissing,
     /// A file or archive member that cannot be opened or read to its end.
     File,
-    /// An archive member that is refused: its name leaves the folder, or it
-    /// grows beyond the limits.
+    /// An archive member that is refused: its name would leave the folder, or it grows beyond the
+    /// limits.
     ArchiveMember,
     /// A peer whose connection was refused, or failed before it sent an event.
     Connection,
@@ -71,12 +72,12 @@ impl RejectReason {
     }
 }
 
-/// Something that could not be decoded, and why.
+/// A reject as it is delivered: with its origin.
 #[derive(Clone, Debug, PartialEq)]
 pub struct DeadLetter {
-    /// Where it stood: file, or topic, partition and offset.
+    /// Its origin: file, or topic, partition and offset.
     pub origin: String,
-    /// The name that it is counted by.
+    /// The name of the [`RejectReason`] that it is counted by.
     pub reason: &'static str,
     /// What was expected and what was found.
     pub what: String,

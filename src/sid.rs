@@ -98,18 +98,17 @@ impl Sid {
         }
     }
 
-    /// Whether this SID names one person, service or computer, so that
-    /// failures may be gathered under it: accounts of a machine or domain
-    /// (`S-1-5-21-…`) and of Entra ID (`S-1-12-1-…`). The null SID, anonymous,
-    /// the built-in service accounts, groups and derived accounts are the same
-    /// everywhere and name nobody.
+    /// Whether this SID identifies one person, service or computer, so that failures may be
+    /// attributed to it: accounts of a machine or domain (`S-1-5-21-…`) and of Entra ID
+    /// (`S-1-12-1-…`). The null SID, anonymous, the built-in service accounts, groups and derived
+    /// accounts are the same everywhere and identify nobody.
     pub fn is_account(&self) -> bool {
         self.issuer().is_some() || (self.authority == 12 && matches!(self.subs(), [1, _, _, _, _]))
     }
 }
 
 impl Sid {
-    /// [`Sid::is_account`] of the binary form, without taking it apart.
+    /// [`Sid::is_account`] of the binary form, without decoding it.
     pub fn is_account_bytes(bytes: &[u8]) -> bool {
         let first = bytes.get(8..12).and_then(|sub| sub.first_chunk().copied());
         let first = first.map(u32::from_le_bytes);
@@ -121,7 +120,7 @@ impl Sid {
     }
 }
 
-/// The number that digits at the start of a text make, and what follows them.
+/// The number at the start of a text, and the rest of the text.
 fn leading_number(text: &[u8]) -> Option<(u64, &[u8])> {
     let (mut number, mut len) = (0_u64, 0);
     while let Some(digit @ b'0'..=b'9') = text.get(len) {

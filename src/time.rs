@@ -3,12 +3,21 @@
 use std::fmt;
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::Offset;
 
 /// Ticks (100 ns) in one second.
 pub const TICKS_PER_SEC: u64 = 10_000_000;
 
 const UNIX_EPOCH_SECS: i64 = 11_644_473_600;
-const SECS_PER_DAY: i64 = 86_400;
+
+/// The first day of a FILETIME.
+const FILETIME_EPOCH: Date = Date::constant(1601, 1, 1);
+
+/// The Gregorian calendar repeats after so many years.
+const CYCLE_YEARS: i64 = 400;
+const CYCLE_SECS: i64 = 146_097 * 86_400;
 
 /// When an event happened: 100 ns ticks since 1601-01-01 UTC, as in a FILETIME.
 #[derive(
@@ -30,9 +39,11 @@ impl EventTime {
     pub const MIN: EventTime = EventTime(0);
     pub const MAX: EventTime = EventTime(u64::MAX);
 
-    /// From a proleptic Gregorian UTC date and time; `None` outside 1601 to
-    /// 9999 or when a part is out of range. A leap second counts as the last
-    /// tick before the next minute.
+    /// From a Gregorian UTC date (year, month, day) and time (hour, minute, second).
+    ///
+    /// `None` outside 1601 to 9999 or when a part is out of range. A day that a shorter month
+    /// does not have counts on into the next month, and a leap second is the last tick before
+    /// the next minute.
     pub fn from_civil(
         date: (u32, u32, u32),
         clock: (u32, u32, u32),
@@ -41,7 +52,6 @@ impl EventTime {
         let (year, month, day) = date;
         let (hour, minute, second) = clock;
         let valid = (1601..=9999).contains(&year)
-            && (1..=12).contains(&month)
             && (1..=31).contains(&day)
             && hour < 24
             && minute < 60
@@ -52,13 +62,10 @@ impl EventTime {
         }
         let (second, ticks) =
             if second == 60 { (59, TICKS_PER_SEC as u32 - 1) } else { (second, ticks) };
-        let days = days_from_civil(i64::from(year), i64::from(month), i64::from(day));
-        let secs = days * SECS_PER_DAY
-            + i64::from(hour) * 3600
-            + i64::from(minute) * 60
-            + i64::from(second)
-            + UNIX_EPOCH_SECS;
-        Some(EventTime(secs as u64 * TICKS_PER_SEC + u64::from(ticks)))
+        let month = Date::new(i16::try_from(year).ok()?, i8::try_from(month).ok()?, 1).ok()?;
+        let month_secs = month.duration_since(FILETIME_EPOCH).as_secs() as u64;
+        let secs = (day - 1) * 86_400 + hour * 3600 + minute * 60 + second;
+        Some(EventTime((month_secs + u64::from(secs)) * TICKS_PER_SEC + u64::from(ticks)))
     }
 
     /// From whole nanoseconds since 1970-01-01 UTC; `None` before 1601.
@@ -86,45 +93,28 @@ impl EventTime {
     }
 }
 
-/// RFC 3339, UTC, seven digits: `2025-10-01T08:00:00.1234567Z`.
+/// RFC 3339, UTC, seven digits: `2025-10-01T08:00:00.1234567Z`. Years beyond 9999 have five
+/// digits, which RFC 3339 does not provide for.
 impl fmt::Display for EventTime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let secs = (self.0 / TICKS_PER_SEC) as i64 - UNIX_EPOCH_SECS;
-        let (year, month, day) = civil_from_days(secs.div_euclid(SECS_PER_DAY));
-        let clock = secs.rem_euclid(SECS_PER_DAY);
+        let secs = (self.0 / TICKS_PER_SEC) as i64;
+        // The calendar ends with the year 9999, these ticks do not: the time of day and the date
+        // are those of the same moment in the first cycle.
+        let cycles = secs / CYCLE_SECS;
+        let in_first_cycle = Timestamp::from_second(secs % CYCLE_SECS - UNIX_EPOCH_SECS);
+        let civil = Offset::UTC.to_datetime(in_first_cycle.expect("a moment from 1601 to 2000"));
         write!(
             f,
-            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:07}Z",
-            clock / 3600,
-            clock / 60 % 60,
-            clock % 60,
+            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:07}Z",
+            i64::from(civil.year()) + cycles * CYCLE_YEARS,
+            civil.month(),
+            civil.day(),
+            civil.hour(),
+            civil.minute(),
+            civil.second(),
             self.0 % TICKS_PER_SEC
         )
     }
-}
-
-/// Days since 1970-01-01 of a Gregorian date. Years are counted from March,
-/// so that the leap day is the last day of its year.
-fn days_from_civil(year: i64, month: i64, day: i64) -> i64 {
-    let year = if month <= 2 { year - 1 } else { year };
-    let month_from_march = (month + 9) % 12;
-    let day_of_year = (153 * month_from_march + 2) / 5 + day - 1;
-    year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year
-        - 719_468
-}
-
-fn civil_from_days(days: i64) -> (i64, i64, i64) {
-    let days = days + 719_468;
-    let era = days.div_euclid(146_097);
-    let day_of_era = days.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
-    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
-    let month_from_march = (5 * day_of_year + 2) / 153;
-    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
-    let year = year_of_era + era * 400 + i64::from(month <= 2);
-    (year, month, day)
 }
 
 #[cfg(test)]
@@ -147,5 +137,39 @@ mod tests {
         assert_eq!(EventTime(0).to_string(), "1601-01-01T00:00:00.0000000Z");
         assert_eq!(EventTime(116_444_736_000_000_000).to_string(), "1970-01-01T00:00:00.0000000Z");
         assert_eq!(EventTime::from_civil((2025, 13, 1), (0, 0, 0), 0), None);
+    }
+
+    #[test]
+    fn times_beyond_the_year_9999_print_five_digits_of_year() {
+        for (ticks, text) in [
+            (2_650_467_743_999_999_999, "9999-12-31T23:59:59.9999999Z"),
+            (2_650_467_744_000_000_000, "10000-01-01T00:00:00.0000000Z"),
+            (3_155_695_199_999_999_999, "11600-12-31T23:59:59.9999999Z"),
+            (u64::MAX, "60056-05-28T05:36:10.9551615Z"),
+        ] {
+            assert_eq!(EventTime(ticks).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn every_day_of_a_cycle_prints_as_the_day_after_the_last() {
+        let mut ticks = 0;
+        for year in 1601..=2000 {
+            let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+            let february = if is_leap { 29 } else { 28 };
+            let months = [31, february, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+            for (month, days) in (1..).zip(months) {
+                for day in 1..=days {
+                    let time = EventTime(ticks);
+                    assert_eq!(
+                        time.to_string(),
+                        format!("{year}-{month:02}-{day:02}T00:00:00.0000000Z")
+                    );
+                    let read = EventTime::from_civil((year, month, day), (0, 0, 0), 0);
+                    assert_eq!(read, Some(time));
+                    ticks += 86_400 * TICKS_PER_SEC;
+                }
+            }
+        }
     }
 }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use twinsid::decode::evtx::CHUNK_BYTES;
 use twinsid::sid::{DomainSid, Sid};
-use twinsid::simulate::evtx::{Data, EventSpec, Value, Writer};
+use twinsid::simulate::evtx::{EventSpec, Payload, TypedValue, Writer};
 use twinsid::time::{EventTime, TICKS_PER_SEC};
 
 /// Bytes in front of the first chunk.
@@ -73,15 +73,15 @@ pub enum Field {
 }
 
 impl Field {
-    fn as_value(&self) -> Value<'_> {
+    fn as_value(&self) -> TypedValue<'_> {
         match self {
-            Field::Text(text) => Value::Text(text),
-            Field::U32(number) => Value::U32(*number),
-            Field::Hex32(number) => Value::Hex32(*number),
-            Field::Hex64(number) => Value::Hex64(*number),
-            Field::Pointer(number) => Value::Pointer(*number),
-            Field::Sid(sid) => Value::Sid(*sid),
-            Field::Guid(guid) => Value::Guid(*guid),
+            Field::Text(text) => TypedValue::Text(text),
+            Field::U32(number) => TypedValue::U32(*number),
+            Field::Hex32(number) => TypedValue::Hex32(*number),
+            Field::Hex64(number) => TypedValue::Hex64(*number),
+            Field::Pointer(number) => TypedValue::Pointer(*number),
+            Field::Sid(sid) => TypedValue::Sid(*sid),
+            Field::Guid(guid) => TypedValue::Guid(*guid),
         }
     }
 
@@ -558,11 +558,11 @@ impl Event {
         let data = match &self.content {
             Content::Named(fields) => {
                 named = fields.iter().map(|(name, field)| (*name, field.as_value())).collect();
-                Data::Named(&named)
+                Payload::Named(&named)
             }
             Content::Unnamed(texts, binary) => {
                 unnamed = texts.iter().map(String::as_str).collect();
-                Data::Unnamed(&unnamed, binary.as_deref())
+                Payload::Unnamed(&unnamed, binary.as_deref())
             }
         };
         let spec = EventSpec {

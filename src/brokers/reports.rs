@@ -7,6 +7,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use base64::Engine as _;
+use base64::alphabet::URL_SAFE;
+use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use rdkafka::ClientContext;
 use rdkafka::Message;
 use rdkafka::client::OAuthToken;
@@ -176,30 +179,41 @@ fn token(text: &str) -> Result<OAuthToken, Box<dyn Error>> {
     })
 }
 
+/// Tokens come from many hands: padding may be there, and the last bits need not be zero.
+const LENIENT_URL_SAFE: GeneralPurpose = GeneralPurpose::new(
+    &URL_SAFE,
+    GeneralPurposeConfig::new()
+        .with_decode_padding_mode(DecodePaddingMode::Indifferent)
+        .with_decode_allow_trailing_bits(true),
+);
+
+/// Decodes base64 in the URL-safe or the standard alphabet, with or without padding; `None` for
+/// anything else.
 fn base64_url(text: &str) -> Option<Vec<u8>> {
-    let (mut bits, mut count, mut bytes) = (0_u32, 0, Vec::new());
-    for letter in text.trim_end_matches('=').bytes() {
-        let value = match letter {
-            b'A'..=b'Z' => letter - b'A',
-            b'a'..=b'z' => letter - b'a' + 26,
-            b'0'..=b'9' => letter - b'0' + 52,
-            b'-' | b'+' => 62,
-            b'_' | b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            bytes.push((bits >> count) as u8);
-        }
-    }
-    Some(bytes)
+    let url_safe = text.trim_end_matches('=').replace('+', "-").replace('/', "_");
+    LENIENT_URL_SAFE.decode(url_safe).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_token_is_read_in_either_alphabet_padded_or_not() {
+        for (text, bytes) in [
+            ("-_-_", Some(&b"\xfb\xff\xbf"[..])),
+            ("+/+/", Some(b"\xfb\xff\xbf")),
+            ("Zg", Some(b"f")),
+            ("Zg==", Some(b"f")),
+            ("Zg=", Some(b"f")),
+            ("Zh", Some(b"f")),
+            ("", Some(b"")),
+            ("Z g", None),
+            ("Zg=a", None),
+        ] {
+            assert_eq!(base64_url(text).as_deref(), bytes, "{text}");
+        }
+    }
 
     #[test]
     fn subject_and_expiry_are_read_from_a_token() {

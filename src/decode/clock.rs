@@ -6,11 +6,13 @@
 //! | `2025-10-01 08:00:00.123`, `2025-10-01 08:00:00` | NXLog; no zone, taken as UTC |
 //! | `2025-10-01 08:00:00 +0200` | Fluent Bit |
 //!
-//! Digits past the seventh are cut off, as Windows counts in 100 ns.
+//! A comma may stand for the point, and the minutes of the zone may be missing. Digits past the
+//! seventh are cut off, as Windows counts in 100 ns.
 
 use crate::time::{EventTime, TICKS_PER_SEC};
 
-/// `None` when the text has none of the forms, or text follows the timestamp.
+/// Parses a timestamp in one of the forms above, blanks around it allowed. `None` for any other
+/// text, and for years outside 1601 to 9999.
 pub fn parse_time(text: &str) -> Option<EventTime> {
     let text = text.trim().as_bytes();
     let (head, tail) = text.split_at_checked(19)?;
@@ -27,18 +29,18 @@ pub fn parse_time(text: &str) -> Option<EventTime> {
     Some(if east { local.minus_ticks(offset) } else { local.plus_ticks(offset) })
 }
 
-/// Seconds since 1970-01-01 UTC with a fraction, as Fluent Bit's Kafka output
-/// and Splunk write them; `None` when negative or not finite.
+/// Seconds since 1970-01-01 UTC with a fraction, as Fluent Bit's Kafka output and Splunk write
+/// them. `None` when negative, not finite, or from 1e11 (year 5138) on.
 pub fn from_unix_seconds(seconds: f64) -> Option<EventTime> {
     if !(0.0..1e11).contains(&seconds) {
         return None;
     }
-    // In two parts: the product would not fit the 53 bits of a double.
+    // In two parts, because the product would exceed the 53 bits of a double.
     let nanos = (seconds.trunc() as i128) * 1_000_000_000 + (seconds.fract() * 1e9) as i128;
     EventTime::from_unix_nanos(nanos)
 }
 
-/// Ticks of `.ddd…`, and what follows.
+/// The ticks of a fraction (`.ddd…`), 0 without one, and the text that follows.
 fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
     let [b'.' | b',', digits @ ..] = text else { return Some((0, text)) };
     let len = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
@@ -53,7 +55,7 @@ fn fraction(text: &[u8]) -> Option<(u32, &[u8])> {
     Some((ticks, &digits[len..]))
 }
 
-/// Whether the zone is east of UTC, and how many seconds away.
+/// Whether the zone is east of UTC, and its distance in seconds.
 fn zone_offset(text: &[u8]) -> Option<(bool, u32)> {
     let text = text.trim_ascii_start();
     match text {
@@ -96,6 +98,21 @@ mod tests {
         check("2025-10-01 08:00:00", "2025-10-01T08:00:00.0000000Z");
         check("2025-10-01 08:00:00 -0530", "2025-10-01T13:30:00.0000000Z");
         check("2025-10-01 08:00:00.123", "2025-10-01T08:00:00.1230000Z");
+        check("2025-10-01t08:00:00,5z", "2025-10-01T08:00:00.5000000Z");
+        check(" 2025-10-01 10:00:00 +0200 ", "2025-10-01T08:00:00.0000000Z");
+        check("2025-10-01 10:00:00+02", "2025-10-01T08:00:00.0000000Z");
+        check("2025-10-01T08:00:00.99999999Z", "2025-10-01T08:00:00.9999999Z");
+    }
+
+    #[test]
+    fn the_ends_of_the_calendar_are_read() {
+        check("1601-01-01T00:00:00Z", "1601-01-01T00:00:00.0000000Z");
+        check("1601-01-01T00:00:00+01:00", "1601-01-01T00:00:00.0000000Z");
+        check("9999-12-31T23:59:59.9999999Z", "9999-12-31T23:59:59.9999999Z");
+        check("9999-12-31T23:59:59-01:00", "10000-01-01T00:59:59.0000000Z");
+        check("2024-02-29T23:59:60Z", "2024-02-29T23:59:59.9999999Z");
+        check("2025-02-31T00:00:00Z", "2025-03-03T00:00:00.0000000Z");
+        check(&EventTime::MAX.to_string(), "none");
     }
 
     #[test]
@@ -105,6 +122,21 @@ mod tests {
             "-",
             "2025-10-01",
             "2025-13-01T08:00:00Z",
+            "2025-00-01T08:00:00Z",
+            "2025-10-00T08:00:00Z",
+            "2025-10-32T08:00:00Z",
+            "1600-12-31T23:59:59Z",
+            "2025-10-01T24:00:00Z",
+            "2025-10-01T08:60:00Z",
+            "2025-10-01T08:00:61Z",
+            "2025-10-01_08:00:00Z",
+            "2025/10/01 08:00:00",
+            "2025-10-01T08:00",
+            "2025-10-01T08:00:00+24:00",
+            "2025-10-01T08:00:00+01:60",
+            "2025-10-01T08:00:00+02:0",
+            "2025-10-01T08:00:00 CEST",
+            "+2025-10-01T08:00:0",
             "2025-10-01T08:00:00.Z",
             "2025-10-01T08:00:00ZZ",
             "2025-10-01T08:00:00+2",

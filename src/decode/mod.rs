@@ -1,26 +1,33 @@
 //! Bytes in, [`Record`]s out: what every format's decoder promises.
 //!
-//! A decoder looks at each record just long enough to see whether anybody
-//! wants it ([`crate::record::Wanted`]), and reads only the wanted values of those that are.
-//! What it cannot read it counts in a [`Tally`] with the reason, and goes on.
-//! Decoders are pure: no input or output, no clock, no thread.
+//! A decoder has two outputs: the wanted records, passed to [`Emit`], and the rejects, counted in a
+//! [`Tally`] and kept in its [`Rejects`] where they are asked for. It reads just enough of a record
+//! to decide whether it is wanted ([`crate::record::Wanted`]), and of a wanted one only the wanted
+//! values. What cannot be read is a reject, never an end: the decoder goes on behind it. Decoders
+//! are pure: no input or output, no clock, no thread.
 //!
 //! | module | reads |
 //! |---|---|
 //! | [`evtx`] | chunks of EVTX files: the fast path, template plans |
 //! | [`binxml`] | the BinXML template language that EVTX records are written in |
 //! | [`oracle`] | whole chunks through the `evtx` crate: the slow path |
+//! | [`lines`] | text blocks: finds the events in them for `xml` and `json` |
 //! | [`xml`] | event XML, one `<Event>` at a time |
 //! | [`json`] | one JSON object at a time, in any of the known shapes |
-//! | [`lines`] | text blocks: frames them into events for `xml` and `json` |
+//! | `event` | an event as read from text, before it is a record |
+//! | [`field_plan`] | the wanted fields, by their names in text |
 //! | [`clock`] | timestamps as text |
+//! | `text` | what the readers of text share |
 
 pub mod binxml;
 pub mod clock;
+mod event;
 pub mod evtx;
+pub mod field_plan;
 pub mod json;
 pub mod lines;
 pub mod oracle;
+mod text;
 pub mod xml;
 
 use std::collections::BTreeMap;
@@ -28,42 +35,46 @@ use std::collections::BTreeMap;
 use crate::record::Record;
 use crate::reject::RejectReason;
 
-/// Where a decoder hands over each wanted record.
+/// Called once for each wanted record, in the order of the input.
 pub type Emit<'e> = dyn FnMut(&Record<'_>) + 'e;
 
-/// What decoding came to, beside the records handed over.
+/// What was decoded and what was not, as counts; with the rejects where they are kept.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Tally {
     pub bytes: u64,
     pub chunks: u64,
-    /// Records seen, wanted or not, without the skipped ones.
+    /// Records read, wanted or not, without the rejects.
     pub records: u64,
     /// Those of `records` that took the slow path.
     pub slow_records: u64,
     pub skipped: BTreeMap<RejectReason, u64>,
-    /// The first of each reason: where it was, and what was expected.
+    /// For each reason the first reject: where it was, and what was expected.
     pub samples: BTreeMap<RejectReason, String>,
-    /// What was skipped, where somebody wants to keep it.
+    /// The rejects themselves; `None` unless they are kept.
     pub rejects: Option<Rejects>,
 }
 
-/// What was skipped, as it came.
+/// The decoder's second output: what it could not decode, in the order of the input.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Rejects {
     pub rejects: Vec<Reject>,
-    /// The last skip, until its bytes are known.
+    /// The last reject that was counted, until [`Tally::keep_reject`] adds its bytes.
     last: Option<(RejectReason, String)>,
 }
 
+/// A record, line or chunk that could not be decoded.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Reject {
     pub reason: RejectReason,
+    /// Where it was, and what was expected.
     pub what: String,
+    /// As it came.
     pub bytes: Vec<u8>,
 }
 
 impl Tally {
-    /// Counts one skip; `sample` is asked for at the first of each reason.
+    /// Counts one reject. `sample` says where it was and what was expected; it is called for the
+    /// first of each reason, and for every one where rejects are kept.
     pub fn skip(&mut self, reason: RejectReason, sample: impl FnOnce() -> String) {
         *self.skipped.entry(reason).or_default() += 1;
         match &mut self.rejects {
@@ -78,8 +89,8 @@ impl Tally {
         }
     }
 
-    /// Keeps what was skipped since the last call; `bytes` are asked for only
-    /// where something was.
+    /// Keeps the reject that was counted since the last call, if there is one and rejects are kept.
+    /// `bytes` is the record, line or chunk as it came.
     pub fn keep_reject(&mut self, bytes: impl FnOnce() -> Vec<u8>) {
         if let Some(rejects) = &mut self.rejects
             && let Some((reason, what)) = rejects.last.take()
@@ -88,7 +99,7 @@ impl Tally {
         }
     }
 
-    /// Adds what came later.
+    /// Adds the counts and rejects of a later part of the input.
     pub fn absorb(&mut self, later: Tally) {
         self.bytes += later.bytes;
         self.chunks += later.chunks;

@@ -1,6 +1,5 @@
-//! The slow path: whole chunks through the `evtx` crate, whose XML then takes
-//! the same way as any other event XML. The fast path is tested against it,
-//! hence the name.
+//! The slow path: whole chunks through the `evtx` crate, whose XML is then decoded like any other
+//! event XML. The fast path is tested against it, hence the name.
 
 use std::collections::HashSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -8,16 +7,15 @@ use std::sync::Arc;
 
 use ::evtx::{EvtxChunkData, ParserSettings};
 
-use super::xml::FieldPlan;
+use super::field_plan::FieldPlan;
 use super::{Emit, Tally, xml};
 use crate::reject::RejectReason;
 
-/// Offset of a record's BinXML behind its header.
+/// Length of a record's header; its BinXML follows.
 const RECORD_HEADER_BYTES: u64 = 24;
 
-/// Decodes the records of a chunk that start at `offsets`. Those that cannot
-/// be read either are taken out of `tally.records` again and counted as
-/// skipped.
+/// Decodes the records of a chunk that start at `offsets`. Those that cannot be read here either
+/// are subtracted from `tally.records` and counted as rejects.
 pub fn decode_records(
     chunk: &[u8],
     number: u64,
@@ -51,7 +49,7 @@ pub fn decode_records(
     }
 }
 
-/// The bytes of the record that starts here, as many as its header says.
+/// The bytes of the record at this offset, as many as its header says.
 fn record_at(chunk: &[u8], at: u64) -> &[u8] {
     let rest = usize::try_from(at).ok().and_then(|at| chunk.get(at..)).unwrap_or_default();
     let size = rest.get(4..8).and_then(|size| size.first_chunk().copied());
@@ -59,13 +57,13 @@ fn record_at(chunk: &[u8], at: u64) -> &[u8] {
     &rest[..size.min(rest.len())]
 }
 
-/// The XML of the records for which `take` holds, each with its offset.
+/// The XML of the records for whose offsets `take` returns true, with these offsets.
 pub fn render(
     chunk: &[u8],
     mut take: impl FnMut(u64) -> bool,
 ) -> Vec<(u64, Result<String, String>)> {
     let mut rendered = Vec::new();
-    // A parser's panic on hostile bytes must not take the run with it.
+    // A panic of the parser on hostile bytes must not end the run.
     let _ = catch_unwind(AssertUnwindSafe(|| {
         let settings = Arc::new(ParserSettings::default());
         let Ok(mut data) = EvtxChunkData::new(chunk.to_vec(), false) else { return };

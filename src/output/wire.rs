@@ -16,6 +16,8 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
 use serde::{Deserialize, Serialize};
 
 use crate::incident::{
@@ -268,7 +270,7 @@ impl From<&DeadLetter> for WireDeadLetter {
         };
         let (text, base64) = match std::str::from_utf8(kept) {
             Ok(text) if is_short(text) => (Some(text.to_owned()), None),
-            Ok(_) | Err(_) => (None, Some(base64(kept))),
+            Ok(_) | Err(_) => (None, Some(BASE64_STANDARD.encode(kept))),
         };
         WireDeadLetter {
             schema: DEAD_LETTER_SCHEMA_VERSION,
@@ -398,21 +400,6 @@ impl From<&Evidence> for WireEvidence {
             what: evidence.what.clone(),
         }
     }
-}
-
-/// RFC 4648, section 4, with padding.
-fn base64(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
-    for group in bytes.chunks(3) {
-        let byte = |at: usize| u32::from(group.get(at).copied().unwrap_or_default());
-        let bits = byte(0) << 16 | byte(1) << 8 | byte(2);
-        for digit in 0..4 {
-            let at = (bits >> (18 - 6 * digit)) as usize % DIGITS.len();
-            text.push(if digit <= group.len() { char::from(DIGITS[at]) } else { '=' });
-        }
-    }
-    text
 }
 
 /// Codes of different families can have the same text: their counts are added.

@@ -1,4 +1,4 @@
-//! Chance that can be repeated: the same seed and path give the same throws.
+//! Repeatable randomness: the same seed and path give the same numbers.
 
 /// A splitmix64 generator. Good enough to scatter events; not for secrets.
 #[derive(Clone, Debug)]
@@ -7,8 +7,8 @@ pub struct Dice {
 }
 
 impl Dice {
-    /// The dice of one place in the story. Places with different paths throw
-    /// independently, so that each can be told alone.
+    /// The generator for one place in the story. Places with different paths have independent
+    /// generators, so that each can be played alone.
     pub fn new(seed: u64, path: &[u64]) -> Dice {
         let mut dice = Dice { state: seed };
         for step in path {
@@ -48,8 +48,8 @@ impl Dice {
         &among[self.index(among.len())]
     }
 
-    /// How often something happens in a minute that happens `hourly` times an
-    /// hour.
+    /// The number of occurrences in one minute of something that occurs `hourly` times an hour on
+    /// average.
     pub fn in_minute(&mut self, hourly: u64) -> u64 {
         hourly / 60 + u64::from(self.below(60) < hourly % 60)
     }

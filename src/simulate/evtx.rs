@@ -55,7 +55,7 @@ pub const VALUE_BYTES_MAX: usize = u16::MAX as usize;
 #[derive(Clone, Copy, Debug)]
 pub struct EventSpec<'a> {
     pub provider: &'a str,
-    /// As [`Value::Guid`]; `None` leaves the attribute out.
+    /// As [`TypedValue::Guid`]; `None` leaves the attribute out.
     pub provider_guid: Option<[u8; 16]>,
     pub event_source_name: Option<&'a str>,
     /// `EventID/@Qualifiers`, which classic events have.
@@ -76,31 +76,31 @@ pub struct EventSpec<'a> {
     pub computer: &'a str,
     /// `Security/@UserID`; `None` leaves the attribute out.
     pub user: Option<Sid>,
-    pub data: Data<'a>,
+    pub data: Payload<'a>,
     /// What a collector adds to a forwarded event.
     pub rendering: Option<Rendering<'a>>,
 }
 
-/// What an event says beside its `System` part.
+/// The part of an event beside `System`.
 #[derive(Clone, Copy, Debug)]
-pub enum Data<'a> {
+pub enum Payload<'a> {
     /// Neither `EventData` nor `UserData`.
     None,
     /// `<Data Name="…">` for each field, as events with a manifest have it.
-    Named(&'a [(&'a str, Value<'a>)]),
+    Named(&'a [(&'a str, TypedValue<'a>)]),
     /// `<Data>` for each value, from a manifest that names none.
-    Positional(&'a [Value<'a>]),
+    Positional(&'a [TypedValue<'a>]),
     /// Classic events: one `<Data>` that holds an array of strings, which
     /// readers repeat for each, then `<Binary>`. The strings hold no NUL.
     Unnamed(&'a [&'a str], Option<&'a [u8]>),
     /// `<UserData><element xmlns="namespace">` with an element for each field;
     /// an empty namespace leaves the attribute out.
-    User { element: &'a str, namespace: &'a str, fields: &'a [(&'a str, Value<'a>)] },
+    User { element: &'a str, namespace: &'a str, fields: &'a [(&'a str, TypedValue<'a>)] },
 }
 
 /// A substitution value with its type ([MS-EVEN6] 2.2.15).
 #[derive(Clone, Copy, Debug)]
-pub enum Value<'a> {
+pub enum TypedValue<'a> {
     /// No value. The template declares it as text.
     Null,
     Text(&'a str),
@@ -158,7 +158,7 @@ impl Default for Options {
     }
 }
 
-/// FileSink events into an EVTX file.
+/// Writes events into an EVTX file.
 ///
 /// The file is marked as open for writing until [`Writer::finish`]; a writer
 /// that is dropped leaves it like that and without its last chunk.
@@ -201,7 +201,7 @@ impl<W: Write + Seek> Writer<W> {
     /// written, and the writer goes on. Any other error is from `out` and ends the
     /// file.
     pub fn write(&mut self, event: &EventSpec<'_>) -> io::Result<()> {
-        self.append(event, Style::Templates)
+        self.append(event, RecordEncoding::Templates)
     }
 
     /// Adds one event as a collector does: without templates, every value as
@@ -211,10 +211,10 @@ impl<W: Write + Seek> Writer<W> {
     ///
     /// As [`Writer::write`].
     pub fn write_forwarded(&mut self, event: &EventSpec<'_>) -> io::Result<()> {
-        self.append(event, Style::Inline)
+        self.append(event, RecordEncoding::Inline)
     }
 
-    fn append(&mut self, event: &EventSpec<'_>, style: Style) -> io::Result<()> {
+    fn append(&mut self, event: &EventSpec<'_>, style: RecordEncoding) -> io::Result<()> {
         let id = self.next_record_id;
         let mut written = self.chunk.append(id, event, style);
         if matches!(written, Err(Refusal::Full)) && !self.chunk.is_empty() {
@@ -426,55 +426,55 @@ mod kind {
     pub const TEXT_ARRAY: u8 = 0x81;
 }
 
-impl<'a> Value<'a> {
+impl<'a> TypedValue<'a> {
     /// Type of the value in a record.
     fn kind(&self) -> u8 {
         match self {
-            Value::Null => kind::NULL,
-            Value::Text(_) => kind::TEXT,
-            Value::I8(_) => kind::I8,
-            Value::U8(_) => kind::U8,
-            Value::I16(_) => kind::I16,
-            Value::U16(_) => kind::U16,
-            Value::I32(_) => kind::I32,
-            Value::U32(_) => kind::U32,
-            Value::I64(_) => kind::I64,
-            Value::U64(_) => kind::U64,
-            Value::F32(_) => kind::F32,
-            Value::F64(_) => kind::F64,
-            Value::Hex32(_) => kind::HEX32,
-            Value::Hex64(_) => kind::HEX64,
-            Value::Pointer(_) => kind::POINTER,
-            Value::Bool(_) => kind::BOOL,
-            Value::Sid(_) => kind::SID,
-            Value::Time(_) => kind::FILETIME,
-            Value::Guid(_) => kind::GUID,
-            Value::Binary(_) => kind::BINARY,
+            TypedValue::Null => kind::NULL,
+            TypedValue::Text(_) => kind::TEXT,
+            TypedValue::I8(_) => kind::I8,
+            TypedValue::U8(_) => kind::U8,
+            TypedValue::I16(_) => kind::I16,
+            TypedValue::U16(_) => kind::U16,
+            TypedValue::I32(_) => kind::I32,
+            TypedValue::U32(_) => kind::U32,
+            TypedValue::I64(_) => kind::I64,
+            TypedValue::U64(_) => kind::U64,
+            TypedValue::F32(_) => kind::F32,
+            TypedValue::F64(_) => kind::F64,
+            TypedValue::Hex32(_) => kind::HEX32,
+            TypedValue::Hex64(_) => kind::HEX64,
+            TypedValue::Pointer(_) => kind::POINTER,
+            TypedValue::Bool(_) => kind::BOOL,
+            TypedValue::Sid(_) => kind::SID,
+            TypedValue::Time(_) => kind::FILETIME,
+            TypedValue::Guid(_) => kind::GUID,
+            TypedValue::Binary(_) => kind::BINARY,
         }
     }
 
     /// As Windows renders it in XML; empty for null.
     pub fn to_text(self) -> Cow<'a, str> {
         Cow::Owned(match self {
-            Value::Null => String::new(),
-            Value::Text(text) => return Cow::Borrowed(text),
-            Value::I8(number) => number.to_string(),
-            Value::U8(number) => number.to_string(),
-            Value::I16(number) => number.to_string(),
-            Value::U16(number) => number.to_string(),
-            Value::I32(number) => number.to_string(),
-            Value::U32(number) => number.to_string(),
-            Value::I64(number) => number.to_string(),
-            Value::U64(number) => number.to_string(),
-            Value::F32(number) => number.to_string(),
-            Value::F64(number) => number.to_string(),
-            Value::Hex32(number) => format!("{number:#x}"),
-            Value::Hex64(number) | Value::Pointer(number) => format!("{number:#x}"),
-            Value::Bool(truth) => truth.to_string(),
-            Value::Sid(sid) => sid.to_string(),
-            Value::Time(time) => time.to_string(),
-            Value::Guid(guid) => guid_text(&guid),
-            Value::Binary(bytes) => bytes.iter().fold(String::new(), |mut hex, byte| {
+            TypedValue::Null => String::new(),
+            TypedValue::Text(text) => return Cow::Borrowed(text),
+            TypedValue::I8(number) => number.to_string(),
+            TypedValue::U8(number) => number.to_string(),
+            TypedValue::I16(number) => number.to_string(),
+            TypedValue::U16(number) => number.to_string(),
+            TypedValue::I32(number) => number.to_string(),
+            TypedValue::U32(number) => number.to_string(),
+            TypedValue::I64(number) => number.to_string(),
+            TypedValue::U64(number) => number.to_string(),
+            TypedValue::F32(number) => number.to_string(),
+            TypedValue::F64(number) => number.to_string(),
+            TypedValue::Hex32(number) => format!("{number:#x}"),
+            TypedValue::Hex64(number) | TypedValue::Pointer(number) => format!("{number:#x}"),
+            TypedValue::Bool(truth) => truth.to_string(),
+            TypedValue::Sid(sid) => sid.to_string(),
+            TypedValue::Time(time) => time.to_string(),
+            TypedValue::Guid(guid) => guid_text(&guid),
+            TypedValue::Binary(bytes) => bytes.iter().fold(String::new(), |mut hex, byte| {
                 write!(hex, "{byte:02X}").expect("a string takes all text");
                 hex
             }),
@@ -522,21 +522,21 @@ const EVENT_NAMESPACE: &str = "http://schemas.microsoft.com/win/2004/08/events/e
 
 /// How a record holds its event.
 #[derive(Clone, Copy, Debug)]
-enum Style {
+enum RecordEncoding {
     Templates,
     Inline,
 }
 
-/// Whether provider and channel are text of the template or values.
+/// Whether provider and channel are literals of the template, as in classic events, or values.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Layout {
-    Text,
-    Values,
+enum TemplateKind {
+    Classic,
+    Manifest,
 }
 
-/// Where the data of an event goes.
+/// Which element of the event its data is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+enum DataParent {
     Nowhere,
     /// Directly below `Event`; the value brings its `EventData`.
     Event,
@@ -544,27 +544,27 @@ enum Place {
 }
 
 impl EventSpec<'_> {
-    fn layout(&self) -> Layout {
+    fn template_kind(&self) -> TemplateKind {
         let classic = self.qualifiers.is_some()
             || self.event_source_name.is_some()
-            || matches!(self.data, Data::Unnamed(..));
-        if classic { Layout::Text } else { Layout::Values }
+            || matches!(self.data, Payload::Unnamed(..));
+        if classic { TemplateKind::Classic } else { TemplateKind::Manifest }
     }
 }
 
-impl Data<'_> {
-    fn place(&self) -> Place {
+impl Payload<'_> {
+    fn place(&self) -> DataParent {
         match self {
-            Data::None => Place::Nowhere,
-            Data::Named(_) | Data::Positional(_) | Data::Unnamed(..) => Place::Event,
-            Data::User { .. } => Place::UserData,
+            Payload::None => DataParent::Nowhere,
+            Payload::Named(_) | Payload::Positional(_) | Payload::Unnamed(..) => DataParent::Event,
+            Payload::User { .. } => DataParent::UserData,
         }
     }
 }
 
-/// What stands in an element or attribute of a template.
+/// The content of an element or attribute of a template.
 #[derive(Clone, Copy, Debug)]
-enum Content<'a> {
+enum TemplateContent<'a> {
     Text(&'a str),
     /// Slot number and type.
     Slot(u16, u8),
@@ -572,13 +572,13 @@ enum Content<'a> {
     Optional(u16, u8),
 }
 
-/// An element that has been opened and not closed: where its size goes.
+/// An element that has been opened and not closed yet; the offset of its size.
 #[derive(Debug)]
-struct Open {
+struct ElementStart {
     size_at: usize,
 }
 
-/// The descriptors of a record's values: where the next one goes.
+/// The descriptors of a record's values; the offset of the next one.
 #[derive(Debug)]
 struct Descriptors {
     next: usize,
@@ -589,7 +589,7 @@ struct Descriptors {
 struct Chunk {
     bytes: Vec<u8>,
     names: HashMap<Box<str>, u32>,
-    templates: HashMap<Shape, u32>,
+    templates: HashMap<TemplateGuid, u32>,
     /// Newest name of each bucket; it links to the one before. 0 ends.
     name_heads: [u32; NAME_BUCKETS],
     template_heads: [u32; TEMPLATE_BUCKETS],
@@ -629,7 +629,12 @@ impl Chunk {
     }
 
     /// Adds a record, or leaves the chunk as it was.
-    fn append(&mut self, id: u64, event: &EventSpec<'_>, style: Style) -> Result<(), Refusal> {
+    fn append(
+        &mut self,
+        id: u64,
+        event: &EventSpec<'_>,
+        style: RecordEncoding,
+    ) -> Result<(), Refusal> {
         let at = self.here();
         if let Err(refusal) = self.record(id, event, style) {
             self.take_back(at);
@@ -646,7 +651,7 @@ impl Chunk {
     /// Undoes everything from offset `at` on.
     fn take_back(&mut self, at: u32) {
         for head in self.name_heads.iter_mut().chain(&mut self.template_heads) {
-            // Names and templates both begin with the link.
+            // Names and templates both start with the link.
             while *head >= at {
                 *head = get_u32(&self.bytes, *head as usize);
             }
@@ -663,7 +668,7 @@ impl Chunk {
         let events = crc32fast::hash(&self.bytes[CHUNK_HEADER_BYTES..free_space as usize]);
         let header = &mut self.bytes[..CHUNK_HEADER_BYTES];
         header[..8].copy_from_slice(b"ElfChnk\0");
-        // Record numbers and record ids: the same in all files looked at.
+        // Record numbers and record ids: the same in all files examined.
         for (at, id) in [
             (8, self.first_record_id),
             (16, self.last_record_id),
@@ -690,15 +695,20 @@ impl Chunk {
         &self.bytes
     }
 
-    fn record(&mut self, id: u64, event: &EventSpec<'_>, style: Style) -> Result<(), Refusal> {
+    fn record(
+        &mut self,
+        id: u64,
+        event: &EventSpec<'_>,
+        style: RecordEncoding,
+    ) -> Result<(), Refusal> {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0x2a, 0x2a, 0, 0, 0, 0, 0, 0]);
         self.bytes.extend_from_slice(&id.to_le_bytes());
         self.bytes.extend_from_slice(&event.time.0.to_le_bytes());
         debug_assert_eq!(self.bytes.len(), start + RECORD_HEADER_BYTES);
         match style {
-            Style::Templates => self.event(event)?,
-            Style::Inline => self.inline_event(event)?,
+            RecordEncoding::Templates => self.event(event)?,
+            RecordEncoding::Inline => self.inline_event(event)?,
         }
         self.bytes.push(token::END_OF_FRAGMENT);
         let size = (self.bytes.len() + 4 - start).next_multiple_of(8);
@@ -709,32 +719,32 @@ impl Chunk {
     }
 
     fn event(&mut self, event: &EventSpec<'_>) -> Result<(), Refusal> {
-        self.instance(Shape::of_event(event), |chunk| chunk.define_event(event))?;
+        self.instance(TemplateGuid::of_event(event), |chunk| chunk.define_event(event))?;
         let last = if event.rendering.is_some() { slot::RENDERING } else { slot::DATA };
         let mut slots = self.descriptors(u32::from(last) + 1);
-        let layout = event.layout();
-        let substituted = |value| match layout {
-            Layout::Text => Value::Null,
-            Layout::Values => value,
+        let kind = event.template_kind();
+        let substituted = |value| match kind {
+            TemplateKind::Classic => TypedValue::Null,
+            TemplateKind::Manifest => value,
         };
         for value in [
-            Value::U8(event.level),
-            Value::U8(event.opcode),
-            Value::U16(event.task),
-            Value::U16(event.event_id),
-            event.qualifiers.map_or(Value::Null, Value::U16),
-            Value::Hex64(event.keywords),
-            Value::Time(event.time),
-            Value::Null,
-            Value::U32(event.process_id),
-            Value::U32(event.thread_id),
-            Value::U64(event.record_id),
-            Value::U8(event.version),
-            event.user.map_or(Value::Null, Value::Sid),
-            Value::Null,
-            substituted(Value::Text(event.provider)),
-            substituted(event.provider_guid.map_or(Value::Null, Value::Guid)),
-            substituted(Value::Text(event.channel)),
+            TypedValue::U8(event.level),
+            TypedValue::U8(event.opcode),
+            TypedValue::U16(event.task),
+            TypedValue::U16(event.event_id),
+            event.qualifiers.map_or(TypedValue::Null, TypedValue::U16),
+            TypedValue::Hex64(event.keywords),
+            TypedValue::Time(event.time),
+            TypedValue::Null,
+            TypedValue::U32(event.process_id),
+            TypedValue::U32(event.thread_id),
+            TypedValue::U64(event.record_id),
+            TypedValue::U8(event.version),
+            event.user.map_or(TypedValue::Null, TypedValue::Sid),
+            TypedValue::Null,
+            substituted(TypedValue::Text(event.provider)),
+            substituted(event.provider_guid.map_or(TypedValue::Null, TypedValue::Guid)),
+            substituted(TypedValue::Text(event.channel)),
         ] {
             self.value(&mut slots, &value)?;
         }
@@ -759,15 +769,15 @@ impl Chunk {
         let qualifiers = qualifiers.as_deref().map(|number| ("Qualifiers", number));
         self.inline_leaf("EventID", qualifiers.as_slice(), &event.event_id.to_string())?;
         for (name, value) in [
-            ("Version", Value::U8(event.version)),
-            ("Level", Value::U8(event.level)),
-            ("Task", Value::U16(event.task)),
-            ("Opcode", Value::U8(event.opcode)),
-            ("Keywords", Value::Hex64(event.keywords)),
+            ("Version", TypedValue::U8(event.version)),
+            ("Level", TypedValue::U8(event.level)),
+            ("Task", TypedValue::U16(event.task)),
+            ("Opcode", TypedValue::U8(event.opcode)),
+            ("Keywords", TypedValue::Hex64(event.keywords)),
         ] {
             self.inline_leaf(name, &[], &value.to_text())?;
         }
-        let time = Value::Time(event.time).to_text();
+        let time = TypedValue::Time(event.time).to_text();
         self.inline_leaf("TimeCreated", &[("SystemTime", &time)], "")?;
         self.inline_leaf("EventRecordID", &[], &event.record_id.to_string())?;
         self.inline_leaf("Correlation", &[], "")?;
@@ -787,24 +797,24 @@ impl Chunk {
         Ok(())
     }
 
-    fn inline_data(&mut self, data: &Data<'_>) -> Result<(), Refusal> {
+    fn inline_data(&mut self, data: &Payload<'_>) -> Result<(), Refusal> {
         match *data {
-            Data::None => {}
-            Data::Named(fields) => {
+            Payload::None => {}
+            Payload::Named(fields) => {
                 let root = self.inline_open("EventData", &[])?;
                 for (name, value) in fields {
                     self.inline_leaf("Data", &[("Name", name)], &value.to_text())?;
                 }
                 self.end(&root);
             }
-            Data::Positional(values) => {
+            Payload::Positional(values) => {
                 let root = self.inline_open("EventData", &[])?;
                 for value in values {
                     self.inline_leaf("Data", &[], &value.to_text())?;
                 }
                 self.end(&root);
             }
-            Data::Unnamed(texts, binary) => {
+            Payload::Unnamed(texts, binary) => {
                 let root = self.inline_open("EventData", &[])?;
                 for text in texts {
                     if text.contains('\0') {
@@ -813,11 +823,11 @@ impl Chunk {
                     self.inline_leaf("Data", &[], text)?;
                 }
                 if let Some(binary) = binary {
-                    self.inline_leaf("Binary", &[], &Value::Binary(binary).to_text())?;
+                    self.inline_leaf("Binary", &[], &TypedValue::Binary(binary).to_text())?;
                 }
                 self.end(&root);
             }
-            Data::User { element, namespace, fields } => {
+            Payload::User { element, namespace, fields } => {
                 let root = self.inline_open("UserData", &[])?;
                 let namespace = [("xmlns", namespace)];
                 let attributes = if namespace[0].1.is_empty() { &[] } else { namespace.as_slice() };
@@ -854,7 +864,11 @@ impl Chunk {
     }
 
     /// The start tag of an element that has content.
-    fn inline_open(&mut self, name: &str, attributes: &[(&str, &str)]) -> Result<Open, Refusal> {
+    fn inline_open(
+        &mut self,
+        name: &str,
+        attributes: &[(&str, &str)],
+    ) -> Result<ElementStart, Refusal> {
         let element = self.inline_start(name, attributes)?;
         self.bytes.push(token::CLOSE_START);
         Ok(element)
@@ -873,42 +887,48 @@ impl Chunk {
             self.patch_size(element.size_at);
             return Ok(());
         }
-        self.close(&element, Content::Text(text))
+        self.close(&element, TemplateContent::Text(text))
     }
 
     /// As [`Chunk::open`], but outside of templates elements have no
     /// dependency id.
-    fn inline_start(&mut self, name: &str, attributes: &[(&str, &str)]) -> Result<Open, Refusal> {
+    fn inline_start(
+        &mut self,
+        name: &str,
+        attributes: &[(&str, &str)],
+    ) -> Result<ElementStart, Refusal> {
         let more = if attributes.is_empty() { 0 } else { token::MORE };
         self.bytes.push(token::OPEN_ELEMENT | more);
         let size_at = self.reserve_size();
         self.name(name)?;
-        self.attributes(attributes.iter().map(|(name, text)| (*name, Content::Text(text))))?;
-        Ok(Open { size_at })
+        self.attributes(
+            attributes.iter().map(|(name, text)| (*name, TemplateContent::Text(text))),
+        )?;
+        Ok(ElementStart { size_at })
     }
 
     /// The event data as one value: a fragment with a template of its own.
-    fn data(&mut self, slots: &mut Descriptors, data: &Data<'_>) -> Result<(), Refusal> {
+    fn data(&mut self, slots: &mut Descriptors, data: &Payload<'_>) -> Result<(), Refusal> {
         let at = self.bytes.len();
-        let shape = Shape::of_data(data);
+        let shape = TemplateGuid::of_data(data);
         match *data {
-            Data::None => return self.value(slots, &Value::Null),
-            Data::Named(fields) | Data::User { fields, .. } => {
+            Payload::None => return self.value(slots, &TypedValue::Null),
+            Payload::Named(fields) | Payload::User { fields, .. } => {
                 self.instance(shape, |chunk| chunk.define_fields(data))?;
                 self.values(fields.iter().map(|(_, value)| value))?;
             }
-            Data::Positional(values) => {
+            Payload::Positional(values) => {
                 self.instance(shape, |chunk| chunk.define_fields(data))?;
                 self.values(values.iter())?;
             }
-            Data::Unnamed(texts, binary) => {
+            Payload::Unnamed(texts, binary) => {
                 self.instance(shape, Chunk::define_classic)?;
                 let mut slots = self.descriptors(3);
                 self.text_array(&mut slots, texts)?;
                 // A slot between the two that no element shows holds the size.
                 let size = binary.map_or(0, <[u8]>::len);
-                self.value(&mut slots, &Value::U32(size as u32))?;
-                self.value(&mut slots, &binary.map_or(Value::Null, Value::Binary))?;
+                self.value(&mut slots, &TypedValue::U32(size as u32))?;
+                self.value(&mut slots, &binary.map_or(TypedValue::Null, TypedValue::Binary))?;
             }
         }
         self.bytes.push(token::END_OF_FRAGMENT);
@@ -922,7 +942,7 @@ impl Chunk {
     ) -> Result<(), Refusal> {
         let at = self.bytes.len();
         let keywords = rendering.keywords.len();
-        let shape = Shape::of_rendering(rendering);
+        let shape = TemplateGuid::of_rendering(rendering);
         self.instance(shape, |chunk| chunk.define_rendering(keywords))?;
         let fixed = [
             rendering.culture,
@@ -935,7 +955,7 @@ impl Chunk {
         ];
         let mut texts = self.descriptors(slot_count(fixed.len() + keywords)?);
         for text in fixed.iter().chain(rendering.keywords) {
-            self.value(&mut texts, &Value::Text(text))?;
+            self.value(&mut texts, &TypedValue::Text(text))?;
         }
         self.bytes.push(token::END_OF_FRAGMENT);
         self.describe(slots, at, kind::BINXML)
@@ -945,7 +965,7 @@ impl Chunk {
     /// this is the first use in the chunk.
     fn instance(
         &mut self,
-        shape: Shape,
+        shape: TemplateGuid,
         define: impl FnOnce(&mut Chunk) -> Result<(), Refusal>,
     ) -> Result<(), Refusal> {
         self.bytes.extend_from_slice(&FRAGMENT_HEADER);
@@ -971,11 +991,11 @@ impl Chunk {
     }
 
     fn define_event(&mut self, event: &EventSpec<'_>) -> Result<(), Refusal> {
-        use Content::{Optional, Slot, Text};
+        use TemplateContent::{Optional, Slot, Text};
         let place = event.data.place();
         let dependency = match place {
-            Place::Event => slot::DATA,
-            Place::Nowhere | Place::UserData => ALWAYS,
+            DataParent::Event => slot::DATA,
+            DataParent::Nowhere | DataParent::UserData => ALWAYS,
         };
         let root = self.open("Event", dependency, &[("xmlns", Text(EVENT_NAMESPACE))])?;
         self.bytes.push(token::CLOSE_START);
@@ -984,14 +1004,14 @@ impl Chunk {
 
         let guid = event.provider_guid.as_ref().map(guid_text);
         let mut provider = Vec::with_capacity(3);
-        match event.layout() {
-            Layout::Text => {
+        match event.template_kind() {
+            TemplateKind::Classic => {
                 provider.push(("Name", Text(event.provider)));
                 provider.extend(guid.as_deref().map(|guid| ("Guid", Text(guid))));
                 provider
                     .extend(event.event_source_name.map(|name| ("EventSourceName", Text(name))));
             }
-            Layout::Values => {
+            TemplateKind::Manifest => {
                 provider.push(("Name", Optional(slot::PROVIDER, kind::TEXT)));
                 provider.push(("Guid", Optional(slot::PROVIDER_GUID, kind::GUID)));
             }
@@ -1026,9 +1046,9 @@ impl Chunk {
                 ("ThreadID", Optional(slot::THREAD_ID, kind::U32)),
             ],
         )?;
-        match event.layout() {
-            Layout::Text => self.leaf("Channel", ALWAYS, Text(event.channel))?,
-            Layout::Values => {
+        match event.template_kind() {
+            TemplateKind::Classic => self.leaf("Channel", ALWAYS, Text(event.channel))?,
+            TemplateKind::Manifest => {
                 self.leaf("Channel", slot::CHANNEL, Optional(slot::CHANNEL, kind::TEXT))?;
             }
         }
@@ -1038,9 +1058,9 @@ impl Chunk {
 
         let data = Optional(slot::DATA, kind::BINXML);
         match place {
-            Place::Nowhere => {}
-            Place::Event => self.content(data)?,
-            Place::UserData => self.leaf("UserData", slot::DATA, data)?,
+            DataParent::Nowhere => {}
+            DataParent::Event => self.content(data)?,
+            DataParent::UserData => self.leaf("UserData", slot::DATA, data)?,
         }
         if event.rendering.is_some() {
             self.content(Slot(slot::RENDERING, kind::BINXML))?;
@@ -1050,33 +1070,34 @@ impl Chunk {
     }
 
     /// `EventData` or the element below `UserData`, a slot for each field.
-    fn define_fields(&mut self, data: &Data<'_>) -> Result<(), Refusal> {
+    fn define_fields(&mut self, data: &Payload<'_>) -> Result<(), Refusal> {
         let root = match data {
-            Data::None | Data::Named(_) | Data::Positional(_) | Data::Unnamed(..) => {
+            Payload::None | Payload::Named(_) | Payload::Positional(_) | Payload::Unnamed(..) => {
                 self.open("EventData", ALWAYS, &[])?
             }
-            Data::User { element, namespace: "", .. } => self.open(element, ALWAYS, &[])?,
-            Data::User { element, namespace, .. } => {
-                self.open(element, ALWAYS, &[("xmlns", Content::Text(namespace))])?
+            Payload::User { element, namespace: "", .. } => self.open(element, ALWAYS, &[])?,
+            Payload::User { element, namespace, .. } => {
+                self.open(element, ALWAYS, &[("xmlns", TemplateContent::Text(namespace))])?
             }
         };
         self.bytes.push(token::CLOSE_START);
         match *data {
-            Data::None | Data::Unnamed(..) => {}
-            Data::Named(fields) => {
+            Payload::None | Payload::Unnamed(..) => {}
+            Payload::Named(fields) => {
                 for (slot, (name, value)) in (0..).zip(fields) {
-                    let field = self.open("Data", ALWAYS, &[("Name", Content::Text(name))])?;
-                    self.close(&field, Content::Slot(slot, value.declared_kind()))?;
+                    let field =
+                        self.open("Data", ALWAYS, &[("Name", TemplateContent::Text(name))])?;
+                    self.close(&field, TemplateContent::Slot(slot, value.declared_kind()))?;
                 }
             }
-            Data::Positional(values) => {
+            Payload::Positional(values) => {
                 for (slot, value) in (0..).zip(values) {
-                    self.leaf("Data", ALWAYS, Content::Slot(slot, value.declared_kind()))?;
+                    self.leaf("Data", ALWAYS, TemplateContent::Slot(slot, value.declared_kind()))?;
                 }
             }
-            Data::User { fields, .. } => {
+            Payload::User { fields, .. } => {
                 for (slot, (name, value)) in (0..).zip(fields) {
-                    self.leaf(name, ALWAYS, Content::Slot(slot, value.declared_kind()))?;
+                    self.leaf(name, ALWAYS, TemplateContent::Slot(slot, value.declared_kind()))?;
                 }
             }
         }
@@ -1088,14 +1109,14 @@ impl Chunk {
     fn define_classic(&mut self) -> Result<(), Refusal> {
         let root = self.open("EventData", ALWAYS, &[])?;
         self.bytes.push(token::CLOSE_START);
-        self.leaf("Data", 0, Content::Optional(0, kind::TEXT_ARRAY))?;
-        self.leaf("Binary", 2, Content::Optional(2, kind::BINARY))?;
+        self.leaf("Data", 0, TemplateContent::Optional(0, kind::TEXT_ARRAY))?;
+        self.leaf("Binary", 2, TemplateContent::Optional(2, kind::BINARY))?;
         self.end(&root);
         Ok(())
     }
 
     fn define_rendering(&mut self, keywords: usize) -> Result<(), Refusal> {
-        let text = |slot| Content::Slot(slot, kind::TEXT);
+        let text = |slot| TemplateContent::Slot(slot, kind::TEXT);
         let root = self.open("RenderingInfo", ALWAYS, &[("Culture", text(0))])?;
         self.bytes.push(token::CLOSE_START);
         for (slot, name) in (1..).zip(["Message", "Level", "Task", "Opcode", "Channel", "Provider"])
@@ -1113,7 +1134,11 @@ impl Chunk {
     }
 
     /// An element with attributes only.
-    fn empty(&mut self, name: &str, attributes: &[(&str, Content<'_>)]) -> Result<(), Refusal> {
+    fn empty(
+        &mut self,
+        name: &str,
+        attributes: &[(&str, TemplateContent<'_>)],
+    ) -> Result<(), Refusal> {
         let element = self.open(name, ALWAYS, attributes)?;
         self.bytes.push(token::CLOSE_EMPTY);
         self.patch_size(element.size_at);
@@ -1121,7 +1146,12 @@ impl Chunk {
     }
 
     /// An element with content only.
-    fn leaf(&mut self, name: &str, dependency: u16, content: Content<'_>) -> Result<(), Refusal> {
+    fn leaf(
+        &mut self,
+        name: &str,
+        dependency: u16,
+        content: TemplateContent<'_>,
+    ) -> Result<(), Refusal> {
         let element = self.open(name, dependency, &[])?;
         self.close(&element, content)
     }
@@ -1131,21 +1161,21 @@ impl Chunk {
         &mut self,
         name: &str,
         dependency: u16,
-        attributes: &[(&str, Content<'_>)],
-    ) -> Result<Open, Refusal> {
+        attributes: &[(&str, TemplateContent<'_>)],
+    ) -> Result<ElementStart, Refusal> {
         let more = if attributes.is_empty() { 0 } else { token::MORE };
         self.bytes.push(token::OPEN_ELEMENT | more);
         self.bytes.extend_from_slice(&dependency.to_le_bytes());
         let size_at = self.reserve_size();
         self.name(name)?;
         self.attributes(attributes.iter().copied())?;
-        Ok(Open { size_at })
+        Ok(ElementStart { size_at })
     }
 
     /// The attribute list, which an element without attributes does not have.
     fn attributes<'a>(
         &mut self,
-        attributes: impl ExactSizeIterator<Item = (&'a str, Content<'a>)>,
+        attributes: impl ExactSizeIterator<Item = (&'a str, TemplateContent<'a>)>,
     ) -> Result<(), Refusal> {
         let last = match attributes.len() {
             0 => return Ok(()),
@@ -1163,30 +1193,34 @@ impl Chunk {
     }
 
     /// The rest of a start tag, the content and the end tag.
-    fn close(&mut self, element: &Open, content: Content<'_>) -> Result<(), Refusal> {
+    fn close(
+        &mut self,
+        element: &ElementStart,
+        content: TemplateContent<'_>,
+    ) -> Result<(), Refusal> {
         self.bytes.push(token::CLOSE_START);
         self.content(content)?;
         self.end(element);
         Ok(())
     }
 
-    fn end(&mut self, element: &Open) {
+    fn end(&mut self, element: &ElementStart) {
         self.bytes.push(token::END_ELEMENT);
         self.patch_size(element.size_at);
     }
 
-    fn content(&mut self, content: Content<'_>) -> Result<(), Refusal> {
+    fn content(&mut self, content: TemplateContent<'_>) -> Result<(), Refusal> {
         match content {
-            Content::Text(text) => {
+            TemplateContent::Text(text) => {
                 self.bytes.extend_from_slice(&[token::TEXT, kind::TEXT]);
                 self.counted_text(text)
             }
-            Content::Slot(slot, kind) => {
+            TemplateContent::Slot(slot, kind) => {
                 let [low, high] = slot.to_le_bytes();
                 self.bytes.extend_from_slice(&[token::SLOT, low, high, kind]);
                 Ok(())
             }
-            Content::Optional(slot, kind) => {
+            TemplateContent::Optional(slot, kind) => {
                 let [low, high] = slot.to_le_bytes();
                 self.bytes.extend_from_slice(&[token::OPTIONAL_SLOT, low, high, kind]);
                 Ok(())
@@ -1242,7 +1276,7 @@ impl Chunk {
 
     fn values<'a>(
         &mut self,
-        values: impl ExactSizeIterator<Item = &'a Value<'a>>,
+        values: impl ExactSizeIterator<Item = &'a TypedValue<'a>>,
     ) -> Result<(), Refusal> {
         let mut slots = self.descriptors(slot_count(values.len())?);
         values.into_iter().try_for_each(|value| self.value(&mut slots, value))
@@ -1256,39 +1290,39 @@ impl Chunk {
         Descriptors { next }
     }
 
-    fn value(&mut self, slots: &mut Descriptors, value: &Value<'_>) -> Result<(), Refusal> {
+    fn value(&mut self, slots: &mut Descriptors, value: &TypedValue<'_>) -> Result<(), Refusal> {
         let at = self.bytes.len();
         let bytes = &mut self.bytes;
         match *value {
-            Value::Null => {}
-            Value::Text(text) => {
+            TypedValue::Null => {}
+            TypedValue::Text(text) => {
                 self.text(text)?;
             }
-            Value::I8(number) => bytes.extend_from_slice(&number.to_le_bytes()),
-            Value::U8(number) => bytes.push(number),
-            Value::I16(number) => bytes.extend_from_slice(&number.to_le_bytes()),
-            Value::U16(number) => bytes.extend_from_slice(&number.to_le_bytes()),
-            Value::I32(number) => bytes.extend_from_slice(&number.to_le_bytes()),
-            Value::U32(number) | Value::Hex32(number) => {
+            TypedValue::I8(number) => bytes.extend_from_slice(&number.to_le_bytes()),
+            TypedValue::U8(number) => bytes.push(number),
+            TypedValue::I16(number) => bytes.extend_from_slice(&number.to_le_bytes()),
+            TypedValue::U16(number) => bytes.extend_from_slice(&number.to_le_bytes()),
+            TypedValue::I32(number) => bytes.extend_from_slice(&number.to_le_bytes()),
+            TypedValue::U32(number) | TypedValue::Hex32(number) => {
                 bytes.extend_from_slice(&number.to_le_bytes());
             }
-            Value::I64(number) => bytes.extend_from_slice(&number.to_le_bytes()),
-            Value::U64(number) | Value::Hex64(number) | Value::Pointer(number) => {
+            TypedValue::I64(number) => bytes.extend_from_slice(&number.to_le_bytes()),
+            TypedValue::U64(number) | TypedValue::Hex64(number) | TypedValue::Pointer(number) => {
                 bytes.extend_from_slice(&number.to_le_bytes());
             }
-            Value::F32(number) => bytes.extend_from_slice(&number.to_le_bytes()),
-            Value::F64(number) => bytes.extend_from_slice(&number.to_le_bytes()),
-            Value::Bool(truth) => bytes.extend_from_slice(&u32::from(truth).to_le_bytes()),
-            Value::Time(time) => bytes.extend_from_slice(&time.0.to_le_bytes()),
-            Value::Guid(guid) => bytes.extend_from_slice(&guid),
-            Value::Sid(sid) => {
+            TypedValue::F32(number) => bytes.extend_from_slice(&number.to_le_bytes()),
+            TypedValue::F64(number) => bytes.extend_from_slice(&number.to_le_bytes()),
+            TypedValue::Bool(truth) => bytes.extend_from_slice(&u32::from(truth).to_le_bytes()),
+            TypedValue::Time(time) => bytes.extend_from_slice(&time.0.to_le_bytes()),
+            TypedValue::Guid(guid) => bytes.extend_from_slice(&guid),
+            TypedValue::Sid(sid) => {
                 bytes.extend_from_slice(&[1, sid.subs().len() as u8]);
                 bytes.extend_from_slice(&sid.authority().to_be_bytes()[2..]);
                 for sub in sid.subs() {
                     bytes.extend_from_slice(&sub.to_le_bytes());
                 }
             }
-            Value::Binary(binary) => {
+            TypedValue::Binary(binary) => {
                 check_size(binary.len())?;
                 bytes.extend_from_slice(binary);
             }
@@ -1337,8 +1371,8 @@ impl Chunk {
         put_u32(&mut self.bytes, size_at, size as u32);
     }
 
-    /// Asked after every text and value, so that the buffer outgrows the chunk by
-    /// one of them at most.
+    /// To be called after every text and value, so that the buffer exceeds the chunk by one of them
+    /// at most.
     fn check_room(&self) -> Result<(), Refusal> {
         if self.bytes.len() <= CHUNK_BYTES { Ok(()) } else { Err(Refusal::Full) }
     }
@@ -1353,22 +1387,22 @@ fn slot_count(count: usize) -> Result<u32, Refusal> {
     u16::try_from(count).map(u32::from).map_err(|_| Refusal::Full)
 }
 
-/// Everything that a template's definition depends on, as a 128-bit hash. It is
-/// the template's GUID too: Windows also tells templates apart by GUID alone.
+/// A 128-bit hash of everything that a template's definition depends on. It is also the template's
+/// GUID: Windows identifies templates by GUID alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Shape {
+struct TemplateGuid {
     guid: [u8; 16],
 }
 
-impl Shape {
-    fn of_event(event: &EventSpec<'_>) -> Shape {
-        let mut hash = ShapeHash::new("event");
+impl TemplateGuid {
+    fn of_event(event: &EventSpec<'_>) -> TemplateGuid {
+        let mut hash = TemplateHasher::new("event");
         hash.number(event.data.place() as u64);
         hash.number(u64::from(event.rendering.is_some()));
         hash.text(event.computer);
-        match event.layout() {
-            Layout::Values => hash.text("values"),
-            Layout::Text => {
+        match event.template_kind() {
+            TemplateKind::Manifest => hash.text("values"),
+            TemplateKind::Classic => {
                 hash.text("text");
                 hash.text(event.provider);
                 hash.text(event.channel);
@@ -1380,22 +1414,22 @@ impl Shape {
         hash.finish()
     }
 
-    fn of_data(data: &Data<'_>) -> Shape {
-        let mut hash = ShapeHash::new("data");
+    fn of_data(data: &Payload<'_>) -> TemplateGuid {
+        let mut hash = TemplateHasher::new("data");
         match *data {
-            Data::None => hash.text("none"),
-            Data::Named(fields) => {
+            Payload::None => hash.text("none"),
+            Payload::Named(fields) => {
                 hash.text("named");
                 hash.fields(fields);
             }
-            Data::Positional(values) => {
+            Payload::Positional(values) => {
                 hash.text("positional");
                 for value in values {
                     hash.number(u64::from(value.declared_kind()));
                 }
             }
-            Data::Unnamed(..) => hash.text("unnamed"),
-            Data::User { element, namespace, fields } => {
+            Payload::Unnamed(..) => hash.text("unnamed"),
+            Payload::User { element, namespace, fields } => {
                 hash.text("user");
                 hash.text(element);
                 hash.text(namespace);
@@ -1405,8 +1439,8 @@ impl Shape {
         hash.finish()
     }
 
-    fn of_rendering(rendering: &Rendering<'_>) -> Shape {
-        let mut hash = ShapeHash::new("rendering");
+    fn of_rendering(rendering: &Rendering<'_>) -> TemplateGuid {
+        let mut hash = TemplateHasher::new("rendering");
         hash.number(rendering.keywords.len() as u64);
         hash.finish()
     }
@@ -1422,13 +1456,13 @@ impl Shape {
 /// Two independent multiply-and-fold lanes over 64-bit words. Computed for
 /// every record, hence fast rather than proof against an adversary.
 #[derive(Debug)]
-struct ShapeHash {
+struct TemplateHasher {
     lanes: [u64; 2],
 }
 
-impl ShapeHash {
-    fn new(domain: &str) -> ShapeHash {
-        let mut hash = ShapeHash { lanes: [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344] };
+impl TemplateHasher {
+    fn new(domain: &str) -> TemplateHasher {
+        let mut hash = TemplateHasher { lanes: [0x243f_6a88_85a3_08d3, 0x1319_8a2e_0370_7344] };
         hash.text(domain);
         hash
     }
@@ -1460,19 +1494,19 @@ impl ShapeHash {
         self.bytes(text.as_bytes());
     }
 
-    fn fields(&mut self, fields: &[(&str, Value<'_>)]) {
+    fn fields(&mut self, fields: &[(&str, TypedValue<'_>)]) {
         for (name, value) in fields {
             self.text(name);
             self.number(u64::from(value.declared_kind()));
         }
     }
 
-    fn finish(mut self) -> Shape {
+    fn finish(mut self) -> TemplateGuid {
         self.number(self.lanes[1]);
         let mut guid = [0; 16];
         put_u64(&mut guid, 0, self.lanes[0]);
         put_u64(&mut guid, 8, self.lanes[1]);
-        Shape { guid }
+        TemplateGuid { guid }
     }
 }
 
@@ -1530,7 +1564,7 @@ mod tests {
     const GUID: [u8; 16] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
     const GUID_TEXT: &str = "{04030201-0605-0807-090a-0b0c0d0e0f10}";
 
-    fn spec(data: Data<'_>) -> EventSpec<'_> {
+    fn spec(data: Payload<'_>) -> EventSpec<'_> {
         EventSpec {
             provider: "Microsoft-Windows-Security-Auditing",
             provider_guid: Some(GUID),
@@ -1597,7 +1631,7 @@ mod tests {
     }
 
     /// The data of an event reads back as `expected`, its `System` as always.
-    fn check_data(data: Data<'_>, expected: &Json) {
+    fn check_data(data: Payload<'_>, expected: &Json) {
         let read = read_one(spec(data));
         assert_eq!(read["EventData"], *expected);
         assert_eq!(read["System"]["EventID"], 4625);
@@ -1605,7 +1639,7 @@ mod tests {
 
     #[test]
     fn a_manifest_events_system_part_reads_back() {
-        let read = read_one(spec(Data::Named(&[("a", Value::U8(1))])));
+        let read = read_one(spec(Payload::Named(&[("a", TypedValue::U8(1))])));
         let attributes = |attributes: Json| json!({ "#attributes": attributes });
         assert_eq!(
             read["System"],
@@ -1638,7 +1672,7 @@ mod tests {
             qualifiers: Some(0x8000),
             channel: "System",
             user: Some(sid("S-1-5-18")),
-            ..spec(Data::Unnamed(&["a"], None))
+            ..spec(Payload::Unnamed(&["a"], None))
         };
         let read = read_one(event);
         let system = &read["System"];
@@ -1656,7 +1690,7 @@ mod tests {
 
     #[test]
     fn a_provider_without_guid_has_no_guid() {
-        for data in [Data::Named(&[]), Data::Unnamed(&[], None)] {
+        for data in [Payload::Named(&[]), Payload::Unnamed(&[], None)] {
             let read = read_one(EventSpec { provider_guid: None, ..spec(data) });
             assert_eq!(
                 read["System"]["Provider"]["#attributes"],
@@ -1669,33 +1703,37 @@ mod tests {
     fn every_value_type_reads_back() {
         let account = sid("S-1-5-21-1-2-3-1000");
         for (value, expected) in [
-            (Value::Null, json!("")),
-            (Value::Text(""), json!("")),
-            (Value::Text("a < b & \"c\""), json!("a < b & \"c\"")),
-            (Value::Text("Grüße 🦀 日本"), json!("Grüße 🦀 日本")),
-            (Value::I8(-8), json!(-8)),
-            (Value::U8(0xff), json!(0xff)),
-            (Value::I16(-16), json!(-16)),
-            (Value::U16(0xffff), json!(0xffff)),
-            (Value::I32(-32), json!(-32)),
-            (Value::U32(u32::MAX), json!(u32::MAX)),
-            (Value::I64(i64::MIN), json!(i64::MIN)),
-            (Value::U64(u64::MAX), json!(u64::MAX)),
-            (Value::F32(0.5), json!("0.5")),
-            (Value::F64(-0.25), json!("-0.25")),
-            (Value::Hex32(0xc000_006d), json!("0xc000006d")),
-            (Value::Hex64(0x3e7), json!("0x3e7")),
-            (Value::Pointer(0x1358), json!("0x1358")),
-            (Value::Bool(true), json!(true)),
-            (Value::Bool(false), json!(false)),
-            (Value::Sid(account), json!("S-1-5-21-1-2-3-1000")),
-            (Value::Time(TIME), json!(TIME_TEXT)),
-            (Value::Guid(GUID), json!(GUID_TEXT)),
-            (Value::Binary(&[0, 1, 0xfe]), json!("0001FE")),
-            (Value::Binary(&[]), json!("")),
+            (TypedValue::Null, json!("")),
+            (TypedValue::Text(""), json!("")),
+            (TypedValue::Text("a < b & \"c\""), json!("a < b & \"c\"")),
+            (TypedValue::Text("Grüße 🦀 日本"), json!("Grüße 🦀 日本")),
+            (TypedValue::I8(-8), json!(-8)),
+            (TypedValue::U8(0xff), json!(0xff)),
+            (TypedValue::I16(-16), json!(-16)),
+            (TypedValue::U16(0xffff), json!(0xffff)),
+            (TypedValue::I32(-32), json!(-32)),
+            (TypedValue::U32(u32::MAX), json!(u32::MAX)),
+            (TypedValue::I64(i64::MIN), json!(i64::MIN)),
+            (TypedValue::U64(u64::MAX), json!(u64::MAX)),
+            (TypedValue::F32(0.5), json!("0.5")),
+            (TypedValue::F64(-0.25), json!("-0.25")),
+            (TypedValue::Hex32(0xc000_006d), json!("0xc000006d")),
+            (TypedValue::Hex64(0x3e7), json!("0x3e7")),
+            (TypedValue::Pointer(0x1358), json!("0x1358")),
+            (TypedValue::Bool(true), json!(true)),
+            (TypedValue::Bool(false), json!(false)),
+            (TypedValue::Sid(account), json!("S-1-5-21-1-2-3-1000")),
+            (TypedValue::Time(TIME), json!(TIME_TEXT)),
+            (TypedValue::Guid(GUID), json!(GUID_TEXT)),
+            (TypedValue::Binary(&[0, 1, 0xfe]), json!("0001FE")),
+            (TypedValue::Binary(&[]), json!("")),
         ] {
             check_data(
-                Data::Named(&[("before", Value::U8(1)), ("it", value), ("after", Value::U8(2))]),
+                Payload::Named(&[
+                    ("before", TypedValue::U8(1)),
+                    ("it", value),
+                    ("after", TypedValue::U8(2)),
+                ]),
                 &json!({"before": 1, "it": expected, "after": 2}),
             );
         }
@@ -1703,8 +1741,8 @@ mod tests {
 
     #[test]
     fn a_null_and_a_text_share_a_template() {
-        let fields = [[("a", Value::Text("x"))], [("a", Value::Null)]];
-        let bytes = file(&fields.each_ref().map(|fields| spec(Data::Named(fields))));
+        let fields = [[("a", TypedValue::Text("x"))], [("a", TypedValue::Null)]];
+        let bytes = file(&fields.each_ref().map(|fields| spec(Payload::Named(fields))));
         let chunk = EvtxChunkData::new(bytes[FILE_HEADER_BYTES..].to_vec(), true).unwrap();
         assert_eq!(templates(&chunk.data).len(), 2);
         assert_eq!(read(bytes).len(), 2);
@@ -1712,7 +1750,7 @@ mod tests {
 
     #[test]
     fn an_event_without_data_has_no_data_element() {
-        let read = read_one(spec(Data::None));
+        let read = read_one(spec(Payload::None));
         assert!(read.get("EventData").is_none() && read.get("UserData").is_none(), "{read}");
         assert_eq!(read["System"]["EventRecordID"], 7);
     }
@@ -1720,7 +1758,7 @@ mod tests {
     #[test]
     fn unnamed_strings_become_one_element_each() {
         let data = |texts, binary| {
-            let xml = read_xml(spec(Data::Unnamed(texts, binary)));
+            let xml = read_xml(spec(Payload::Unnamed(texts, binary)));
             let start = xml.find("<EventData").unwrap();
             let end = xml.find("</Event>").unwrap();
             xml[start..end].to_owned()
@@ -1742,23 +1780,23 @@ mod tests {
 
     #[test]
     fn positional_values_become_one_element_each() {
-        let values = [Value::Text("a"), Value::Null, Value::Hex32(5)];
-        let xml = read_xml(spec(Data::Positional(&values)));
+        let values = [TypedValue::Text("a"), TypedValue::Null, TypedValue::Hex32(5)];
+        let xml = read_xml(spec(Payload::Positional(&values)));
         let data = "<EventData><Data>a</Data><Data></Data><Data>0x5</Data></EventData>";
         assert!(xml.contains(data), "{xml}");
     }
 
     #[test]
     fn user_data_reads_back() {
-        let fields = [("Param1", Value::Text("bob")), ("Param2", Value::Null)];
-        let data = Data::User { element: "EventXML", namespace: "Event_NS", fields: &fields };
+        let fields = [("Param1", TypedValue::Text("bob")), ("Param2", TypedValue::Null)];
+        let data = Payload::User { element: "EventXML", namespace: "Event_NS", fields: &fields };
         let read = read_one(spec(data));
         assert!(read.get("EventData").is_none());
         assert_eq!(
             read["UserData"]["EventXML"],
             json!({"#attributes": {"xmlns": "Event_NS"}, "Param1": "bob", "Param2": null})
         );
-        let bare = Data::User { element: "Bare", namespace: "", fields: &fields[..1] };
+        let bare = Payload::User { element: "Bare", namespace: "", fields: &fields[..1] };
         assert_eq!(read_one(spec(bare))["UserData"], json!({"Bare": {"Param1": "bob"}}));
     }
 
@@ -1774,12 +1812,12 @@ mod tests {
             provider: "Microsoft Windows security auditing.",
             keywords: &["Überwachungsfehler", "Klassisch"],
         };
-        let fields = [("a", Value::U8(1))];
+        let fields = [("a", TypedValue::U8(1))];
         for data in [
-            Data::None,
-            Data::Named(&fields),
-            Data::Unnamed(&["x"], None),
-            Data::User { element: "E", namespace: "n", fields: &fields },
+            Payload::None,
+            Payload::Named(&fields),
+            Payload::Unnamed(&["x"], None),
+            Payload::User { element: "E", namespace: "n", fields: &fields },
         ] {
             let event = EventSpec { rendering: Some(rendering), ..spec(data) };
             let read = read_one(event);
@@ -1796,18 +1834,18 @@ mod tests {
         }
     }
 
-    /// Events of all kinds, `count` of them, handed to `take` one by one.
+    /// Events of all kinds, `count` of them, passed to `take` one by one.
     fn mixed(count: u64, mut take: impl FnMut(u64, &EventSpec<'_>)) {
         for number in 0..count {
             let name = format!("user{number}");
             let host = format!("host-{}.example.org", number % 5);
             let texts = [name.as_str(), "", "x"];
-            let fields = [("Name", Value::Text(&name)), ("Number", Value::U64(number))];
+            let fields = [("Name", TypedValue::Text(&name)), ("Number", TypedValue::U64(number))];
             let data = match number % 4 {
-                0 => Data::Unnamed(&texts[..(number % 3) as usize], None),
-                1 => Data::User { element: "EventXML", namespace: "Event_NS", fields: &fields },
-                2 => Data::Named(&fields),
-                _ => Data::Named(&fields[..1]),
+                0 => Payload::Unnamed(&texts[..(number % 3) as usize], None),
+                1 => Payload::User { element: "EventXML", namespace: "Event_NS", fields: &fields },
+                2 => Payload::Named(&fields),
+                _ => Payload::Named(&fields[..1]),
             };
             take(number, &EventSpec { record_id: number + 1000, computer: &host, ..spec(data) });
         }
@@ -1946,16 +1984,17 @@ mod tests {
             let bytes = file(&[event]);
             get_u32(&bytes, FILE_HEADER_BYTES + CHUNK_HEADER_BYTES + 4) as usize
         };
-        let empty = size(spec(Data::Named(&[("a", Value::Text(""))])));
+        let empty = size(spec(Payload::Named(&[("a", TypedValue::Text(""))])));
         let fits = (RECORD_BYTES_MAX - empty) / 2;
         let text = "x".repeat(fits + 8);
-        let fields = [("a", Value::Text(&text[..fits]))];
-        assert_eq!(size(spec(Data::Named(&fields))), RECORD_BYTES_MAX);
-        assert_eq!(read_one(spec(Data::Named(&fields)))["EventData"]["a"], text[..fits]);
+        let fields = [("a", TypedValue::Text(&text[..fits]))];
+        assert_eq!(size(spec(Payload::Named(&fields))), RECORD_BYTES_MAX);
+        assert_eq!(read_one(spec(Payload::Named(&fields)))["EventData"]["a"], text[..fits]);
 
         let mut writer = Writer::new(Cursor::new(Vec::new())).unwrap();
-        writer.write(&spec(Data::None)).unwrap();
-        let error = writer.write(&spec(Data::Named(&[("a", Value::Text(&text))]))).unwrap_err();
+        writer.write(&spec(Payload::None)).unwrap();
+        let error =
+            writer.write(&spec(Payload::Named(&[("a", TypedValue::Text(&text))]))).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::InvalidInput);
         assert!(error.to_string().contains("record too large"), "{error}");
     }
@@ -1967,21 +2006,21 @@ mod tests {
         let blob = vec![0; VALUE_BYTES_MAX + 1];
         let half = &long[..VALUE_BYTES_MAX / 4];
         let refused = [
-            (Data::Named(&[("new", Value::Text(&long))]), "value too long: 131070 bytes"),
-            (Data::Named(&[("new", Value::Text(&broad))]), "value too long: 65536 bytes"),
-            (Data::Named(&[("new", Value::Binary(&blob))]), "value too long"),
-            (Data::Named(&[(&long, Value::U8(1))]), "value too long"),
-            (Data::Unnamed(&["fine", "not\0fine"], None), "NUL"),
+            (Payload::Named(&[("new", TypedValue::Text(&long))]), "value too long: 131070 bytes"),
+            (Payload::Named(&[("new", TypedValue::Text(&broad))]), "value too long: 65536 bytes"),
+            (Payload::Named(&[("new", TypedValue::Binary(&blob))]), "value too long"),
+            (Payload::Named(&[(&long, TypedValue::U8(1))]), "value too long"),
+            (Payload::Unnamed(&["fine", "not\0fine"], None), "NUL"),
             (
-                Data::User {
+                Payload::User {
                     element: "New",
                     namespace: "",
-                    fields: &[("Other", Value::Text(half)), ("Third", Value::Text(half))],
+                    fields: &[("Other", TypedValue::Text(half)), ("Third", TypedValue::Text(half))],
                 },
                 "record too large",
             ),
         ];
-        let good = spec(Data::Named(&[("a", Value::U8(1))]));
+        let good = spec(Payload::Named(&[("a", TypedValue::U8(1))]));
         let mut writer = Writer::new(Cursor::new(Vec::new())).unwrap();
         for (data, text) in &refused[..5] {
             writer.write(&good).unwrap();
@@ -2010,7 +2049,7 @@ mod tests {
             while offset != 0 {
                 let mut guid = [0; 16];
                 guid.copy_from_slice(&chunk[offset as usize + 4..offset as usize + 20]);
-                assert_eq!(Shape { guid }.bucket(), bucket);
+                assert_eq!(TemplateGuid { guid }.bucket(), bucket);
                 offsets.push(offset);
                 offset = get_u32(chunk, offset as usize);
             }
@@ -2071,8 +2110,10 @@ mod tests {
     fn sizes_in_templates_lead_to_the_ends_of_their_elements() {
         let mut writer = Writer::new(Cursor::new(Vec::new())).unwrap();
         write_mixed(&mut writer, 20);
-        let classic =
-            EventSpec { event_source_name: Some("a"), ..spec(Data::Positional(&[Value::Null])) };
+        let classic = EventSpec {
+            event_source_name: Some("a"),
+            ..spec(Payload::Positional(&[TypedValue::Null]))
+        };
         writer.write(&classic).unwrap();
         let bytes = writer.finish().unwrap().into_inner();
         let chunk = &bytes[FILE_HEADER_BYTES..];
@@ -2136,7 +2177,7 @@ mod tests {
             (0xa6d0_40b6_5409_5d50_4c5c_12cc_a50b_e75f, 11),
             (0x77d8_2943_d5d8_2d51_ec99_201a_0fd9_2fc7, 30),
         ] {
-            assert_eq!(Shape { guid: guid.to_be_bytes() }.bucket(), bucket);
+            assert_eq!(TemplateGuid { guid: guid.to_be_bytes() }.bucket(), bucket);
         }
     }
 
@@ -2160,18 +2201,18 @@ mod tests {
     #[test]
     fn a_forwarded_event_reads_like_one_with_templates() {
         let values = [
-            ("null", Value::Null),
-            ("text", Value::Text("a < b & 'c' \u{fc}")),
-            ("empty", Value::Text("")),
-            ("number", Value::I32(-5)),
-            ("hex", Value::Hex32(0xc000_006d)),
-            ("hex64", Value::Hex64(0x3e7)),
-            ("pointer", Value::Pointer(0x2e4)),
-            ("yes", Value::Bool(true)),
-            ("sid", Value::Sid(sid("S-1-5-21-1-2-3-500"))),
-            ("time", Value::Time(TIME)),
-            ("guid", Value::Guid(GUID)),
-            ("binary", Value::Binary(&[0x22, 0, 0, 0xc0])),
+            ("null", TypedValue::Null),
+            ("text", TypedValue::Text("a < b & 'c' \u{fc}")),
+            ("empty", TypedValue::Text("")),
+            ("number", TypedValue::I32(-5)),
+            ("hex", TypedValue::Hex32(0xc000_006d)),
+            ("hex64", TypedValue::Hex64(0x3e7)),
+            ("pointer", TypedValue::Pointer(0x2e4)),
+            ("yes", TypedValue::Bool(true)),
+            ("sid", TypedValue::Sid(sid("S-1-5-21-1-2-3-500"))),
+            ("time", TypedValue::Time(TIME)),
+            ("guid", TypedValue::Guid(GUID)),
+            ("binary", TypedValue::Binary(&[0x22, 0, 0, 0xc0])),
         ];
         let rendering = Rendering {
             culture: "en-US",
@@ -2183,18 +2224,19 @@ mod tests {
             provider: "Microsoft Windows security auditing.",
             keywords: &["Audit Failure", "other"],
         };
-        let base = spec(Data::Named(&values));
+        let base = spec(Payload::Named(&values));
         check_forwarded(&base);
         check_forwarded(&EventSpec { rendering: Some(rendering), ..base });
-        check_forwarded(&EventSpec { user: Some(sid("S-1-5-18")), data: Data::None, ..base });
-        let data = Data::User { element: "EventXML", namespace: "Event_NS", fields: &values[1..2] };
+        check_forwarded(&EventSpec { user: Some(sid("S-1-5-18")), data: Payload::None, ..base });
+        let data =
+            Payload::User { element: "EventXML", namespace: "Event_NS", fields: &values[1..2] };
         check_forwarded(&EventSpec { data, ..base });
         let classic = EventSpec {
             provider: "NETLOGON",
             provider_guid: None,
             event_source_name: Some("Netlogon"),
             qualifiers: Some(0x8000),
-            data: Data::Unnamed(&["one", "%%5"], Some(&[1, 0xab])),
+            data: Payload::Unnamed(&["one", "%%5"], Some(&[1, 0xab])),
             ..base
         };
         check_forwarded(&classic);
@@ -2203,7 +2245,7 @@ mod tests {
     #[test]
     fn a_forwarded_record_starts_with_its_root_element() {
         let mut writer = Writer::new(Cursor::new(Vec::new())).unwrap();
-        writer.write_forwarded(&spec(Data::None)).unwrap();
+        writer.write_forwarded(&spec(Payload::None)).unwrap();
         let bytes = writer.finish().unwrap().into_inner();
         let record = FILE_HEADER_BYTES + CHUNK_HEADER_BYTES;
         let at = RECORD_HEADER_BYTES;
@@ -2232,36 +2274,36 @@ mod tests {
 
     #[test]
     fn shapes_differ_by_everything_that_a_template_holds() {
-        let one = [("a", Value::U8(1)), ("b", Value::U8(1))];
+        let one = [("a", TypedValue::U8(1)), ("b", TypedValue::U8(1))];
         let data = [
-            Data::Named(&one),
-            Data::Named(&one[..1]),
-            Data::Named(&[("ab", Value::U8(1))]),
-            Data::Named(&[("a", Value::U16(1)), ("b", Value::U8(1))]),
-            Data::Positional(&[Value::U8(1)]),
-            Data::Unnamed(&[], None),
-            Data::User { element: "a", namespace: "b", fields: &[] },
-            Data::User { element: "ab", namespace: "", fields: &[] },
+            Payload::Named(&one),
+            Payload::Named(&one[..1]),
+            Payload::Named(&[("ab", TypedValue::U8(1))]),
+            Payload::Named(&[("a", TypedValue::U16(1)), ("b", TypedValue::U8(1))]),
+            Payload::Positional(&[TypedValue::U8(1)]),
+            Payload::Unnamed(&[], None),
+            Payload::User { element: "a", namespace: "b", fields: &[] },
+            Payload::User { element: "ab", namespace: "", fields: &[] },
         ];
-        let base = spec(Data::Unnamed(&[], None));
+        let base = spec(Payload::Unnamed(&[], None));
         let events = [
             base,
-            spec(Data::None),
-            spec(Data::Named(&[])),
-            spec(Data::User { element: "a", namespace: "", fields: &[] }),
+            spec(Payload::None),
+            spec(Payload::Named(&[])),
+            spec(Payload::User { element: "a", namespace: "", fields: &[] }),
             EventSpec { computer: "other", ..base },
             EventSpec { channel: "other", ..base },
             EventSpec { provider: "other", ..base },
             EventSpec { provider_guid: None, ..base },
             EventSpec { event_source_name: Some(""), ..base },
         ];
-        let mut shapes: Vec<_> = data.iter().map(Shape::of_data).collect();
-        shapes.extend(events.iter().map(Shape::of_event));
+        let mut shapes: Vec<_> = data.iter().map(TemplateGuid::of_data).collect();
+        shapes.extend(events.iter().map(TemplateGuid::of_event));
         for (index, shape) in shapes.iter().enumerate() {
             assert!(!shapes[..index].contains(shape), "{index}");
         }
         // Only values differ: the same template.
         let other = EventSpec { event_id: 1, qualifiers: Some(1), record_id: 9, ..base };
-        assert_eq!(Shape::of_event(&other), Shape::of_event(&base));
+        assert_eq!(TemplateGuid::of_event(&other), TemplateGuid::of_event(&base));
     }
 }

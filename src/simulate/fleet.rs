@@ -1,22 +1,21 @@
-//! A fleet's event logs with the truth about them: which machines are clones,
-//! which authentications failed for it, and much that only looks like it.
+//! A fleet's event logs and the truth about them: which machines are clones, which authentications
+//! failed because of it, and much that only resembles it.
 //!
-//! In goes a [`FleetSpec`], out come the logs and `truth.json` in one folder:
+//! The input is a [`FleetSpec`], the output the logs and `truth.json` in one folder:
 //!
 //! | form | files |
 //! |---|---|
 //! | [`Form::Evtx`] | `HOST/Security.evtx`, `HOST/System.evtx`, as copied from the hosts; `Security-2.evtx` after a rebuild or a restored snapshot; `second-collector/HOST/…` |
 //! | [`Form::Forwarded`] | `ForwardedEvents.evtx`, in order of arrival |
-//! | [`Form::Xml`] | `events.xml`, an event a line, in order of arrival |
+//! | [`Form::Xml`] | `events.xml`, one event per line, in order of arrival |
 //! | [`Form::Winlogbeat`], [`Form::Nxlog`], [`Form::Openwec`] | `events.jsonl`, the same |
 //!
-//! All forms hold the same events; in order of arrival, hosts are late by up to
-//! a quarter of an hour and some events come twice. The same spec gives the same
-//! bytes. Memory depends on the number of hosts, not on the hours, but for the
-//! list of mismatches in the truth, which holds about four an hour for each
-//! group of active clones.
+//! All forms hold the same events; in order of arrival, hosts are late by up to a quarter of an
+//! hour and some events arrive twice. The same spec gives the same bytes. Memory depends on the
+//! number of hosts, not of hours, except for the list of mismatches in the truth, which grows by
+//! about four an hour for each group of active clones.
 //!
-//! What happens is told in `scenes`, who takes part in `story`.
+//! `scenes` defines what happens, `story` who takes part.
 
 use std::cmp::{Ordering, Reverse};
 use std::collections::hash_map::Entry::{Occupied, Vacant};
@@ -32,16 +31,16 @@ use super::dice::Dice;
 use super::evtx::{Options, Writer};
 use super::lines;
 use super::lines::{LineForm, Rendered};
-use super::scenes::{Note, Stage, Told};
-use super::shapes::{Channel, Event};
-use super::story::{Entry, Log, Quirk, Story};
+use super::scenes::{PendingEvent, Timeline, TruthNote};
+use super::shapes::{Channel, FleetEvent};
+use super::story::{FirstRecordId, LifeStart, Quirk, Story};
 use crate::sid::DomainSid;
 use crate::time::{EventTime, TICKS_PER_SEC};
 
 /// What to simulate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct FleetSpec {
-    /// Member machines; one to three domain controllers come on top.
+    /// Member machines; one to three domain controllers are added.
     pub hosts: u32,
     /// Groups of two to six clones, in turn active, latent and remedied; no
     /// more than half the hosts.
@@ -49,8 +48,8 @@ pub struct FleetSpec {
     pub hours: u32,
     pub seed: u64,
     pub form: Form,
-    /// Each trap takes a host of those that groups leave; a fleet of fifty
-    /// hosts has room for all.
+    /// Each trap takes one of the hosts that are in no group; a fleet of fifty hosts has room for
+    /// all.
     pub traps: Traps,
 }
 
@@ -64,30 +63,30 @@ pub enum Form {
     Openwec,
 }
 
-/// Whether there are hosts that a careless reader takes for clones.
+/// Whether there are hosts that could be mistaken for clones.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Traps {
     On,
     Off,
 }
 
-/// What is so, whatever the events suggest. Hosts go by their computer name
-/// without the domain; times are as in the events.
+/// The ground truth, whatever the events suggest. Hosts are named by their computer name without
+/// the domain; times are as in the events.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Truth {
     pub seed: u64,
     pub from: String,
     pub until: String,
-    pub domain: Domain,
-    pub groups: Vec<Group>,
+    pub domain: DomainTruth,
+    pub groups: Vec<GroupTruth>,
     pub renames: Vec<Rename>,
     pub rebuilds: Vec<Rebuild>,
     /// Names that Windows Setup gave a host before its own.
     pub placeholders: Vec<Placeholder>,
     /// By time and target.
-    pub mismatches: Vec<Mismatch>,
+    pub mismatches: Vec<MismatchTruth>,
     /// Every host, the controllers first.
-    pub hosts: Vec<Host>,
+    pub hosts: Vec<HostTruth>,
     /// Different events by `PROVIDER/ID`.
     pub events: BTreeMap<String, u64>,
     /// Records in the files: more than events, since some come twice.
@@ -95,7 +94,7 @@ pub struct Truth {
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Domain {
+pub struct DomainTruth {
     /// NetBIOS name.
     pub name: String,
     pub dns: String,
@@ -106,25 +105,25 @@ pub struct Domain {
     pub clones: Vec<String>,
 }
 
-/// Machines with one machine SID.
+/// Machines that share a machine SID.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Group {
+pub struct GroupTruth {
     pub machine_sid: String,
-    /// Those that have it at the end.
+    /// Members that have it at the end.
     pub hosts: Vec<String>,
-    /// Those that have been rebuilt.
+    /// Members that have been rebuilt.
     pub former: Vec<String>,
-    /// Desktops thrown away after use, alike on purpose.
+    /// Desktops that are discarded after use, alike on purpose.
     pub pool: bool,
-    pub state: State,
-    /// Those of which events tell the machine SID: a local account with its SID
-    /// under the host's own name.
+    pub state: GroupState,
+    /// Members whose events show the machine SID: a local account with its SID under the host's own
+    /// name.
     pub evidence: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum State {
+pub enum GroupState {
     /// No mismatch yet: at most one member refuses its twins.
     Latent,
     Active,
@@ -157,7 +156,7 @@ pub struct Placeholder {
 
 /// A 6167 in the System log of `target`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Mismatch {
+pub struct MismatchTruth {
     pub target: String,
     /// `None`: the target itself.
     pub peer: Option<String>,
@@ -175,15 +174,15 @@ pub enum Cause {
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Host {
+pub struct HostTruth {
     pub name: String,
-    /// As in `System/Computer`, but for case and form.
+    /// As in `System/Computer`, except for case and form.
     pub computer: String,
     pub machine_sid: String,
     /// `26100.6899`
     pub build: String,
     pub enforcing: bool,
-    /// Whether events tell its (last) machine SID; never for controllers.
+    /// Whether events show its (last) machine SID; never for controllers.
     pub evidence: bool,
 }
 
@@ -198,15 +197,14 @@ const OPEN_HOSTS_MAX: usize = 100;
 /// Events from before a snapshot that are sent again after it was restored.
 const SENT_AGAIN: usize = 20;
 
-/// One event in so many reaches a collector twice, the second time within so
-/// many ticks.
+/// One event in so many reaches a collector twice, the second time within so many ticks.
 const SENT_TWICE_ONE_IN: u64 = 400;
 const SENT_TWICE_WITHIN: u64 = 300 * TICKS_PER_SEC;
 
-/// Writes the fleet's logs and [`TRUTH_FILE`] to a folder, which is made if need
-/// be and should be empty: files of the same names are overwritten.
+/// Writes the fleet's logs and [`TRUTH_FILE`] to a folder, which is created if necessary and should
+/// be empty: files of the same names are overwritten.
 ///
-/// `progress` is told the bytes written so far, once for every minute of the
+/// `progress` is called with the number of bytes written so far, once for every minute of the
 /// story.
 ///
 /// # Errors
@@ -222,33 +220,33 @@ pub fn simulate(
     }
     fs::create_dir_all(folder)?;
     let story = Story::new(spec);
-    let mut tally = Tally::default();
+    let mut builder = TruthBuilder::default();
     let all = 0..story.hosts.len();
-    let text = |form, file, tally: &mut Tally, progress: &mut dyn FnMut(u64)| {
-        collect_lines(&story, folder.join(file), form, tally, progress)
+    let text = |form, file, builder: &mut TruthBuilder, progress: &mut dyn FnMut(u64)| {
+        collect_lines(&story, folder.join(file), form, builder, progress)
     };
     match spec.form {
         Form::Evtx => {
             for start in all.clone().step_by(OPEN_HOSTS_MAX) {
                 let present = start..all.end.min(start + OPEN_HOSTS_MAX);
-                let mut logs = Logs::new(&story, folder, &tally);
-                perform(&story, present.clone(), &mut logs, &mut tally, progress)?;
-                logs.finish(present, &mut tally)?;
+                let mut logs = Logs::new(&story, folder, &builder);
+                perform(&story, present.clone(), &mut logs, &mut builder, progress)?;
+                logs.finish(present, &mut builder)?;
             }
         }
         Form::Forwarded => {
             let file = File::create(folder.join("ForwardedEvents.evtx"))?;
             let options = Options { first_record_id: 100_001, ..Options::default() };
             let writer = Writer::with_options(file, options)?;
-            collect(&story, Forwarded { writer }, &mut tally, progress)?;
+            collect(&story, Forwarded { writer }, &mut builder, progress)?;
         }
-        Form::Xml => text(LineForm::Xml, "events.xml", &mut tally, progress)?,
-        Form::Winlogbeat => text(LineForm::Winlogbeat, LINES_FILE, &mut tally, progress)?,
-        Form::Nxlog => text(LineForm::Nxlog, LINES_FILE, &mut tally, progress)?,
-        Form::Openwec => text(LineForm::Openwec, LINES_FILE, &mut tally, progress)?,
+        Form::Xml => text(LineForm::Xml, "events.xml", &mut builder, progress)?,
+        Form::Winlogbeat => text(LineForm::Winlogbeat, LINES_FILE, &mut builder, progress)?,
+        Form::Nxlog => text(LineForm::Nxlog, LINES_FILE, &mut builder, progress)?,
+        Form::Openwec => text(LineForm::Openwec, LINES_FILE, &mut builder, progress)?,
     }
-    progress(tally.bytes);
-    let truth = truth(spec, &story, tally);
+    progress(builder.bytes);
+    let truth = truth(spec, &story, builder);
     // One line: a reader of logs that is shown the whole folder skips it at once.
     let mut json = serde_json::to_string(&truth)?;
     json.push('\n');
@@ -261,9 +259,9 @@ pub fn read_truth(folder: &Path) -> io::Result<Truth> {
     Ok(serde_json::from_slice(&fs::read(folder.join(TRUTH_FILE))?)?)
 }
 
-/// What the truth learns while the events are written.
+/// What goes into the truth while events are written.
 #[derive(Debug, Default)]
-struct Tally {
+struct TruthBuilder {
     /// Host and machine SID.
     evidence: BTreeSet<(usize, [u32; 3])>,
     mismatches: Vec<(EventTime, usize, Option<usize>, Cause, u64)>,
@@ -272,40 +270,40 @@ struct Tally {
     bytes: u64,
 }
 
-/// Takes the events of a fleet, each host's in order.
-trait Take {
-    fn take(&mut self, host: usize, at: EventTime, event: Event) -> io::Result<()>;
+/// A destination for the events of a fleet. Each host's events come in order.
+trait EventConsumer {
+    fn take(&mut self, host: usize, at: EventTime, event: FleetEvent) -> io::Result<()>;
 
-    /// The host's next events belong to another installation, or follow a
-    /// snapshot: its record ids do not go on.
+    /// The host's next events belong to another installation, or follow a restored snapshot: its
+    /// record ids do not continue.
     fn new_log(&mut self, host: usize) -> io::Result<()>;
 
-    /// Everything up to this time has been taken.
-    fn advance(&mut self, to: EventTime, tally: &mut Tally) -> io::Result<()>;
+    /// All events up to this time have been passed.
+    fn advance(&mut self, to: EventTime, builder: &mut TruthBuilder) -> io::Result<()>;
 }
 
 /// Plays the story for the hosts present, and numbers their events.
 fn perform(
     story: &Story,
     present: Range<usize>,
-    out: &mut dyn Take,
-    tally: &mut Tally,
+    out: &mut dyn EventConsumer,
+    builder: &mut TruthBuilder,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<()> {
-    let mut stage = Stage::new(story, present.clone());
+    let mut timeline = Timeline::new(story, present.clone());
     let mut logs: Vec<LogLine> =
         present.clone().map(|host| LogLine::new(story.hosts[host].quirk)).collect();
     for minute in 0..story.minutes {
-        for told in stage.play(minute) {
-            logs[told.host - present.start].number(story, told, out, tally)?;
+        for pending in timeline.play(minute) {
+            logs[pending.host - present.start].number(story, pending, out, builder)?;
         }
-        out.advance(story.minute(minute + 1), tally)?;
-        progress(tally.bytes);
+        out.advance(story.minute(minute + 1), builder)?;
+        progress(builder.bytes);
     }
     Ok(())
 }
 
-/// Where a host's logs are: the next record ids, of each channel.
+/// The state of a host's logs: the next record id of each channel.
 #[derive(Debug)]
 struct LogLine {
     quirk: Quirk,
@@ -313,7 +311,7 @@ struct LogLine {
     next: [u64; Channel::ALL.len()],
     snapshot: Option<[u64; Channel::ALL.len()]>,
     /// The last events, while a snapshot may be taken.
-    last: VecDeque<(EventTime, Event)>,
+    last: VecDeque<(EventTime, FleetEvent)>,
 }
 
 impl LogLine {
@@ -324,49 +322,54 @@ impl LogLine {
     fn number(
         &mut self,
         story: &Story,
-        mut told: Told,
-        out: &mut dyn Take,
-        tally: &mut Tally,
+        mut pending: PendingEvent,
+        out: &mut dyn EventConsumer,
+        builder: &mut TruthBuilder,
     ) -> io::Result<()> {
-        let host = &story.hosts[told.host];
-        let Some((number, life)) = host.life_at(told.at) else { return Ok(()) };
+        let host = &story.hosts[pending.host];
+        let Some((number, life)) = host.life_at(pending.at) else { return Ok(()) };
         if self.life != Some(number) {
-            if let Log::Fresh(first) = life.log {
+            if let FirstRecordId::Fresh(first) = life.log {
                 self.next = [first, first / 3 + 1];
                 if self.life.is_some() {
-                    out.new_log(told.host)?;
+                    out.new_log(pending.host)?;
                 }
             }
             self.life = Some(number);
         }
-        self.snapshots(told.host, told.at, out)?;
+        self.snapshots(pending.host, pending.at, out)?;
 
-        let channel = told.event.shape.channel;
+        let channel = pending.event.shape.channel;
         let next = &mut self.next[channel as usize];
-        told.event.record_id = *next;
+        pending.event.record_id = *next;
         *next += 1;
-        let Event { shape, record_id, time, .. } = &told.event;
-        *tally.events.entry((shape.provider.name, shape.id)).or_default() += 1;
-        match told.note {
-            Note::Nothing => {}
-            Note::LocalAccount => {
-                tally.evidence.insert((told.host, life.machine.0));
+        let FleetEvent { shape, record_id, time, .. } = &pending.event;
+        *builder.events.entry((shape.provider.name, shape.id)).or_default() += 1;
+        match pending.note {
+            TruthNote::Nothing => {}
+            TruthNote::LocalAccount => {
+                builder.evidence.insert((pending.host, life.machine.0));
             }
-            Note::Mismatch { peer, cause } => {
-                tally.mismatches.push((*time, told.host, peer, cause, *record_id));
+            TruthNote::Mismatch { peer, cause } => {
+                builder.mismatches.push((*time, pending.host, peer, cause, *record_id));
             }
         }
         if matches!(self.quirk, Quirk::Restored { .. }) && self.snapshot.is_none() {
             if self.last.len() == SENT_AGAIN {
                 self.last.pop_front();
             }
-            self.last.push_back((told.at, told.event.clone()));
+            self.last.push_back((pending.at, pending.event.clone()));
         }
-        out.take(told.host, told.at, told.event)
+        out.take(pending.host, pending.at, pending.event)
     }
 
-    /// Takes the snapshot, and goes back to it, when their time has come.
-    fn snapshots(&mut self, host: usize, at: EventTime, out: &mut dyn Take) -> io::Result<()> {
+    /// Takes the snapshot and restores it, each at its time.
+    fn snapshots(
+        &mut self,
+        host: usize,
+        at: EventTime,
+        out: &mut dyn EventConsumer,
+    ) -> io::Result<()> {
         let Quirk::Restored { taken, restored } = self.quirk else { return Ok(()) };
         if at >= taken && self.snapshot.is_none() {
             self.snapshot = Some(self.next);
@@ -385,31 +388,31 @@ impl LogLine {
     }
 }
 
-/// The hosts' own files.
+/// The files of the hosts themselves.
 struct Logs<'s> {
     story: &'s Story,
     folder: &'s Path,
     writers: HashMap<(usize, Channel), Writer<File>>,
-    /// How many logs a host has had, if more than one.
+    /// The number of logs that a host has had, if more than one.
     numbers: HashMap<usize, u32>,
-    /// Bytes of the files that are finished.
+    /// Bytes of the finished files.
     finished_bytes: u64,
     records: u64,
 }
 
 impl<'s> Logs<'s> {
-    fn new(story: &'s Story, folder: &'s Path, tally: &Tally) -> Logs<'s> {
+    fn new(story: &'s Story, folder: &'s Path, builder: &TruthBuilder) -> Logs<'s> {
         Logs {
             story,
             folder,
             writers: HashMap::new(),
             numbers: HashMap::new(),
-            finished_bytes: tally.bytes,
+            finished_bytes: builder.bytes,
             records: 0,
         }
     }
 
-    /// Below the folder. Of two hosts with one name, the second domain's goes by
+    /// The path below the folder. Of two hosts with one name, the second domain's is filed under
     /// its DNS name.
     fn path(&self, host: usize, channel: Channel) -> PathBuf {
         let number = self.numbers.get(&host).copied().unwrap_or(1);
@@ -452,7 +455,7 @@ impl<'s> Logs<'s> {
         Ok(())
     }
 
-    /// The same log once more, as another collector would have it.
+    /// Copies a host's logs, as a second collector would have them.
     fn copy(&mut self, host: usize) -> io::Result<()> {
         for channel in Channel::ALL {
             let path = self.path(host, channel);
@@ -468,21 +471,21 @@ impl<'s> Logs<'s> {
         Ok(())
     }
 
-    fn finish(mut self, present: Range<usize>, tally: &mut Tally) -> io::Result<()> {
+    fn finish(mut self, present: Range<usize>, builder: &mut TruthBuilder) -> io::Result<()> {
         for host in present {
             self.close(host)?;
             if self.story.hosts[host].quirk == Quirk::TwoCollectors {
                 self.copy(host)?;
             }
         }
-        tally.records += self.records;
-        tally.bytes = self.finished_bytes;
+        builder.records += self.records;
+        builder.bytes = self.finished_bytes;
         Ok(())
     }
 }
 
-impl Take for Logs<'_> {
-    fn take(&mut self, host: usize, _: EventTime, event: Event) -> io::Result<()> {
+impl EventConsumer for Logs<'_> {
+    fn take(&mut self, host: usize, _: EventTime, event: FleetEvent) -> io::Result<()> {
         let copies = if self.story.hosts[host].quirk == Quirk::TwoCollectors { 2 } else { 1 };
         self.records += copies;
         let writer = self.writer(host, event.shape.channel, event.record_id)?;
@@ -495,16 +498,16 @@ impl Take for Logs<'_> {
         Ok(())
     }
 
-    fn advance(&mut self, _: EventTime, tally: &mut Tally) -> io::Result<()> {
+    fn advance(&mut self, _: EventTime, builder: &mut TruthBuilder) -> io::Result<()> {
         let open: u64 = self.writers.values().map(Writer::file_bytes).sum();
-        tally.bytes = self.finished_bytes + open;
+        builder.bytes = self.finished_bytes + open;
         Ok(())
     }
 }
 
 /// A file of a collector, written in order of arrival.
-trait Put {
-    fn put(&mut self, event: &Event, rendered: Option<&Rendered>) -> io::Result<()>;
+trait CollectorFile {
+    fn put(&mut self, event: &FleetEvent, rendered: Option<&Rendered>) -> io::Result<()>;
     fn bytes(&self) -> u64;
     fn finish(self) -> io::Result<()>;
 }
@@ -513,8 +516,8 @@ struct Forwarded {
     writer: Writer<File>,
 }
 
-impl Put for Forwarded {
-    fn put(&mut self, event: &Event, rendered: Option<&Rendered>) -> io::Result<()> {
+impl CollectorFile for Forwarded {
+    fn put(&mut self, event: &FleetEvent, rendered: Option<&Rendered>) -> io::Result<()> {
         match rendered {
             Some(rendered) => rendered.with(|rendering| {
                 event.with_spec(Some(rendering), |spec| self.writer.write_forwarded(spec))
@@ -532,15 +535,15 @@ impl Put for Forwarded {
     }
 }
 
-struct Lines {
+struct LineFile {
     out: BufWriter<File>,
     form: LineForm,
     line: String,
     bytes: u64,
 }
 
-impl Put for Lines {
-    fn put(&mut self, event: &Event, rendered: Option<&Rendered>) -> io::Result<()> {
+impl CollectorFile for LineFile {
+    fn put(&mut self, event: &FleetEvent, rendered: Option<&Rendered>) -> io::Result<()> {
         self.line.clear();
         lines::write_line(&mut self.line, self.form, event, rendered);
         self.bytes += self.line.len() as u64;
@@ -560,21 +563,21 @@ fn collect_lines(
     story: &Story,
     path: PathBuf,
     form: LineForm,
-    tally: &mut Tally,
+    builder: &mut TruthBuilder,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<()> {
     let out = BufWriter::with_capacity(1 << 20, File::create(path)?);
-    let lines = Lines { out, form, line: String::new(), bytes: 0 };
-    collect(story, lines, tally, progress)
+    let lines = LineFile { out, form, line: String::new(), bytes: 0 };
+    collect(story, lines, builder, progress)
 }
 
 fn collect(
     story: &Story,
-    out: impl Put,
-    tally: &mut Tally,
+    out: impl CollectorFile,
+    builder: &mut TruthBuilder,
     progress: &mut dyn FnMut(u64),
 ) -> io::Result<()> {
-    let mut collector = Collector {
+    let mut collector = ArrivalQueue {
         story,
         out,
         waiting: BinaryHeap::new(),
@@ -582,15 +585,15 @@ fn collect(
         number: 0,
         records: 0,
     };
-    perform(story, 0..story.hosts.len(), &mut collector, tally, progress)?;
+    perform(story, 0..story.hosts.len(), &mut collector, builder, progress)?;
     collector.deliver(EventTime::MAX)?;
-    tally.bytes = collector.out.bytes();
-    tally.records = collector.records;
+    builder.bytes = collector.out.bytes();
+    builder.records = collector.records;
     collector.out.finish()
 }
 
-/// Brings events into their order of arrival.
-struct Collector<'s, O> {
+/// Delivers events in order of arrival.
+struct ArrivalQueue<'s, O> {
     story: &'s Story,
     out: O,
     waiting: BinaryHeap<Reverse<Waiting>>,
@@ -599,12 +602,12 @@ struct Collector<'s, O> {
     records: u64,
 }
 
-/// An event on its way; the earliest first, then as they were sent.
+/// An event in transit; ordered by arrival, then by sending.
 struct Waiting {
     arrival: EventTime,
     number: u64,
     host: usize,
-    event: Event,
+    event: FleetEvent,
 }
 
 impl Waiting {
@@ -633,8 +636,8 @@ impl Ord for Waiting {
     }
 }
 
-impl<O: Put> Collector<'_, O> {
-    /// When a host sends what it has at `at`: each sends at a pace of its own.
+impl<O: CollectorFile> ArrivalQueue<'_, O> {
+    /// When an event written at `at` arrives: each host sends at an interval of its own.
     fn arrival(&self, host: usize, at: EventTime, collector: u64) -> EventTime {
         let mut dice = Dice::new(self.story.seed, &[5, host as u64, collector]);
         let pace = *dice.pick(&[5, 30, 30, 300, 900]) * TICKS_PER_SEC;
@@ -642,7 +645,7 @@ impl<O: Put> Collector<'_, O> {
         at.plus_ticks(pace - (at.0 + offset) % pace)
     }
 
-    fn send(&mut self, host: usize, arrival: EventTime, event: Event) {
+    fn send(&mut self, host: usize, arrival: EventTime, event: FleetEvent) {
         self.number += 1;
         self.waiting.push(Reverse(Waiting { arrival, number: self.number, host, event }));
     }
@@ -651,7 +654,7 @@ impl<O: Put> Collector<'_, O> {
         while self.waiting.peek().is_some_and(|Reverse(first)| first.arrival <= to) {
             let Some(Reverse(Waiting { host, event, .. })) = self.waiting.pop() else { break };
             self.records += 1;
-            // Most subscriptions ask for the text.
+            // Most subscriptions request rendered text.
             let rendered = (host % 10 != 7).then(|| Rendered::new(&event));
             self.out.put(&event, rendered.as_ref())?;
         }
@@ -659,8 +662,8 @@ impl<O: Put> Collector<'_, O> {
     }
 }
 
-impl<O: Put> Take for Collector<'_, O> {
-    fn take(&mut self, host: usize, at: EventTime, event: Event) -> io::Result<()> {
+impl<O: CollectorFile> EventConsumer for ArrivalQueue<'_, O> {
+    fn take(&mut self, host: usize, at: EventTime, event: FleetEvent) -> io::Result<()> {
         let arrival = self.arrival(host, at, 0);
         if self.story.hosts[host].quirk == Quirk::TwoCollectors {
             self.send(host, self.arrival(host, at, 1), event.clone());
@@ -677,30 +680,33 @@ impl<O: Put> Take for Collector<'_, O> {
         Ok(())
     }
 
-    fn advance(&mut self, to: EventTime, tally: &mut Tally) -> io::Result<()> {
+    fn advance(&mut self, to: EventTime, builder: &mut TruthBuilder) -> io::Result<()> {
         self.deliver(to)?;
-        tally.bytes = self.out.bytes();
+        builder.bytes = self.out.bytes();
         Ok(())
     }
 }
 
-fn truth(spec: &FleetSpec, story: &Story, mut tally: Tally) -> Truth {
+fn truth(spec: &FleetSpec, story: &Story, mut builder: TruthBuilder) -> Truth {
     let name = |host: usize| story.hosts[host].name().to_string();
     let last_sid = |host: usize| story.hosts[host].last_life().machine;
-    let tells = |host: usize, sid: DomainSid| tally.evidence.contains(&(host, sid.0));
+    let has_evidence = |host: usize, sid: DomainSid| builder.evidence.contains(&(host, sid.0));
     let groups = story
         .groups
         .iter()
         .map(|group| {
             let members = || group.members.iter().copied();
             let now = |host: &usize| last_sid(*host) == group.machine;
-            Group {
+            GroupTruth {
                 machine_sid: group.machine.to_string(),
                 hosts: members().filter(now).map(name).collect(),
                 former: members().filter(|host| !now(host)).map(name).collect(),
                 pool: group.pool,
                 state: group.state,
-                evidence: members().filter(|host| tells(*host, group.machine)).map(name).collect(),
+                evidence: members()
+                    .filter(|host| has_evidence(*host, group.machine))
+                    .map(name)
+                    .collect(),
             }
         })
         .collect();
@@ -708,7 +714,7 @@ fn truth(spec: &FleetSpec, story: &Story, mut tally: Tally) -> Truth {
         seed: spec.seed,
         from: story.from.to_string(),
         until: story.until().to_string(),
-        domain: Domain {
+        domain: DomainTruth {
             name: story.domain.netbios.to_string(),
             dns: story.domain.dns.to_string(),
             sid: story.domain.sid.to_string(),
@@ -716,25 +722,25 @@ fn truth(spec: &FleetSpec, story: &Story, mut tally: Tally) -> Truth {
             clones: story.controller_clones.iter().copied().map(name).collect(),
         },
         groups,
-        records: tally.records,
+        records: builder.records,
         ..Truth::default()
     };
     for (index, host) in story.hosts.iter().enumerate() {
         lives(story, index, &mut truth);
         let sid = last_sid(index);
-        truth.hosts.push(Host {
+        truth.hosts.push(HostTruth {
             name: name(index),
             computer: host.computer().to_string(),
             machine_sid: sid.to_string(),
             build: format!("{}.{}", host.build.number, host.build.revision),
             enforcing: host.build.enforces(),
-            evidence: tells(index, sid),
+            evidence: has_evidence(index, sid),
         });
     }
-    tally.mismatches.sort_unstable_by_key(|mismatch| (mismatch.0, mismatch.1, mismatch.4));
-    let mismatches = tally.mismatches.into_iter();
+    builder.mismatches.sort_unstable_by_key(|mismatch| (mismatch.0, mismatch.1, mismatch.4));
+    let mismatches = builder.mismatches.into_iter();
     truth.mismatches = mismatches
-        .map(|(time, target, peer, cause, record_id)| Mismatch {
+        .map(|(time, target, peer, cause, record_id)| MismatchTruth {
             target: name(target),
             peer: peer.map(name),
             time: time.to_string(),
@@ -742,7 +748,7 @@ fn truth(spec: &FleetSpec, story: &Story, mut tally: Tally) -> Truth {
             record_id,
         })
         .collect();
-    let events = tally.events.into_iter();
+    let events = builder.events.into_iter();
     truth.events = events.map(|((name, id), count)| (format!("{name}/{id}"), count)).collect();
     truth
 }
@@ -753,21 +759,21 @@ fn lives(story: &Story, host: usize, truth: &mut Truth) {
     for (number, life) in host.lives.iter().enumerate() {
         let time = life.from.to_string();
         match &life.entry {
-            Entry::Running | Entry::FromImage => {}
-            Entry::Renamed { old } => truth.renames.push(Rename {
+            LifeStart::Running | LifeStart::FromImage => {}
+            LifeStart::Renamed { old } => truth.renames.push(Rename {
                 from: old.to_string(),
                 to: life.name.to_string(),
                 time,
             }),
-            Entry::Setup => truth.placeholders.push(Placeholder {
+            LifeStart::Setup => truth.placeholders.push(Placeholder {
                 name: life.name.to_string(),
                 host: host.name().to_string(),
                 time,
                 machine_sid: life.machine.to_string(),
             }),
-            Entry::Installed { .. } => {
+            LifeStart::Installed { .. } => {
                 let former = &host.lives[..number];
-                let former = former.iter().rfind(|life| matches!(life.entry, Entry::Running));
+                let former = former.iter().rfind(|life| matches!(life.entry, LifeStart::Running));
                 truth.rebuilds.extend(former.map(|former| Rebuild {
                     host: host.name().to_string(),
                     time,
@@ -824,7 +830,7 @@ mod tests {
         (truth, files)
     }
 
-    /// What a reader knows an event by, and what it says.
+    /// What a reader identifies an event by, and its data.
     #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
     struct Read {
         computer: String,
@@ -987,9 +993,9 @@ mod tests {
         assert!(late >= 10, "{late}");
     }
 
-    /// `(host, machine SID)` that events of a host tell under its own name.
-    fn told(events: &[Read]) -> BTreeSet<(String, String)> {
-        let mut told = BTreeSet::new();
+    /// `(host, machine SID)` as shown by events of a host under its own name.
+    fn shown_machine_sids(events: &[Read]) -> BTreeSet<(String, String)> {
+        let mut shown = BTreeSet::new();
         for event in events {
             let own: String = short_host(&event.computer).to_uppercase().chars().take(15).collect();
             for (sid, domain) in [
@@ -1004,33 +1010,33 @@ mod tests {
                 if let Some((issuer, _)) = Sid::parse(sid).and_then(|sid| sid.issuer())
                     && *domain == own
                 {
-                    told.insert((event.computer.to_uppercase(), issuer.to_string()));
+                    shown.insert((event.computer.to_uppercase(), issuer.to_string()));
                 }
             }
         }
-        told
+        shown
     }
 
     #[test]
-    fn the_truth_about_machine_sids_is_what_the_events_tell() {
+    fn the_truth_about_machine_sids_is_what_the_events_show() {
         let (truth, files) = write(&FleetSpec { hosts: 44, hours: 3, ..spec(Form::Evtx) });
         assert!(truth.groups.iter().any(|group| group.pool));
-        let told = told(&read(Form::Evtx, &files));
+        let shown = shown_machine_sids(&read(Form::Evtx, &files));
         for host in &truth.hosts {
             let pair = (host.computer.to_uppercase(), host.machine_sid.clone());
-            assert_eq!(told.contains(&pair), host.evidence, "{}", host.name);
+            assert_eq!(shown.contains(&pair), host.evidence, "{}", host.name);
         }
         for group in &truth.groups {
             for name in group.hosts.iter().chain(&group.former) {
                 let host = truth.hosts.iter().find(|host| host.name == *name).unwrap();
                 let pair = (host.computer.to_uppercase(), group.machine_sid.clone());
-                assert_eq!(told.contains(&pair), group.evidence.contains(name), "{name}");
+                assert_eq!(shown.contains(&pair), group.evidence.contains(name), "{name}");
             }
         }
         for rename in &truth.renames {
             let sid = |name: &str| {
                 let own = |computer: &str| short_host(computer).eq_ignore_ascii_case(name);
-                told.iter().find(|(computer, _)| own(computer)).map(|(_, sid)| sid)
+                shown.iter().find(|(computer, _)| own(computer)).map(|(_, sid)| sid)
             };
             assert!(sid(&rename.to).is_some());
             assert_eq!(sid(&rename.from), sid(&rename.to));
@@ -1047,7 +1053,7 @@ mod tests {
         assert_eq!(truth.events["LsaSrv/6167"], truth.mismatches.len() as u64);
         let of = |event: &Read, name: &str| short_host(&event.computer) == name;
         for mismatch in &truth.mismatches {
-            let Mismatch { target, peer, time, record_id, .. } = mismatch;
+            let MismatchTruth { target, peer, time, record_id, .. } = mismatch;
             assert!(events.iter().any(|event| event.kind == "LsaSrv/6167"
                 && of(event, target)
                 && event.time == *time
@@ -1069,9 +1075,9 @@ mod tests {
             let refused =
                 truth.mismatches.iter().filter(|mismatch| is_member(&mismatch.target)).count();
             match group.state {
-                State::Active => assert!(refused > 0),
-                State::Latent => assert_eq!(refused, 0),
-                State::Remedied => assert_eq!(group.hosts.len(), 1),
+                GroupState::Active => assert!(refused > 0),
+                GroupState::Latent => assert_eq!(refused, 0),
+                GroupState::Remedied => assert_eq!(group.hosts.len(), 1),
             }
         }
     }

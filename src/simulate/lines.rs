@@ -1,13 +1,12 @@
-//! Events as lines of text, in the shapes of four collectors, and the rendering
-//! that a source sends along.
+//! Events as lines of text in the shapes of four collectors, and the rendering that a source adds.
 
 use std::fmt::Write;
 
 use super::evtx::Rendering;
-use super::shapes::{Body, Channel, Event};
+use super::shapes::{Body, Channel, FleetEvent};
 use crate::time::EventTime;
 
-/// What a text line looks like.
+/// The shape of a text line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LineForm {
     Xml,
@@ -32,7 +31,7 @@ pub struct Rendered {
 }
 
 impl Rendered {
-    pub fn new(event: &Event) -> Rendered {
+    pub fn new(event: &FleetEvent) -> Rendered {
         let shape = &event.shape;
         let failed = shape.keywords & FAILED != 0;
         Rendered {
@@ -55,7 +54,7 @@ impl Rendered {
         }
     }
 
-    /// Hands the rendering to `take` as the EVTX writer reads it.
+    /// Calls `take` with the rendering in the EVTX writer's form.
     pub fn with<T>(&self, take: impl FnOnce(Rendering<'_>) -> T) -> T {
         take(Rendering {
             culture: "en-US",
@@ -135,8 +134,8 @@ fn title(id: u16) -> &'static str {
     }
 }
 
-/// The title, and for audits a line for each field.
-fn message(event: &Event) -> String {
+/// The message: a title, and for audits a line for each field.
+fn message(event: &FleetEvent) -> String {
     let mut text = title(event.shape.id).to_owned();
     if event.shape.channel == Channel::Security
         && let Body::Named(fields) = &event.shape.body
@@ -150,8 +149,13 @@ fn message(event: &Event) -> String {
     text
 }
 
-/// Adds the event as one line with its end.
-pub fn write_line(out: &mut String, form: LineForm, event: &Event, rendered: Option<&Rendered>) {
+/// Appends the event as one line with its line end.
+pub fn write_line(
+    out: &mut String,
+    form: LineForm,
+    event: &FleetEvent,
+    rendered: Option<&Rendered>,
+) {
     match form {
         LineForm::Xml => xml(out, event, rendered),
         LineForm::Winlogbeat => winlogbeat(out, event, rendered),
@@ -161,7 +165,17 @@ pub fn write_line(out: &mut String, form: LineForm, event: &Event, rendered: Opt
     out.push('\n');
 }
 
-fn xml(out: &mut String, event: &Event, rendered: Option<&Rendered>) {
+fn xml(out: &mut String, event: &FleetEvent, rendered: Option<&Rendered>) {
+    xml_system(out, event);
+    xml_data(out, &event.shape.body);
+    if let Some(rendered) = rendered {
+        rendered.with(|rendering| xml_rendering(out, &rendering));
+    }
+    out.push_str("</Event>");
+}
+
+/// The start tag of the event, and its `System` element.
+fn xml_system(out: &mut String, event: &FleetEvent) {
     event.with_spec(None, |spec| {
         out.push_str(
             "<Event xmlns='http://schemas.microsoft.com/win/2004/08/events/event'><System>",
@@ -205,7 +219,10 @@ fn xml(out: &mut String, event: &Event, rendered: Option<&Rendered>) {
             None => out.push_str("<Security/></System>"),
         }
     });
-    match &event.shape.body {
+}
+
+fn xml_data(out: &mut String, body: &Body) {
+    match body {
         Body::Empty => {}
         Body::Named(fields) => {
             out.push_str("<EventData>");
@@ -229,33 +246,31 @@ fn xml(out: &mut String, event: &Event, rendered: Option<&Rendered>) {
             out.push_str("</EventData>");
         }
     }
-    if let Some(rendered) = rendered {
-        rendered.with(|rendering| {
-            put(out, format_args!("<RenderingInfo Culture='{}'>", rendering.culture));
-            for (name, text) in [
-                ("Message", rendering.message),
-                ("Level", rendering.level),
-                ("Task", rendering.task),
-                ("Opcode", rendering.opcode),
-                ("Channel", rendering.channel),
-                ("Provider", rendering.provider),
-            ] {
-                out.extend(["<", name, ">"]);
-                escape_xml(out, text);
-                out.extend(["</", name, ">"]);
-            }
-            out.push_str("<Keywords>");
-            for keyword in rendering.keywords {
-                out.extend(["<Keyword>", keyword, "</Keyword>"]);
-            }
-            out.push_str("</Keywords></RenderingInfo>");
-        });
+}
+
+fn xml_rendering(out: &mut String, rendering: &Rendering<'_>) {
+    put(out, format_args!("<RenderingInfo Culture='{}'>", rendering.culture));
+    for (name, text) in [
+        ("Message", rendering.message),
+        ("Level", rendering.level),
+        ("Task", rendering.task),
+        ("Opcode", rendering.opcode),
+        ("Channel", rendering.channel),
+        ("Provider", rendering.provider),
+    ] {
+        out.extend(["<", name, ">"]);
+        escape_xml(out, text);
+        out.extend(["</", name, ">"]);
     }
-    out.push_str("</Event>");
+    out.push_str("<Keywords>");
+    for keyword in rendering.keywords {
+        out.extend(["<Keyword>", keyword, "</Keyword>"]);
+    }
+    out.push_str("</Keywords></RenderingInfo>");
 }
 
 /// winlogbeat 8: the id is text, unnamed data are `param1` and so on.
-fn winlogbeat(out: &mut String, event: &Event, rendered: Option<&Rendered>) {
+fn winlogbeat(out: &mut String, event: &FleetEvent, rendered: Option<&Rendered>) {
     let shape = &event.shape;
     let mut top = Object::open(out);
     top.text("@timestamp", &event.time.to_string());
@@ -326,7 +341,7 @@ fn winlogbeat(out: &mut String, event: &Event, rendered: Option<&Rendered>) {
 }
 
 /// NXLog's flat objects, with times as OpenWEC writes them in this shape.
-fn nxlog(out: &mut String, event: &Event, rendered: Option<&Rendered>) {
+fn nxlog(out: &mut String, event: &FleetEvent, rendered: Option<&Rendered>) {
     let shape = &event.shape;
     let mut top = Object::open(out);
     top.text("EventTime", &event.time.to_string());
@@ -387,7 +402,7 @@ fn nxlog(out: &mut String, event: &Event, rendered: Option<&Rendered>) {
     top.close();
 }
 
-fn openwec(out: &mut String, event: &Event, rendered: Option<&Rendered>) {
+fn openwec(out: &mut String, event: &FleetEvent, rendered: Option<&Rendered>) {
     let shape = &event.shape;
     let mut top = Object::open(out);
     top.object("System", |system| {
@@ -466,17 +481,17 @@ fn openwec(out: &mut String, event: &Event, rendered: Option<&Rendered>) {
     top.close();
 }
 
-/// Some instant soon after; nothing depends on it.
-fn received(event: &Event) -> EventTime {
+/// A time of receipt soon after the event; nothing depends on it.
+fn received(event: &FleetEvent) -> EventTime {
     event.time.plus_ticks(2_500_000)
 }
 
-fn provider_guid(event: &Event) -> Option<String> {
-    event.shape.provider.guid.map(|guid| super::evtx::Value::Guid(guid).to_text().into_owned())
+fn provider_guid(event: &FleetEvent) -> Option<String> {
+    event.shape.provider.guid.map(|guid| super::evtx::TypedValue::Guid(guid).to_text().into_owned())
 }
 
 fn hex(bytes: &[u8]) -> String {
-    super::evtx::Value::Binary(bytes).to_text().into_owned()
+    super::evtx::TypedValue::Binary(bytes).to_text().into_owned()
 }
 
 fn put(out: &mut String, text: std::fmt::Arguments<'_>) {

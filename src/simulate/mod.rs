@@ -1,5 +1,5 @@
-//! Event logs made to order: for tests and benches, and for people who want
-//! to see what twinsid does before they point it at logs of their own.
+//! Synthetic event logs: for tests and benches, and for trying twinsid before pointing it at real
+//! logs.
 //!
 //! | module | holds |
 //! |---|---|
@@ -8,7 +8,7 @@
 //! | `scenes` | what happens there, minute by minute |
 //! | `shapes` | the events: fields, order, types |
 //! | `lines` | events as XML and JSON lines |
-//! | `dice` | chance that can be repeated |
+//! | `dice` | repeatable randomness |
 //! | [`evtx`] | a writer of EVTX files |
 
 pub mod evtx;

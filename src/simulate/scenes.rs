@@ -1,10 +1,9 @@
 //! What happens in the fleet, minute by minute.
 //!
-//! Hosts and clone groups act, each with dice of its own for every minute, so
-//! that the events of some hosts can be told without those of the others: only
-//! the domain controllers hear of everybody. A scene tells its events to a
-//! [`Stage`], which keeps those that lie ahead and those of absent hosts not at
-//! all.
+//! Hosts and clone groups act, each with a random generator of its own for every minute, so that
+//! the events of some hosts can be generated without those of the others; only domain controllers
+//! depend on everybody. A scene passes its events to a [`Timeline`], which holds those of later
+//! minutes and drops those of hosts that are not present.
 
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,18 +12,18 @@ use super::dice::Dice;
 use super::fleet::Cause;
 use super::shapes;
 use super::shapes::{
-    Event, Failure, Origin, Package, Principal, Shape, Who, account_renamed, account_touched,
-    account_written, clock_set, connection, credentials, event_log, explicit_credentials,
-    groups_listed, logoff, logon, logon_failed, mismatch, object_access, preauthentication_failed,
-    privileges, process, secure_channel, service_state, service_ticket, started, stopped,
-    ticket_granting, update_installed,
+    EventShape, FleetEvent, LogonFailure, Origin, Package, Principal, Who, account_renamed,
+    account_touched, account_written, clock_set, connection, credentials, event_log,
+    explicit_credentials, groups_listed, logoff, logon, logon_failed, mismatch, object_access,
+    preauthentication_failed, privileges, process, secure_channel, service_state, service_ticket,
+    started, stopped, ticket_granting, update_installed,
 };
-use super::story::{Entry, Host, LOCAL_ACCOUNTS, Life, Naming, Quirk, Role, Story};
+use super::story::{FleetHost, HostKind, LOCAL_ACCOUNTS, Life, LifeStart, Naming, Quirk, Story};
 use crate::time::{EventTime, TICKS_PER_SEC};
 
-/// What the truth has to remember of an event.
+/// What the truth records about an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Note {
+pub enum TruthNote {
     Nothing,
     /// A local account with its SID, under the host's own name.
     LocalAccount,
@@ -37,24 +36,24 @@ pub enum Note {
 
 /// An event that has no record id yet.
 #[derive(Debug)]
-pub struct Told {
-    /// When it is written; the time in it differs while a clock is wrong.
+pub struct PendingEvent {
+    /// When it is written; `event.time` differs while the clock is wrong.
     pub at: EventTime,
     pub host: usize,
-    pub event: Event,
-    pub note: Note,
+    pub event: FleetEvent,
+    pub note: TruthNote,
     order: u64,
 }
 
 /// Events of one minute at a time, in order.
 #[derive(Debug)]
-pub struct Stage<'s> {
+pub struct Timeline<'s> {
     story: &'s Story,
     /// The hosts whose events are kept.
     present: Range<usize>,
-    pending: Vec<Told>,
+    pending: Vec<PendingEvent>,
     actor: u64,
-    told: u64,
+    emitted: u64,
 }
 
 const SECOND: u64 = TICKS_PER_SEC;
@@ -83,43 +82,50 @@ const UPDATES: &[&str] = &[
 ];
 const GUESSED_NAMES: &[&str] = &["Administrator", "admin", "test", "backup", "sa", "oracle"];
 
-/// Index of a group's dice among those of hosts.
+/// Offset of the generators of groups among those of hosts.
 const GROUP_ACTORS: u64 = 1 << 31;
 
-impl<'s> Stage<'s> {
-    pub fn new(story: &'s Story, present: Range<usize>) -> Stage<'s> {
-        Stage { story, present, pending: Vec::new(), actor: 0, told: 0 }
+impl<'s> Timeline<'s> {
+    pub fn new(story: &'s Story, present: Range<usize>) -> Timeline<'s> {
+        Timeline { story, present, pending: Vec::new(), actor: 0, emitted: 0 }
     }
 
-    /// Plays one minute and hands over its events and those of earlier scenes
-    /// that fall into it. Minutes come in order.
-    pub fn play(&mut self, minute: u64) -> Vec<Told> {
+    /// Plays one minute and returns its events, together with those of earlier scenes that fall
+    /// into it. To be called with ascending minutes.
+    pub fn play(&mut self, minute: u64) -> Vec<PendingEvent> {
         let controllers = 0..self.story.controllers;
         let all = self.present.start < controllers.end;
         for host in 0..self.story.hosts.len() {
             if all || self.present.contains(&host) {
-                (self.actor, self.told) = (host as u64, 0);
+                (self.actor, self.emitted) = (host as u64, 0);
                 self.host_minute(host, minute);
             }
         }
         for (number, group) in self.story.groups.iter().enumerate() {
             if all || group.members.iter().any(|member| self.present.contains(member)) {
-                (self.actor, self.told) = (GROUP_ACTORS + number as u64, 0);
+                (self.actor, self.emitted) = (GROUP_ACTORS + number as u64, 0);
                 self.group_minute(number, minute);
             }
         }
-        self.pending.sort_by_key(|told| (told.at, told.host, told.order));
+        self.pending.sort_by_key(|event| (event.at, event.host, event.order));
         let end = self.story.minute(minute + 1);
-        let ready = self.pending.partition_point(|told| told.at < end);
+        let ready = self.pending.partition_point(|event| event.at < end);
         self.pending.drain(..ready).collect()
     }
 
-    fn say(&mut self, host: usize, at: EventTime, shape: Shape) {
-        self.say_noted(host, at, at, shape, Note::Nothing);
+    fn emit(&mut self, host: usize, at: EventTime, shape: EventShape) {
+        self.emit_noted(host, at, at, shape, TruthNote::Nothing);
     }
 
-    fn say_noted(&mut self, host: usize, at: EventTime, time: EventTime, shape: Shape, note: Note) {
-        self.told += 1;
+    fn emit_noted(
+        &mut self,
+        host: usize,
+        at: EventTime,
+        time: EventTime,
+        shape: EventShape,
+        note: TruthNote,
+    ) {
+        self.emitted += 1;
         if !self.present.contains(&host) {
             return;
         }
@@ -133,9 +139,9 @@ impl<'s> Stage<'s> {
             }
             Naming::NetbiosAtStart | Naming::Dns => Arc::clone(&life.computer),
         };
-        let event = Event { shape, computer, time, record_id: 0 };
-        let order = self.actor << 32 | self.told;
-        self.pending.push(Told { at, host, event, note, order });
+        let event = FleetEvent { shape, computer, time, record_id: 0 };
+        let order = self.actor << 32 | self.emitted;
+        self.pending.push(PendingEvent { at, host, event, note, order });
     }
 
     fn host_minute(&mut self, index: usize, minute: u64) {
@@ -150,126 +156,150 @@ impl<'s> Stage<'s> {
             }
             if begin <= life.until && life.until < end {
                 let at = begin.max(life.until.minus_ticks(5 * SECOND));
-                self.say(index, at, stopped(at));
+                self.emit(index, at, stopped(at));
             }
         }
         let Some((_, life)) = host.life_at(begin) else { return };
         let mut dice = Dice::new(story.seed, &[2, index as u64, minute]);
-        let mut quiet_until = begin;
+        let mut down_until = begin;
         if host.starts_in(minute) {
-            quiet_until = self.restart(index, begin.plus_ticks(dice.below(5 * SECOND)), &mut dice);
+            down_until = self.restart(index, begin.plus_ticks(dice.below(5 * SECOND)), &mut dice);
         }
-        let mut scene = Scene { stage: self, story, index, host, life, begin, quiet_until };
+        let mut scene = Scene { timeline: self, story, index, host, life, begin, down_until };
         scene.background(&mut dice);
         match host.role {
-            Role::Controller => scene.controller(&mut dice),
-            Role::Workstation | Role::Server => scene.member(&mut dice),
+            HostKind::Controller => scene.controller(&mut dice),
+            HostKind::Workstation | HostKind::Server => scene.member(&mut dice),
         }
         scene.quirk(minute, &mut dice);
     }
 
+    /// The first events of a life, by the way it starts.
     fn life_begins(&mut self, index: usize, life: &Life, dice: &mut Dice) {
-        let story = self.story;
-        let host = &story.hosts[index];
-        let at = |ticks| life.from.plus_ticks(ticks);
         match &life.entry {
-            Entry::Running => {}
-            Entry::FromImage => {
-                self.start_up(index, at(0), dice);
+            LifeStart::Running => {}
+            LifeStart::FromImage => {
+                self.start_up(index, life.from, dice);
                 let who = local(life, 1, dice);
-                self.local_logon(index, at(20 * SECOND), &who, 2, dice);
+                self.local_logon(index, life.from.plus_ticks(20 * SECOND), &who, 2, dice);
             }
-            Entry::Setup => {
-                self.start_up(index, at(0), dice);
-                let machine = system_of(host, life, story);
-                for number in 0..20 {
-                    let program = *dice.pick(PROGRAMS);
-                    let shape = process(&machine, program, String::new(), 0x400 + number * 4);
-                    self.say(index, at(SECOND + number * SECOND), shape);
-                }
-                let built_in = local(life, 0, dice);
-                let shape = account_written(4738, &built_in, &machine, None);
-                self.say(index, at(25 * SECOND), shape);
-                self.say(index, at(26 * SECOND), account_touched(4724, &built_in, &machine));
+            LifeStart::Setup => self.setup_begins(index, life, dice),
+            LifeStart::Installed { placeholder } => {
+                self.installed_begins(index, life, placeholder, dice);
             }
-            Entry::Installed { placeholder } => {
-                self.say(index, at(0), event_log(6011, &[placeholder, &life.short], None));
-                self.start_up(index, at(SECOND), dice);
-                let machine = system_of(host, life, story);
-                let mut note = |ticks, shape| {
-                    self.say_noted(index, at(ticks), at(ticks), shape, Note::LocalAccount);
-                };
-                let built_in = local(life, 0, dice);
-                let made = local(life, 1, dice);
-                note(5 * SECOND, account_written(4738, &built_in, &machine, None));
-                note(6 * SECOND, account_written(4720, &made, &machine, None));
-                note(7 * SECOND, account_touched(4722, &made, &machine));
-                note(8 * SECOND, account_touched(4724, &made, &machine));
-                let who = Who {
-                    sid: story.computer_account(host),
-                    name: format!("{}$", life.short).into(),
-                    domain: Arc::clone(&story.domain_of(host).netbios),
-                    logon: 0x3e7,
-                };
-                let by = person(story, host, 0, dice);
-                if !host.foreign {
-                    let controller = dice.index(story.controllers);
-                    let dns = Some(&life.computer);
-                    self.say(controller, at(9 * SECOND), account_written(4741, &who, &by, dns));
-                    self.say(controller, at(10 * SECOND), account_written(4742, &who, &by, dns));
-                }
-            }
-            Entry::Renamed { old } => {
-                let former = story.hosts[index].life_at(life.from.minus_ticks(1));
-                let former = former.map_or(life, |(_, former)| former);
-                let controller = dice.index(story.controllers);
-                let by = person(story, host, 0, dice);
-                let who = Who {
-                    sid: story.computer_account(host),
-                    name: format!("{}$", life.short).into(),
-                    domain: Arc::clone(&story.domain.netbios),
-                    logon: 0x3e7,
-                };
-                let names = [format!("{old}$"), format!("{}$", life.short)];
-                let [old_account, new_account] = names;
-                let shape = account_renamed(old_account, new_account, &who, &by);
-                self.say(controller, at(0), shape);
-                let dns = Some(&life.computer);
-                self.say(controller, at(SECOND), account_written(4742, &who, &by, dns));
-                self.say(index, at(0), event_log(6011, &[old, &life.short], None));
-                self.start_up(index, at(SECOND), dice);
-                // The security authority learns its new name a little later.
-                let machine = system_of(host, former, story);
-                let lagging = local(former, 0, dice);
-                for number in 0..10 {
-                    let program = *dice.pick(PROGRAMS);
-                    let shape = process(&machine, program, String::new(), 0x600 + number * 4);
-                    self.say(index, at((3 + 4 * number) * SECOND), shape);
-                }
-                self.say(index, at(30 * SECOND), groups_listed(&machine, &lagging));
-                let machine = system_of(host, life, story);
-                let who = local(life, 0, dice);
-                let time = at(MINUTE);
-                let shape = groups_listed(&machine, &who);
-                self.say_noted(index, time, time, shape, Note::LocalAccount);
-            }
+            LifeStart::Renamed { old } => self.renamed_begins(index, life, old, dice),
         }
     }
 
-    /// Down and up again; when it is back.
+    /// Windows Setup at work, under a name of its own.
+    fn setup_begins(&mut self, index: usize, life: &Life, dice: &mut Dice) {
+        let story = self.story;
+        let host = &story.hosts[index];
+        let at = |ticks| life.from.plus_ticks(ticks);
+        self.start_up(index, at(0), dice);
+        let machine = system_of(host, life, story);
+        for number in 0..20 {
+            let program = *dice.pick(PROGRAMS);
+            let shape = process(&machine, program, String::new(), 0x400 + number * 4);
+            self.emit(index, at(SECOND + number * SECOND), shape);
+        }
+        let built_in = local(life, 0, dice);
+        let shape = account_written(4738, &built_in, &machine, None);
+        self.emit(index, at(25 * SECOND), shape);
+        self.emit(index, at(26 * SECOND), account_touched(4724, &built_in, &machine));
+    }
+
+    /// An installation gets its name and its accounts, and joins the domain.
+    fn installed_begins(
+        &mut self,
+        index: usize,
+        life: &Life,
+        placeholder: &Arc<str>,
+        dice: &mut Dice,
+    ) {
+        let story = self.story;
+        let host = &story.hosts[index];
+        let at = |ticks| life.from.plus_ticks(ticks);
+        self.emit(index, at(0), event_log(6011, &[placeholder, &life.short], None));
+        self.start_up(index, at(SECOND), dice);
+        let machine = system_of(host, life, story);
+        let mut note = |ticks, shape| {
+            self.emit_noted(index, at(ticks), at(ticks), shape, TruthNote::LocalAccount);
+        };
+        let built_in = local(life, 0, dice);
+        let made = local(life, 1, dice);
+        note(5 * SECOND, account_written(4738, &built_in, &machine, None));
+        note(6 * SECOND, account_written(4720, &made, &machine, None));
+        note(7 * SECOND, account_touched(4722, &made, &machine));
+        note(8 * SECOND, account_touched(4724, &made, &machine));
+        let who = Who {
+            sid: story.computer_account(host),
+            name: format!("{}$", life.short).into(),
+            domain: Arc::clone(&story.domain_of(host).netbios),
+            logon: 0x3e7,
+        };
+        let by = person(story, host, 0, dice);
+        if !host.foreign {
+            let controller = dice.index(story.controllers);
+            let dns = Some(&life.computer);
+            self.emit(controller, at(9 * SECOND), account_written(4741, &who, &by, dns));
+            self.emit(controller, at(10 * SECOND), account_written(4742, &who, &by, dns));
+        }
+    }
+
+    /// A host restarts under its new name.
+    fn renamed_begins(&mut self, index: usize, life: &Life, old: &Arc<str>, dice: &mut Dice) {
+        let story = self.story;
+        let host = &story.hosts[index];
+        let at = |ticks| life.from.plus_ticks(ticks);
+        let former = story.hosts[index].life_at(life.from.minus_ticks(1));
+        let former = former.map_or(life, |(_, former)| former);
+        let controller = dice.index(story.controllers);
+        let by = person(story, host, 0, dice);
+        let who = Who {
+            sid: story.computer_account(host),
+            name: format!("{}$", life.short).into(),
+            domain: Arc::clone(&story.domain.netbios),
+            logon: 0x3e7,
+        };
+        let names = [format!("{old}$"), format!("{}$", life.short)];
+        let [old_account, new_account] = names;
+        let shape = account_renamed(old_account, new_account, &who, &by);
+        self.emit(controller, at(0), shape);
+        let dns = Some(&life.computer);
+        self.emit(controller, at(SECOND), account_written(4742, &who, &by, dns));
+        self.emit(index, at(0), event_log(6011, &[old, &life.short], None));
+        self.start_up(index, at(SECOND), dice);
+        // The security authority adopts the new name a little later.
+        let machine = system_of(host, former, story);
+        let lagging = local(former, 0, dice);
+        for number in 0..10 {
+            let program = *dice.pick(PROGRAMS);
+            let shape = process(&machine, program, String::new(), 0x600 + number * 4);
+            self.emit(index, at((3 + 4 * number) * SECOND), shape);
+        }
+        self.emit(index, at(30 * SECOND), groups_listed(&machine, &lagging));
+        let machine = system_of(host, life, story);
+        let who = local(life, 0, dice);
+        let time = at(MINUTE);
+        let shape = groups_listed(&machine, &who);
+        self.emit_noted(index, time, time, shape, TruthNote::LocalAccount);
+    }
+
+    /// Shuts the host down and starts it again; returns when it is up.
     fn restart(&mut self, index: usize, at: EventTime, dice: &mut Dice) -> EventTime {
-        self.say(index, at, event_log(6006, &[], None));
-        self.say(index, at.plus_ticks(SECOND), stopped(at));
+        self.emit(index, at, event_log(6006, &[], None));
+        self.emit(index, at.plus_ticks(SECOND), stopped(at));
         let up = at.plus_ticks(20 * SECOND + dice.below(20 * SECOND));
         self.start_up(index, up, dice);
         let host = &self.story.hosts[index];
         if host.quirk == Quirk::StaleBoot {
             self.refuse_itself(index, up.plus_ticks(30 * SECOND), Cause::StaleBoot, dice);
         }
-        if host.role != Role::Controller && dice.permille(60) {
+        if host.role != HostKind::Controller && dice.permille(60) {
             let data = [&*self.story.domain.netbios, "%%1311"];
             let shape = secure_channel(5719, &data, 0xc000_005e);
-            self.say(index, up.plus_ticks(8 * SECOND), shape);
+            self.emit(index, up.plus_ticks(8 * SECOND), shape);
         }
         up
     }
@@ -277,17 +307,17 @@ impl<'s> Stage<'s> {
     fn start_up(&mut self, index: usize, up: EventTime, dice: &mut Dice) {
         let build = self.story.hosts[index].build;
         let [number, revision] = [build.number, build.revision].map(|part| part.to_string());
-        self.say(index, up, started(build, up));
+        self.emit(index, up, started(build, up));
         let data = ["10.00.", &number, "", "Multiprocessor Free", &revision];
         let soon = |millis| up.plus_ticks(millis * SECOND / 1000);
-        self.say(index, soon(600), event_log(6009, &data, None));
-        self.say(index, soon(610), event_log(6005, &[], None));
+        self.emit(index, soon(600), event_log(6009, &data, None));
+        self.emit(index, soon(610), event_log(6005, &[], None));
         let uptime = (8 + dice.below(30)).to_string();
         let data = ["", "", "", "", &uptime, "60", "0 UTC"];
-        self.say(index, soon(620), event_log(6013, &data, None));
+        self.emit(index, soon(620), event_log(6013, &data, None));
     }
 
-    /// A mismatch with the host's own earlier boot session, or a forged one.
+    /// A mismatch of the host with its own earlier boot session, or with a forged one.
     fn refuse_itself(&mut self, index: usize, at: EventTime, cause: Cause, dice: &mut Dice) {
         let story = self.story;
         let host = &story.hosts[index];
@@ -295,12 +325,13 @@ impl<'s> Stage<'s> {
             let at = at.plus_ticks((round * 45 + dice.below(40)) * SECOND);
             let Some((_, life)) = host.life_at(at) else { continue };
             let who = person(story, host, host.owner, dice);
-            let note = Note::Mismatch { peer: None, cause };
-            self.say_noted(index, at, at, mismatch(), note);
+            let note = TruthNote::Mismatch { peer: None, cause };
+            self.emit_noted(index, at, at, mismatch(), note);
             let origin = origin_of(host, life, dice);
             let package = if dice.permille(500) { Package::Ntlm } else { Package::Kerberos };
-            let shape = logon_failed(&who.name, &who.domain, Failure::REFUSED, package, &origin);
-            self.say(index, at.plus_ticks(dice.below(SECOND)), shape);
+            let shape =
+                logon_failed(&who.name, &who.domain, LogonFailure::REFUSED, package, &origin);
+            self.emit(index, at.plus_ticks(dice.below(SECOND)), shape);
         }
     }
 
@@ -313,7 +344,7 @@ impl<'s> Stage<'s> {
         let newer = host.build.number >= 22_621;
         let after = |millis| at.plus_ticks(millis * SECOND / 1000);
         let mut note = |millis, shape| {
-            self.say_noted(index, after(millis), after(millis), shape, Note::LocalAccount);
+            self.emit_noted(index, after(millis), after(millis), shape, TruthNote::LocalAccount);
         };
         note(0, logon(Some(&machine), who, kind, Package::Negotiate, Some(&origin), newer));
         note(1, privileges(who));
@@ -321,10 +352,10 @@ impl<'s> Stage<'s> {
         let program = *dice.pick(PROGRAMS);
         note(2500, process(who, program, String::new(), 0x1000));
         note(9000 + dice.below(30_000), logoff(who, kind));
-        self.say(index, after(0), credentials(&who.name, &life.short, 0));
+        self.emit(index, after(0), credentials(&who.name, &life.short, 0));
     }
 
-    /// Members of a group meet.
+    /// Members of a group authenticate to one another.
     fn group_minute(&mut self, number: usize, minute: u64) {
         let story = self.story;
         let group = &story.groups[number];
@@ -357,7 +388,7 @@ impl<'s> Stage<'s> {
         }
     }
 
-    /// The controller agrees, the target does not.
+    /// The controller authenticates the account, the target refuses it.
     fn refuse_twin(
         &mut self,
         target: usize,
@@ -384,35 +415,35 @@ impl<'s> Stage<'s> {
                 mapped(&other.ip),
                 0,
             );
-            self.say(controller, before, shape);
+            self.emit(controller, before, shape);
             Package::Kerberos
         } else {
-            self.say(controller, before, credentials(&who.name, &other_life.short, 0));
+            self.emit(controller, before, credentials(&who.name, &other_life.short, 0));
             Package::Ntlm
         };
-        let note = Note::Mismatch { peer: Some(peer), cause: Cause::Clone };
-        self.say_noted(target, at, at, mismatch(), note);
-        let shape = logon_failed(&who.name, &who.domain, Failure::REFUSED, package, &origin);
-        self.say(target, at.plus_ticks(dice.below(3 * SECOND / 2)), shape);
+        let note = TruthNote::Mismatch { peer: Some(peer), cause: Cause::Clone };
+        self.emit_noted(target, at, at, mismatch(), note);
+        let shape = logon_failed(&who.name, &who.domain, LogonFailure::REFUSED, package, &origin);
+        self.emit(target, at.plus_ticks(dice.below(3 * SECOND / 2)), shape);
     }
 }
 
 /// One host in one minute.
 struct Scene<'a, 's> {
-    stage: &'a mut Stage<'s>,
+    timeline: &'a mut Timeline<'s>,
     story: &'s Story,
     index: usize,
-    host: &'s Host,
+    host: &'s FleetHost,
     life: &'s Life,
     begin: EventTime,
-    quiet_until: EventTime,
+    down_until: EventTime,
 }
 
 impl Scene<'_, '_> {
-    /// Some time in the minute; `None` while the host is down.
+    /// A random time in the minute; `None` while the host is down.
     fn moment(&self, dice: &mut Dice) -> Option<EventTime> {
         let at = self.begin.plus_ticks(dice.below(MINUTE));
-        let down = self.quiet_until > self.begin && at <= self.quiet_until.plus_ticks(SECOND);
+        let down = self.down_until > self.begin && at <= self.down_until.plus_ticks(SECOND);
         (!down).then_some(at)
     }
 
@@ -422,16 +453,16 @@ impl Scene<'_, '_> {
         dice.in_minute(if office { hourly } else { hourly.div_ceil(3) })
     }
 
-    fn say(&mut self, at: EventTime, shape: Shape) {
-        self.stage.say(self.index, at, shape);
+    fn emit(&mut self, at: EventTime, shape: EventShape) {
+        self.timeline.emit(self.index, at, shape);
     }
 
-    /// What nobody asks for, and most of every log.
+    /// Events that no rule matches; most of every log.
     fn background(&mut self, dice: &mut Dice) {
         let busy = match self.host.role {
-            Role::Controller => 3,
-            Role::Server => 2,
-            Role::Workstation => 1,
+            HostKind::Controller => 3,
+            HostKind::Server => 2,
+            HostKind::Workstation => 1,
         };
         let machine = system_of(self.host, self.life, self.story);
         for (kind, hourly) in [40, 35, 15, 8, 8, 6].into_iter().enumerate() {
@@ -469,14 +500,14 @@ impl Scene<'_, '_> {
                         service_state(service, state)
                     }
                 };
-                self.say(at, shape);
+                self.emit(at, shape);
             }
         }
         if dice.below(900) == 0
             && let Some(at) = self.moment(dice)
         {
             let title = *dice.pick(UPDATES);
-            self.say(at, update_installed(title));
+            self.emit(at, update_installed(title));
         }
     }
 
@@ -489,7 +520,7 @@ impl Scene<'_, '_> {
         if !self.host.foreign && self.times(1, dice) > 0 && dice.permille(300) {
             self.wrong_password(dice);
         }
-        if self.host.speaks {
+        if self.host.uses_local_accounts {
             for _ in 0..self.times(2, dice) {
                 if let Some(at) = self.moment(dice) {
                     self.local_activity(at, dice);
@@ -508,8 +539,8 @@ impl Scene<'_, '_> {
             let kind = *dice.pick(&[2, 7, 11]);
             let origin = origin_of(self.host, self.life, dice);
             let shape = logon(Some(&machine), &who, kind, Package::Negotiate, Some(&origin), newer);
-            self.say(at, shape);
-            self.say(at.plus_ticks(SECOND * 40), logoff(&who, kind));
+            self.emit(at, shape);
+            self.emit(at.plus_ticks(SECOND * 40), logoff(&who, kind));
             return;
         }
         let origin = self.elsewhere(at, dice);
@@ -528,13 +559,13 @@ impl Scene<'_, '_> {
                     0,
                 ),
             };
-            self.stage.say(controller, before, shape);
+            self.timeline.emit(controller, before, shape);
         }
-        self.say(at, logon(None, &who, 3, package, Some(&origin), newer));
-        self.say(at.plus_ticks(SECOND * 5 + dice.below(60 * SECOND)), logoff(&who, 3));
+        self.emit(at, logon(None, &who, 3, package, Some(&origin), newer));
+        self.emit(at.plus_ticks(SECOND * 5 + dice.below(60 * SECOND)), logoff(&who, 3));
     }
 
-    /// A person mistypes: the host and the controller both say so.
+    /// A wrong password, logged by both the host and the controller.
     fn wrong_password(&mut self, dice: &mut Dice) {
         let story = self.story;
         let Some(at) = self.moment(dice) else { return };
@@ -544,43 +575,43 @@ impl Scene<'_, '_> {
         let shape = if dice.permille(500) {
             preauthentication_failed(&who, &story.domain.realm, mapped(&origin.ip), 0x18)
         } else {
-            credentials(&who.name, &origin.workstation, Failure::WRONG_PASSWORD.sub_status)
+            credentials(&who.name, &origin.workstation, LogonFailure::WRONG_PASSWORD.sub_status)
         };
-        self.stage.say(controller, at, shape);
+        self.timeline.emit(controller, at, shape);
         let domain = match dice.below(4) {
             0 => ".".into(),
             1 => "".into(),
             _ => Arc::clone(&who.domain),
         };
-        let failure = Failure::WRONG_PASSWORD;
-        self.say(at, logon_failed(&who.name, &domain, failure, Package::Ntlm, &origin));
+        let failure = LogonFailure::WRONG_PASSWORD;
+        self.emit(at, logon_failed(&who.name, &domain, failure, Package::Ntlm, &origin));
     }
 
-    /// Local accounts at work: what tells the machine SID.
+    /// Local accounts at work: these events show the machine SID.
     fn local_activity(&mut self, at: EventTime, dice: &mut Dice) {
-        if at >= self.life.until || matches!(self.life.entry, Entry::Setup) {
+        if at >= self.life.until || matches!(self.life.entry, LifeStart::Setup) {
             return;
         }
         let account = dice.index(LOCAL_ACCOUNTS.len());
         let who = local(self.life, account, dice);
         match dice.below(4) {
-            0 => self.stage.local_logon(self.index, at, &who, 2, dice),
+            0 => self.timeline.local_logon(self.index, at, &who, 2, dice),
             1 => {
                 let server = self.elsewhere(at, dice).workstation;
                 let story = self.story;
                 let other = person(story, self.host, self.host.owner, dice);
                 let shape = explicit_credentials(&who, &other.name, &other.domain, &server);
-                self.stage.say_noted(self.index, at, at, shape, Note::LocalAccount);
+                self.timeline.emit_noted(self.index, at, at, shape, TruthNote::LocalAccount);
             }
             2 => {
                 let machine = system_of(self.host, self.life, self.story);
                 let shape = groups_listed(&machine, &who);
-                self.stage.say_noted(self.index, at, at, shape, Note::LocalAccount);
+                self.timeline.emit_noted(self.index, at, at, shape, TruthNote::LocalAccount);
             }
             _ => {
                 let program = "C:\\Windows\\System32\\cmd.exe";
                 let shape = process(&who, program, "cmd /c whoami".to_owned(), 0x2000);
-                self.stage.say_noted(self.index, at, at, shape, Note::LocalAccount);
+                self.timeline.emit_noted(self.index, at, at, shape, TruthNote::LocalAccount);
             }
         }
     }
@@ -609,14 +640,14 @@ impl Scene<'_, '_> {
                     }
                     _ => credentials(&who.name, &origin.workstation, 0),
                 };
-                self.say(at, shape);
+                self.emit(at, shape);
             }
         }
         if dice.below(600) == 0
             && let Some(at) = self.moment(dice)
         {
             let origin = self.elsewhere(at, dice);
-            self.say(at, secure_channel(5805, &[&origin.workstation, "%%5"], 0xc000_0022));
+            self.emit(at, secure_channel(5805, &[&origin.workstation, "%%5"], 0xc000_0022));
         }
     }
 
@@ -628,7 +659,7 @@ impl Scene<'_, '_> {
             Quirk::Manipulated => {
                 if [minutes / 2, minutes * 4 / 5].contains(&minute) {
                     let cause = Cause::Manipulated;
-                    self.stage.refuse_itself(self.index, self.begin, cause, dice);
+                    self.timeline.refuse_itself(self.index, self.begin, cause, dice);
                 }
             }
             Quirk::Guessed => {
@@ -643,32 +674,32 @@ impl Scene<'_, '_> {
                     let controller = dice.index(story.controllers);
                     let ip = mapped(&self.host.ip);
                     let shape = preauthentication_failed(&who, realm, ip.clone(), 0x25);
-                    self.stage.say(controller, self.begin, shape);
+                    self.timeline.emit(controller, self.begin, shape);
                     let account = format!("{}@{realm}", who.name);
                     let service = format!("{}$", story.hosts[controller].lives[0].short);
                     let shape = service_ticket(account, realm, service, Principal::Null, ip, 0x25);
-                    self.stage.say(controller, self.begin.plus_ticks(SECOND), shape);
+                    self.timeline.emit(controller, self.begin.plus_ticks(SECOND), shape);
                 }
             }
             Quirk::Restored { taken, restored } => {
                 let end = self.begin.plus_ticks(MINUTE);
                 if self.begin <= restored && restored < end {
-                    // It wakes with the clock of the snapshot.
+                    // It resumes with the clock of the snapshot.
                     for second in 1..4 {
                         let at = restored.plus_ticks(second * SECOND);
                         let time = taken.plus_ticks(second * SECOND);
                         let shape = service_state("Windows Time", "running");
-                        self.stage.say_noted(self.index, at, time, shape, Note::Nothing);
+                        self.timeline.emit_noted(self.index, at, time, shape, TruthNote::Nothing);
                     }
                     let old = taken.plus_ticks(5 * SECOND);
                     let at = restored.plus_ticks(5 * SECOND);
-                    self.say(at, clock_set(old, at));
+                    self.emit(at, clock_set(old, at));
                 }
             }
         }
     }
 
-    /// Somebody tries passwords and calls themselves what they like.
+    /// Passwords are guessed under workstation names of the attacker's choice.
     fn guesses(&mut self, dice: &mut Dice) {
         let story = self.story;
         for number in 0..5 + dice.below(15) {
@@ -688,15 +719,15 @@ impl Scene<'_, '_> {
                 _ => Arc::clone(&stolen.short),
             };
             let failure = match dice.below(2) {
-                0 => Failure::WRONG_PASSWORD,
-                _ => Failure::NO_SUCH_USER,
+                0 => LogonFailure::WRONG_PASSWORD,
+                _ => LogonFailure::NO_SUCH_USER,
             };
-            self.say(at, logon_failed(&name, &domain, failure, Package::Ntlm, &origin));
-            self.say(at, credentials(&name, &origin.workstation, failure.sub_status));
+            self.emit(at, logon_failed(&name, &domain, failure, Package::Ntlm, &origin));
+            self.emit(at, credentials(&name, &origin.workstation, failure.sub_status));
         }
     }
 
-    /// Some member of the fleet, as the place that a logon comes from.
+    /// A random member of the fleet as the origin of a logon.
     fn elsewhere(&self, at: EventTime, dice: &mut Dice) -> Origin {
         let story = self.story;
         let members = story.hosts.len() - story.controllers;
@@ -708,7 +739,7 @@ impl Scene<'_, '_> {
     }
 }
 
-fn origin_of(host: &Host, life: &Life, dice: &mut Dice) -> Origin {
+fn origin_of(host: &FleetHost, life: &Life, dice: &mut Dice) -> Origin {
     Origin {
         workstation: Arc::clone(&life.short),
         ip: Arc::clone(&host.ip),
@@ -716,15 +747,15 @@ fn origin_of(host: &Host, life: &Life, dice: &mut Dice) -> Origin {
     }
 }
 
-/// As Kerberos events on a controller have it.
+/// An address as Kerberos events on a controller show it.
 fn mapped(ip: &str) -> String {
     format!("::ffff:{ip}")
 }
 
-/// The host itself, as the subject of its own events.
-fn system_of(host: &Host, life: &Life, story: &Story) -> Who {
+/// The host's own account, as the subject of its events.
+fn system_of(host: &FleetHost, life: &Life, story: &Story) -> Who {
     let domain = match life.entry {
-        Entry::Setup => "WORKGROUP".into(),
+        LifeStart::Setup => "WORKGROUP".into(),
         _ => Arc::clone(&story.domain_of(host).netbios),
     };
     Who { sid: Principal::System, name: format!("{}$", life.short).into(), domain, logon: 0x3e7 }
@@ -740,7 +771,7 @@ fn local(life: &Life, account: usize, dice: &mut Dice) -> Who {
     }
 }
 
-fn person(story: &Story, host: &Host, user: usize, dice: &mut Dice) -> Who {
+fn person(story: &Story, host: &FleetHost, user: usize, dice: &mut Dice) -> Who {
     let domain = story.domain_of(host);
     let user = &story.users[user];
     Who {
@@ -764,12 +795,12 @@ mod tests {
     #[test]
     fn what_lies_ahead_does_not_grow_with_the_hours() {
         let story = story(20);
-        let mut stage = Stage::new(&story, 0..story.hosts.len());
+        let mut timeline = Timeline::new(&story, 0..story.hosts.len());
         let mut ahead = Vec::new();
         for minute in 0..story.minutes {
-            let events = stage.play(minute).len();
+            let events = timeline.play(minute).len();
             assert!(events < 1000, "{events} events in minute {minute}");
-            ahead.push(stage.pending.len());
+            ahead.push(timeline.pending.len());
         }
         assert!(ahead.iter().all(|events| *events < 300), "{:?}", ahead.iter().max());
     }
@@ -777,28 +808,29 @@ mod tests {
     #[test]
     fn events_come_in_order() {
         let story = story(2);
-        let mut stage = Stage::new(&story, 0..story.hosts.len());
+        let mut timeline = Timeline::new(&story, 0..story.hosts.len());
         let mut last = EventTime::MIN;
         for minute in 0..story.minutes {
-            for told in stage.play(minute) {
-                assert!(told.at >= last);
-                last = told.at;
+            for event in timeline.play(minute) {
+                assert!(event.at >= last);
+                last = event.at;
             }
         }
         assert!(last > story.from);
     }
 
     #[test]
-    fn some_hosts_told_alone_have_the_same_events() {
+    fn some_hosts_played_alone_have_the_same_events() {
         let story = story(2);
         let events = |present: Range<usize>, of: Range<usize>| {
-            let mut stage = Stage::new(&story, present);
+            let mut timeline = Timeline::new(&story, present);
             let mut events = Vec::new();
             for minute in 0..story.minutes {
-                let told = stage.play(minute).into_iter();
+                let played = timeline.play(minute).into_iter();
                 events.extend(
-                    told.filter(|told| of.contains(&told.host))
-                        .map(|told| (told.host, told.at, format!("{:?}", told.event))),
+                    played
+                        .filter(|event| of.contains(&event.host))
+                        .map(|event| (event.host, event.at, format!("{:?}", event.event))),
                 );
             }
             events

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::evtx::{Data, EventSpec, Rendering, Value};
+use super::evtx::{EventSpec, Payload, Rendering, TypedValue};
 use crate::sid::{DomainSid, Sid};
 use crate::time::EventTime;
 
@@ -28,11 +28,11 @@ impl Channel {
 #[derive(Debug)]
 pub struct Provider {
     pub name: &'static str,
-    /// As in memory ([`Value::Guid`]).
+    /// As in memory ([`TypedValue::Guid`]).
     pub guid: Option<[u8; 16]>,
     pub source: Option<&'static str>,
     pub qualifiers: Option<u16>,
-    /// What a collector's rendering calls it.
+    /// Its display name in a collector's rendering.
     pub display: &'static str,
 }
 
@@ -131,18 +131,18 @@ pub enum Field {
 }
 
 impl Field {
-    pub fn value(&self) -> Value<'_> {
+    pub fn value(&self) -> TypedValue<'_> {
         match self {
-            Field::Fixed(text) => Value::Text(text),
-            Field::Text(text) => Value::Text(text),
-            Field::U32(number) => Value::U32(*number),
-            Field::U64(number) => Value::U64(*number),
-            Field::Hex32(number) => Value::Hex32(*number),
-            Field::Hex64(number) => Value::Hex64(*number),
-            Field::Pointer(number) => Value::Pointer(*number),
-            Field::Sid(principal) => Value::Sid(principal.sid()),
-            Field::Time(time) => Value::Time(*time),
-            Field::Guid(guid) => Value::Guid(*guid),
+            Field::Fixed(text) => TypedValue::Text(text),
+            Field::Text(text) => TypedValue::Text(text),
+            Field::U32(number) => TypedValue::U32(*number),
+            Field::U64(number) => TypedValue::U64(*number),
+            Field::Hex32(number) => TypedValue::Hex32(*number),
+            Field::Hex64(number) => TypedValue::Hex64(*number),
+            Field::Pointer(number) => TypedValue::Pointer(*number),
+            Field::Sid(principal) => TypedValue::Sid(principal.sid()),
+            Field::Time(time) => TypedValue::Time(*time),
+            Field::Guid(guid) => TypedValue::Guid(*guid),
         }
     }
 }
@@ -177,7 +177,7 @@ impl From<u32> for Field {
     }
 }
 
-/// What an event says.
+/// The data of an event.
 #[derive(Clone, Debug)]
 pub enum Body {
     Empty,
@@ -185,9 +185,9 @@ pub enum Body {
     Unnamed(Vec<Arc<str>>, Option<Vec<u8>>),
 }
 
-/// An event but for when, where and which number.
+/// An event except for its time, computer and record id.
 #[derive(Clone, Debug)]
-pub struct Shape {
+pub struct EventShape {
     pub provider: &'static Provider,
     pub channel: Channel,
     pub id: u16,
@@ -200,7 +200,7 @@ pub struct Shape {
     pub body: Body,
 }
 
-/// Someone in an event: SID, name, domain and logon session.
+/// An account in an event: SID, name, domain and logon session.
 #[derive(Clone, Debug)]
 pub struct Who {
     pub sid: Principal,
@@ -209,7 +209,7 @@ pub struct Who {
     pub logon: u64,
 }
 
-/// Where a logon comes from, as the event says.
+/// The origin of a logon as the event shows it.
 #[derive(Clone, Debug)]
 pub struct Origin {
     pub workstation: Arc<str>,
@@ -217,7 +217,7 @@ pub struct Origin {
     pub port: u16,
 }
 
-/// How someone logged on.
+/// The authentication package of a logon.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Package {
     Kerberos,
@@ -257,14 +257,14 @@ impl Package {
     }
 }
 
-/// Bits of `Keywords` that say how an audit ended.
+/// Bits of `Keywords` for the outcome of an audit.
 const AUDIT_SUCCESS: u64 = 0x8020_0000_0000_0000;
 const AUDIT_FAILURE: u64 = 0x8010_0000_0000_0000;
 
-type Fields = Vec<(&'static str, Field)>;
+type NamedFields = Vec<(&'static str, Field)>;
 
-fn audit(id: u16, version: u8, task: u16, keywords: u64, fields: Fields) -> Shape {
-    Shape {
+fn audit(id: u16, version: u8, task: u16, keywords: u64, fields: NamedFields) -> EventShape {
+    EventShape {
         provider: &AUDITING,
         channel: Channel::Security,
         id,
@@ -278,12 +278,12 @@ fn audit(id: u16, version: u8, task: u16, keywords: u64, fields: Fields) -> Shap
     }
 }
 
-fn system(provider: &'static Provider, id: u16, level: u8, body: Body) -> Shape {
+fn system(provider: &'static Provider, id: u16, level: u8, body: Body) -> EventShape {
     let (version, keywords) = match provider.qualifiers {
         Some(_) => (0, 0x0080_0000_0000_0000),
         None => (0, 0x8000_0000_0000_0000),
     };
-    Shape {
+    EventShape {
         provider,
         channel: Channel::System,
         id,
@@ -297,7 +297,7 @@ fn system(provider: &'static Provider, id: u16, level: u8, body: Body) -> Shape 
     }
 }
 
-fn subject(who: &Who) -> Fields {
+fn subject(who: &Who) -> NamedFields {
     vec![
         ("SubjectUserSid", who.sid.into()),
         ("SubjectUserName", (&who.name).into()),
@@ -306,7 +306,7 @@ fn subject(who: &Who) -> Fields {
     ]
 }
 
-fn named_target(who: &Who) -> Fields {
+fn named_target(who: &Who) -> NamedFields {
     vec![
         ("TargetUserName", (&who.name).into()),
         ("TargetDomainName", (&who.domain).into()),
@@ -314,7 +314,7 @@ fn named_target(who: &Who) -> Fields {
     ]
 }
 
-fn nobody() -> Fields {
+fn nobody() -> NamedFields {
     vec![
         ("SubjectUserSid", Principal::Null.into()),
         ("SubjectUserName", "-".into()),
@@ -331,7 +331,7 @@ pub fn logon(
     package: Package,
     origin: Option<&Origin>,
     newer: bool,
-) -> Shape {
+) -> EventShape {
     let mut fields = caller.map_or_else(nobody, subject);
     fields.extend([
         ("TargetUserSid", who.sid.into()),
@@ -371,28 +371,29 @@ pub fn logon(
 
 /// Why a logon failed.
 #[derive(Clone, Copy, Debug)]
-pub struct Failure {
+pub struct LogonFailure {
     pub status: u32,
     pub sub_status: u32,
     pub reason: &'static str,
 }
 
-impl Failure {
-    pub const WRONG_PASSWORD: Failure =
-        Failure { status: 0xc000_006d, sub_status: 0xc000_006a, reason: "%%2313" };
-    pub const NO_SUCH_USER: Failure =
-        Failure { status: 0xc000_006d, sub_status: 0xc000_0064, reason: "%%2313" };
-    pub const REFUSED: Failure = Failure { status: 0xc000_006d, sub_status: 0, reason: "%%2304" };
+impl LogonFailure {
+    pub const WRONG_PASSWORD: LogonFailure =
+        LogonFailure { status: 0xc000_006d, sub_status: 0xc000_006a, reason: "%%2313" };
+    pub const NO_SUCH_USER: LogonFailure =
+        LogonFailure { status: 0xc000_006d, sub_status: 0xc000_0064, reason: "%%2313" };
+    pub const REFUSED: LogonFailure =
+        LogonFailure { status: 0xc000_006d, sub_status: 0, reason: "%%2304" };
 }
 
 /// 4625; it never has the SID of the account.
 pub fn logon_failed(
     name: &Arc<str>,
     domain: &Arc<str>,
-    failure: Failure,
+    failure: LogonFailure,
     package: Package,
     origin: &Origin,
-) -> Shape {
+) -> EventShape {
     let mut fields = nobody();
     fields.extend([
         ("TargetUserSid", Principal::Null.into()),
@@ -417,7 +418,7 @@ pub fn logon_failed(
 }
 
 /// 4634
-pub fn logoff(who: &Who, kind: u32) -> Shape {
+pub fn logoff(who: &Who, kind: u32) -> EventShape {
     let fields = vec![
         ("TargetUserSid", who.sid.into()),
         ("TargetUserName", (&who.name).into()),
@@ -434,7 +435,7 @@ pub fn explicit_credentials(
     name: &Arc<str>,
     domain: &Arc<str>,
     server: &Arc<str>,
-) -> Shape {
+) -> EventShape {
     let mut fields = subject(caller);
     fields.extend([
         ("LogonGuid", Field::Guid([0; 16])),
@@ -452,7 +453,7 @@ pub fn explicit_credentials(
 }
 
 /// 4672
-pub fn privileges(who: &Who) -> Shape {
+pub fn privileges(who: &Who) -> EventShape {
     let mut fields = subject(who);
     fields.push((
         "PrivilegeList",
@@ -464,7 +465,7 @@ pub fn privileges(who: &Who) -> Shape {
 }
 
 /// 4688
-pub fn process(who: &Who, program: &'static str, command: String, id: u64) -> Shape {
+pub fn process(who: &Who, program: &'static str, command: String, id: u64) -> EventShape {
     let mut fields = subject(who);
     fields.extend([
         ("NewProcessId", Field::Pointer(id)),
@@ -483,7 +484,7 @@ pub fn process(who: &Who, program: &'static str, command: String, id: u64) -> Sh
 }
 
 /// 5156
-pub fn connection(source: &Arc<str>, destination: &Arc<str>, ports: (u16, u16)) -> Shape {
+pub fn connection(source: &Arc<str>, destination: &Arc<str>, ports: (u16, u16)) -> EventShape {
     let fields = vec![
         ("ProcessID", Field::U64(4)),
         ("Application", "\\device\\harddiskvolume3\\windows\\system32\\svchost.exe".into()),
@@ -503,7 +504,7 @@ pub fn connection(source: &Arc<str>, destination: &Arc<str>, ports: (u16, u16)) 
 }
 
 /// 4663
-pub fn object_access(who: &Who, object: String, handle: u64) -> Shape {
+pub fn object_access(who: &Who, object: String, handle: u64) -> EventShape {
     let mut fields = subject(who);
     fields.extend([
         ("ObjectServer", "Security".into()),
@@ -520,7 +521,7 @@ pub fn object_access(who: &Who, object: String, handle: u64) -> Shape {
 }
 
 /// 4798
-pub fn groups_listed(caller: &Who, who: &Who) -> Shape {
+pub fn groups_listed(caller: &Who, who: &Who) -> EventShape {
     let mut fields = named_target(who);
     fields.extend(subject(caller));
     fields.push(("CallerProcessId", Field::Pointer(0x8d0)));
@@ -528,8 +529,8 @@ pub fn groups_listed(caller: &Who, who: &Who) -> Shape {
     audit(4798, 0, 13824, AUDIT_SUCCESS, fields)
 }
 
-/// 4720, 4738 (changed) or 4741 (a computer's): an account with what it has.
-pub fn account_written(id: u16, who: &Who, by: &Who, dns: Option<&Arc<str>>) -> Shape {
+/// 4720, 4738 (changed) or 4741 (a computer's): an account with its attributes.
+pub fn account_written(id: u16, who: &Who, by: &Who, dns: Option<&Arc<str>>) -> EventShape {
     let mut fields = Vec::new();
     match id {
         4738 => fields.push(("Dummy", "-".into())),
@@ -568,14 +569,14 @@ pub fn account_written(id: u16, who: &Who, by: &Who, dns: Option<&Arc<str>>) -> 
 }
 
 /// 4722 (enabled), 4724 (password reset)
-pub fn account_touched(id: u16, who: &Who, by: &Who) -> Shape {
+pub fn account_touched(id: u16, who: &Who, by: &Who) -> EventShape {
     let mut fields = named_target(who);
     fields.extend(subject(by));
     audit(id, 0, 13824, AUDIT_SUCCESS, fields)
 }
 
 /// 4781
-pub fn account_renamed(old: String, new: String, who: &Who, by: &Who) -> Shape {
+pub fn account_renamed(old: String, new: String, who: &Who, by: &Who) -> EventShape {
     let mut fields = vec![
         ("OldTargetUserName", old.into()),
         ("NewTargetUserName", new.into()),
@@ -588,7 +589,7 @@ pub fn account_renamed(old: String, new: String, who: &Who, by: &Who) -> Shape {
 }
 
 /// 4768; a status other than 0 leaves the SIDs out.
-pub fn ticket_granting(who: &Who, domain: DomainSid, ip: String, status: u32) -> Shape {
+pub fn ticket_granting(who: &Who, domain: DomainSid, ip: String, status: u32) -> EventShape {
     let granted = status == 0;
     let sid = |principal| if granted { principal } else { Principal::Null };
     let fields = vec![
@@ -619,7 +620,7 @@ pub fn service_ticket(
     service_sid: Principal,
     ip: String,
     status: u32,
-) -> Shape {
+) -> EventShape {
     let granted = status == 0;
     let fields = vec![
         ("TargetUserName", account.into()),
@@ -639,7 +640,7 @@ pub fn service_ticket(
 }
 
 /// 4771
-pub fn preauthentication_failed(who: &Who, realm: &str, ip: String, status: u32) -> Shape {
+pub fn preauthentication_failed(who: &Who, realm: &str, ip: String, status: u32) -> EventShape {
     let fields = vec![
         ("TargetUserName", (&who.name).into()),
         ("TargetSid", who.sid.into()),
@@ -657,7 +658,7 @@ pub fn preauthentication_failed(who: &Who, realm: &str, ip: String, status: u32)
 }
 
 /// 4776
-pub fn credentials(name: &Arc<str>, workstation: &Arc<str>, status: u32) -> Shape {
+pub fn credentials(name: &Arc<str>, workstation: &Arc<str>, status: u32) -> EventShape {
     let fields = vec![
         ("PackageName", "MICROSOFT_AUTHENTICATION_PACKAGE_V1_0".into()),
         ("TargetUserName", name.into()),
@@ -668,21 +669,21 @@ pub fn credentials(name: &Arc<str>, workstation: &Arc<str>, status: u32) -> Shap
     audit(4776, 0, 14336, keywords, fields)
 }
 
-/// LsaSrv 6167: it has no data and names nobody.
-pub fn mismatch() -> Shape {
+/// LsaSrv 6167: it has no data, and so no peer or account.
+pub fn mismatch() -> EventShape {
     let shape = system(&LSA, 6167, 2, Body::Empty);
-    Shape { keywords: 0x8000_0000_0000_0000, process_id: 640, ..shape }
+    EventShape { keywords: 0x8000_0000_0000_0000, process_id: 640, ..shape }
 }
 
 /// A build of Windows: number, revision, and whether a server has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Build {
+pub struct WindowsBuild {
     pub number: u32,
     pub revision: u32,
     pub server: bool,
 }
 
-impl Build {
+impl WindowsBuild {
     /// Whether it refuses machines with its own machine SID: 26100 since
     /// revision 6584 (the fleet has no preview between 5074 and that).
     pub fn enforces(self) -> bool {
@@ -691,7 +692,7 @@ impl Build {
 }
 
 /// Kernel-General 12
-pub fn started(build: Build, at: EventTime) -> Shape {
+pub fn started(build: WindowsBuild, at: EventTime) -> EventShape {
     let fields = vec![
         ("MajorVersion", 10.into()),
         ("MinorVersion", 0.into()),
@@ -702,37 +703,37 @@ pub fn started(build: Build, at: EventTime) -> Shape {
         ("StartTime", Field::Time(at)),
     ];
     let shape = system(&KERNEL, 12, 4, Body::Named(fields));
-    Shape { task: 1, user: Some(Principal::System), ..shape }
+    EventShape { task: 1, user: Some(Principal::System), ..shape }
 }
 
 /// Kernel-General 13
-pub fn stopped(at: EventTime) -> Shape {
+pub fn stopped(at: EventTime) -> EventShape {
     let shape = system(&KERNEL, 13, 4, Body::Named(vec![("StopTime", Field::Time(at))]));
-    Shape { task: 2, user: Some(Principal::System), ..shape }
+    EventShape { task: 2, user: Some(Principal::System), ..shape }
 }
 
 /// Kernel-General 1: the clock was set.
-pub fn clock_set(old: EventTime, new: EventTime) -> Shape {
+pub fn clock_set(old: EventTime, new: EventTime) -> EventShape {
     let fields =
         vec![("NewTime", Field::Time(new)), ("OldTime", Field::Time(old)), ("Reason", 2.into())];
     let shape = system(&KERNEL, 1, 4, Body::Named(fields));
-    Shape { version: 1, task: 5, user: Some(Principal::System), ..shape }
+    EventShape { version: 1, task: 5, user: Some(Principal::System), ..shape }
 }
 
 /// EventLog 6005, 6006, 6009, 6011 and 6013.
-pub fn event_log(id: u16, data: &[&str], binary: Option<&[u8]>) -> Shape {
+pub fn event_log(id: u16, data: &[&str], binary: Option<&[u8]>) -> EventShape {
     let data = data.iter().map(|text| Arc::from(*text)).collect();
     system(&EVENT_LOG, id, 4, Body::Unnamed(data, binary.map(<[u8]>::to_vec)))
 }
 
 /// NETLOGON 5719 and 5805.
-pub fn secure_channel(id: u16, data: &[&str], status: u32) -> Shape {
+pub fn secure_channel(id: u16, data: &[&str], status: u32) -> EventShape {
     let data = data.iter().map(|text| Arc::from(*text)).collect();
     system(&NETLOGON, id, 2, Body::Unnamed(data, Some(status.to_le_bytes().to_vec())))
 }
 
 /// WindowsUpdateClient 19
-pub fn update_installed(title: &'static str) -> Shape {
+pub fn update_installed(title: &'static str) -> EventShape {
     let fields = vec![
         ("updateTitle", title.into()),
         ("updateGuid", Field::Guid([0x5c; 16])),
@@ -740,43 +741,43 @@ pub fn update_installed(title: &'static str) -> Shape {
         ("serviceGuid", Field::Guid([0x9a; 16])),
     ];
     let shape = system(&UPDATE, 19, 4, Body::Named(fields));
-    Shape { version: 1, task: 1, user: Some(Principal::System), ..shape }
+    EventShape { version: 1, task: 1, user: Some(Principal::System), ..shape }
 }
 
 /// Service Control Manager 7036
-pub fn service_state(service: &'static str, state: &'static str) -> Shape {
+pub fn service_state(service: &'static str, state: &'static str) -> EventShape {
     let fields = vec![("param1", service.into()), ("param2", state.into())];
-    Shape { process_id: 612, ..system(&SERVICES, 7036, 4, Body::Named(fields)) }
+    EventShape { process_id: 612, ..system(&SERVICES, 7036, 4, Body::Named(fields)) }
 }
 
-/// A shape that happened: where, when, and the number its log gave it.
+/// An event of a host: a shape with computer, time and record id.
 #[derive(Clone, Debug)]
-pub struct Event {
-    pub shape: Shape,
+pub struct FleetEvent {
+    pub shape: EventShape,
     pub computer: Arc<str>,
     pub time: EventTime,
     pub record_id: u64,
 }
 
-impl Event {
-    /// Hands the event to `take` in the form that the EVTX writer reads.
+impl FleetEvent {
+    /// Calls `take` with the event in the EVTX writer's form.
     pub fn with_spec<T>(
         &self,
         rendering: Option<Rendering<'_>>,
         take: impl FnOnce(&EventSpec<'_>) -> T,
     ) -> T {
         let shape = &self.shape;
-        let named: Vec<(&str, Value<'_>)>;
+        let named: Vec<(&str, TypedValue<'_>)>;
         let texts: Vec<&str>;
         let data = match &shape.body {
-            Body::Empty => Data::None,
+            Body::Empty => Payload::None,
             Body::Named(fields) => {
                 named = fields.iter().map(|(name, field)| (*name, field.value())).collect();
-                Data::Named(&named)
+                Payload::Named(&named)
             }
             Body::Unnamed(strings, binary) => {
                 texts = strings.iter().map(|text| &**text).collect();
-                Data::Unnamed(&texts, binary.as_deref())
+                Payload::Unnamed(&texts, binary.as_deref())
             }
         };
         take(&EventSpec {

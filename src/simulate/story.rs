@@ -14,8 +14,8 @@
 use std::sync::Arc;
 
 use super::dice::Dice;
-use super::fleet::{FleetSpec, State, Traps};
-use super::shapes::{Build, Principal};
+use super::fleet::{FleetSpec, GroupState, Traps};
+use super::shapes::{Principal, WindowsBuild};
 use crate::observation::NETBIOS_NAME_CHARS_MAX;
 use crate::sid::DomainSid;
 use crate::time::{EventTime, TICKS_PER_SEC};
@@ -29,17 +29,17 @@ const GROUP_HOSTS_MAX: usize = 6;
 const POOL_FLEET_MIN: u32 = 30;
 const POOL_HOSTS: usize = 6;
 
-const BUILD_ENFORCING: [Build; 4] = [
-    Build { number: 26_100, revision: 6_584, server: false },
-    Build { number: 26_100, revision: 6_899, server: false },
-    Build { number: 26_100, revision: 7_171, server: false },
-    Build { number: 26_100, revision: 32_690, server: true },
+const BUILD_ENFORCING: [WindowsBuild; 4] = [
+    WindowsBuild { number: 26_100, revision: 6_584, server: false },
+    WindowsBuild { number: 26_100, revision: 6_899, server: false },
+    WindowsBuild { number: 26_100, revision: 7_171, server: false },
+    WindowsBuild { number: 26_100, revision: 32_690, server: true },
 ];
-const BUILD_NOT_YET: Build = Build { number: 26_100, revision: 4_061, server: false };
-const BUILD_23H2: Build = Build { number: 22_631, revision: 5_909, server: false };
-const BUILD_2022: Build = Build { number: 20_348, revision: 4_171, server: true };
+const BUILD_NOT_YET: WindowsBuild = WindowsBuild { number: 26_100, revision: 4_061, server: false };
+const BUILD_23H2: WindowsBuild = WindowsBuild { number: 22_631, revision: 5_909, server: false };
+const BUILD_2022: WindowsBuild = WindowsBuild { number: 20_348, revision: 4_171, server: true };
 
-/// A domain, or what stands in its place.
+/// A domain, or a workgroup in place of one.
 #[derive(Debug)]
 pub struct Domain {
     pub netbios: Arc<str>,
@@ -49,17 +49,17 @@ pub struct Domain {
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum HostKind {
     Workstation,
     Server,
     Controller,
 }
 
-/// What is peculiar about a host.
+/// What sets a host apart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quirk {
     None,
-    /// Refuses itself right after it has started.
+    /// Refuses itself right after a start.
     StaleBoot,
     /// Refuses itself although it has not started lately.
     Manipulated,
@@ -87,7 +87,7 @@ pub enum Naming {
 
 /// How a life begins.
 #[derive(Clone, Debug)]
-pub enum Entry {
+pub enum LifeStart {
     /// It was there before.
     Running,
     /// A desktop is started from the pool's image.
@@ -102,9 +102,9 @@ pub enum Entry {
     },
 }
 
-/// Where a life's record ids start.
+/// How a life's record ids begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Log {
+pub enum FirstRecordId {
     Continues,
     Fresh(u64),
 }
@@ -115,37 +115,37 @@ pub struct Life {
     pub until: EventTime,
     /// The computer name, which may be longer than NetBIOS allows.
     pub name: Arc<str>,
-    /// Upper case and cut: what accounts and workstations go by.
+    /// In upper case and cut to NetBIOS length: the name of accounts and workstations.
     pub short: Arc<str>,
-    /// `name` with the DNS domain, when it is in one.
+    /// `name` with the DNS domain, if the host is in one.
     pub computer: Arc<str>,
     pub machine: DomainSid,
-    pub log: Log,
-    pub entry: Entry,
+    pub log: FirstRecordId,
+    pub entry: LifeStart,
 }
 
 #[derive(Debug)]
-pub struct Host {
+pub struct FleetHost {
     pub lives: Vec<Life>,
-    pub role: Role,
-    pub build: Build,
+    pub role: HostKind,
+    pub build: WindowsBuild,
     pub ip: Arc<str>,
     /// Relative id of its account in the domain.
     pub rid: u32,
     /// Index into [`Story::users`].
     pub owner: usize,
-    /// Whether local accounts are ever used there.
-    pub speaks: bool,
+    /// Whether local accounts are used there.
+    pub uses_local_accounts: bool,
     pub quirk: Quirk,
     pub naming: Naming,
     /// In the second domain.
     pub foreign: bool,
-    /// Minute of the first start; one a day follows, but for a
-    /// [`Quirk::Manipulated`]. `None`: never.
+    /// Minute of the first start; one a day follows, except for a [`Quirk::Manipulated`]. `None`:
+    /// never starts.
     pub first_start: Option<u64>,
 }
 
-impl Host {
+impl FleetHost {
     pub fn life_at(&self, time: EventTime) -> Option<(usize, &Life)> {
         self.lives.iter().enumerate().find(|(_, life)| life.from <= time && time < life.until)
     }
@@ -154,12 +154,12 @@ impl Host {
         self.lives.last().expect("every host has a life")
     }
 
-    /// The last name it had.
+    /// The last name of the host.
     pub fn name(&self) -> &Arc<str> {
         &self.last_life().name
     }
 
-    /// The same with its domain.
+    /// The last name with its domain.
     pub fn computer(&self) -> &Arc<str> {
         &self.last_life().computer
     }
@@ -176,18 +176,18 @@ impl Host {
 
 /// Hosts with one machine SID.
 #[derive(Debug)]
-pub struct Group {
+pub struct CloneGroup {
     pub machine: DomainSid,
     pub members: Vec<usize>,
-    pub state: State,
+    pub state: GroupState,
     pub pool: bool,
-    /// Whether members refuse one another: until `mismatches_until`.
+    /// Members refuse one another until then; `None`: never.
     pub mismatches_until: Option<EventTime>,
 }
 
 /// A person of the domain.
 #[derive(Debug)]
-pub struct User {
+pub struct Person {
     pub name: Arc<str>,
     pub rid: u32,
 }
@@ -198,13 +198,13 @@ pub struct Story {
     pub from: EventTime,
     pub minutes: u64,
     pub domain: Domain,
-    /// The second domain, of which the fleet sees one host.
+    /// The second domain, which has one host in the fleet.
     pub other: Domain,
     /// The controllers come first.
-    pub hosts: Vec<Host>,
+    pub hosts: Vec<FleetHost>,
     pub controllers: usize,
-    pub groups: Vec<Group>,
-    pub users: Vec<User>,
+    pub groups: Vec<CloneGroup>,
+    pub users: Vec<Person>,
     /// Hosts made from the first controller's image.
     pub controller_clones: Vec<usize>,
     pub traps: Traps,
@@ -236,7 +236,7 @@ impl Story {
             sid,
         };
         let users = (0..(spec.hosts as usize * 6 / 5).clamp(12, 20_000))
-            .map(|index| User {
+            .map(|index| Person {
                 name: match index / FIRST_NAMES.len() {
                     0 => FIRST_NAMES[index].into(),
                     round => format!("{}{round}", FIRST_NAMES[index % FIRST_NAMES.len()]).into(),
@@ -285,21 +285,21 @@ impl Story {
         self.from.plus_ticks(minute * MINUTE)
     }
 
-    /// So many thousandths of the whole story after its start.
+    /// The time after so many thousandths of the story.
     fn at_permille(&self, permille: u64) -> EventTime {
         self.from.plus_ticks(self.minutes * MINUTE / 1000 * permille)
     }
 
-    pub fn domain_of(&self, host: &Host) -> &Domain {
+    pub fn domain_of(&self, host: &FleetHost) -> &Domain {
         if host.foreign { &self.other } else { &self.domain }
     }
 
     /// The account of a host in its domain.
-    pub fn computer_account(&self, host: &Host) -> Principal {
+    pub fn computer_account(&self, host: &FleetHost) -> Principal {
         Principal::Issued(self.domain_of(host).sid, host.rid)
     }
 
-    fn life(&self, name: &str, machine: DomainSid, log: Log, entry: Entry) -> Life {
+    fn life(&self, name: &str, machine: DomainSid, log: FirstRecordId, entry: LifeStart) -> Life {
         let dns = &self.domain.dns;
         Life {
             from: EventTime::MIN,
@@ -307,7 +307,7 @@ impl Story {
             name: name.into(),
             short: cut(name),
             computer: match entry {
-                Entry::Setup => name.into(),
+                LifeStart::Setup => name.into(),
                 _ => format!("{name}.{dns}").into(),
             },
             machine,
@@ -316,23 +316,23 @@ impl Story {
         }
     }
 
-    fn add_host(&mut self, name: &str, machine: DomainSid, role: Role, build: Build) {
+    fn add_host(&mut self, name: &str, machine: DomainSid, role: HostKind, build: WindowsBuild) {
         let index = self.hosts.len();
-        let log = Log::Fresh(1000 + 37 * index as u64);
-        let life = self.life(name, machine, log, Entry::Running);
-        self.hosts.push(Host {
+        let log = FirstRecordId::Fresh(1000 + 37 * index as u64);
+        let life = self.life(name, machine, log, LifeStart::Running);
+        self.hosts.push(FleetHost {
             lives: vec![life],
             role,
             build,
             ip: format!("10.{}.{}.{}", 20 + index / 60_000, index / 240 % 250, 10 + index % 240)
                 .into(),
-            // The people have even ones from 1104.
+            // People have even ones from 1104.
             rid: match role {
-                Role::Controller => 1000 + index as u32,
-                Role::Workstation | Role::Server => 1103 + 2 * index as u32,
+                HostKind::Controller => 1000 + index as u32,
+                HostKind::Workstation | HostKind::Server => 1103 + 2 * index as u32,
             },
             owner: index % self.users.len(),
-            speaks: false,
+            uses_local_accounts: false,
             quirk: Quirk::None,
             naming: Naming::Dns,
             foreign: false,
@@ -343,7 +343,7 @@ impl Story {
     fn add_controller(&mut self, dice: &mut Dice) {
         let name = format!("DC{:02}", self.hosts.len() + 1);
         let build = if dice.permille(500) { BUILD_ENFORCING[3] } else { BUILD_2022 };
-        self.add_host(&name, self.domain.sid, Role::Controller, build);
+        self.add_host(&name, self.domain.sid, HostKind::Controller, build);
     }
 
     fn add_member(&mut self, dice: &mut Dice) {
@@ -362,11 +362,11 @@ impl Story {
             (false, _) => BUILD_23H2,
         };
         let machine = DomainSid([dice.word(), dice.word(), dice.word()]);
-        let role = if server { Role::Server } else { Role::Workstation };
+        let role = if server { HostKind::Server } else { HostKind::Workstation };
         self.add_host(&name, machine, role, build);
         let day = self.minutes.clamp(2, 1440);
         let host = self.hosts.last_mut().expect("it was just added");
-        host.speaks = dice.permille(900);
+        host.uses_local_accounts = dice.permille(900);
         host.first_start = dice.permille(900).then(|| 1 + dice.below(day * 3 / 4));
     }
 
@@ -377,44 +377,46 @@ impl Story {
             let size = 2 + dice.index(fair - 1);
             let members: Vec<usize> = free.by_ref().take(size).collect();
             let machine = DomainSid([dice.word(), dice.word(), dice.word()]);
-            let state = [State::Active, State::Latent, State::Remedied][number % 3];
+            let state = [GroupState::Active, GroupState::Latent, GroupState::Remedied][number % 3];
             // Of one image, so all servers or all workstations.
             let (role, kind, enforcing, other) = match number % 4 {
-                3 => (Role::Server, "SRV", &BUILD_ENFORCING[3..], BUILD_2022),
-                _ => (Role::Workstation, "PC", &BUILD_ENFORCING[..3], BUILD_NOT_YET),
+                3 => (HostKind::Server, "SRV", &BUILD_ENFORCING[3..], BUILD_2022),
+                _ => (HostKind::Workstation, "PC", &BUILD_ENFORCING[..3], BUILD_NOT_YET),
             };
             for (place, &member) in members.iter().enumerate() {
-                let unit = dice.pick(if role == Role::Server { SERVICES } else { DEPARTMENTS });
+                let unit = dice.pick(if role == HostKind::Server { SERVICES } else { DEPARTMENTS });
                 let name = format!("{kind}-{unit}-{:03}", member - self.controllers + 1);
                 let log = self.hosts[member].lives[0].log;
-                let life = self.life(&name, machine, log, Entry::Running);
+                let life = self.life(&name, machine, log, LifeStart::Running);
                 let host = &mut self.hosts[member];
                 host.lives[0] = life;
                 host.role = role;
                 host.build = match (state, place) {
-                    (State::Latent, 1..) => other,
+                    (GroupState::Latent, 1..) => other,
                     // A clone that has missed its updates goes unnoticed.
-                    (State::Active, 3..) if dice.permille(300) => other,
-                    (State::Active | State::Remedied | State::Latent, _) => *dice.pick(enforcing),
+                    (GroupState::Active, 3..) if dice.permille(300) => other,
+                    (GroupState::Active | GroupState::Remedied | GroupState::Latent, _) => {
+                        *dice.pick(enforcing)
+                    }
                 };
-                host.speaks = place < 2 || dice.permille(700);
+                host.uses_local_accounts = place < 2 || dice.permille(700);
                 host.first_start = host.first_start.or(Some(2));
             }
             let last_rebuild = match state {
-                State::Remedied => Some(self.rebuild_all_but_first(&members, dice)),
-                State::Active | State::Latent => None,
+                GroupState::Remedied => Some(self.rebuild_all_but_first(&members, dice)),
+                GroupState::Active | GroupState::Latent => None,
             };
             let mismatches_until = match state {
-                State::Active => Some(self.until()),
-                State::Latent => None,
+                GroupState::Active => Some(self.until()),
+                GroupState::Latent => None,
                 // Every second one had failed before.
-                State::Remedied => last_rebuild.filter(|_| number % 2 == 0),
+                GroupState::Remedied => last_rebuild.filter(|_| number % 2 == 0),
             };
-            self.groups.push(Group { machine, members, state, pool: false, mismatches_until });
+            self.groups.push(CloneGroup { machine, members, state, pool: false, mismatches_until });
         }
     }
 
-    /// The time of the first rebuild.
+    /// Rebuilds all members but the first; returns the time of the first rebuild.
     fn rebuild_all_but_first(&mut self, members: &[usize], dice: &mut Dice) -> EventTime {
         let first = 400;
         for (place, &member) in members.iter().enumerate().skip(1) {
@@ -423,8 +425,8 @@ impl Story {
         self.at_permille(first)
     }
 
-    /// Ends the host's life, and after twenty minutes (less in a short story)
-    /// of Setup starts another under the same name.
+    /// Ends the host's life; after twenty minutes of Setup (less in a short story) another starts
+    /// under the same name.
     fn rebuild(&mut self, host: usize, time: EventTime, dice: &mut Dice) {
         let gap = (self.minutes / 20).clamp(1, 20) * MINUTE;
         let machine = DomainSid([dice.word(), dice.word(), dice.word()]);
@@ -442,7 +444,7 @@ impl Story {
         time: EventTime,
         dice: &mut Dice,
     ) {
-        let mut log = Log::Fresh(1);
+        let mut log = FirstRecordId::Fresh(1);
         let mut from = time;
         let mut placeholder = Arc::from(name);
         if self.traps == Traps::On {
@@ -454,21 +456,21 @@ impl Story {
             let (temporary, first) = match dice.below(3) {
                 0 => ("37L4247F27-25".to_owned(), image(0)),
                 1 => ("MINWINPC".to_owned(), image(1)),
-                _ => (format!("WIN-{}", random_label(dice)), machine),
+                _ => (format!("WIN-{}", random_name(dice)), machine),
             };
-            let mut life = self.life(&temporary, first, log, Entry::Setup);
+            let mut life = self.life(&temporary, first, log, LifeStart::Setup);
             from = time.plus_ticks(40 * TICKS_PER_SEC);
             (life.from, life.until) = (time, from);
             placeholder = Arc::clone(&life.name);
             self.hosts[host].lives.push(life);
-            log = Log::Continues;
+            log = FirstRecordId::Continues;
         }
-        let mut life = self.life(name, machine, log, Entry::Installed { placeholder });
+        let mut life = self.life(name, machine, log, LifeStart::Installed { placeholder });
         life.from = from;
         self.hosts[host].lives.push(life);
     }
 
-    /// Hosts that refuse themselves: one of a kind, more in larger fleets.
+    /// Hosts that refuse themselves: one of each kind, more in larger fleets.
     fn cast_culprits(&mut self, free: &mut std::ops::Range<usize>) {
         let each = free.len().min(4) / 2;
         let each = each.min(1 + free.len() / 50);
@@ -478,8 +480,8 @@ impl Story {
                 let host = &mut self.hosts[index];
                 host.quirk = quirk;
                 host.build = BUILD_ENFORCING[1];
-                host.speaks = true;
-                // Early, so that the start lies in the story and its end too.
+                host.uses_local_accounts = true;
+                // Early, so that both the start and what follows are within the story.
                 host.first_start = Some(1 + day / 10);
             }
         }
@@ -490,20 +492,20 @@ impl Story {
             self.trap_rename(index);
         }
         if let Some(index) = free.next() {
-            self.hosts[index].speaks = true;
+            self.hosts[index].uses_local_accounts = true;
             self.rebuild(index, self.at_permille(450), dice);
         }
         if let Some(index) = free.next() {
             let sid = self.domain.sid;
             let host = &mut self.hosts[index];
             host.lives[0].machine = sid;
-            host.speaks = true;
+            host.uses_local_accounts = true;
             self.controller_clones.push(index);
         }
         if let Some(index) = free.next() {
             // New in the fleet: no life before its installation.
             let Life { name, machine, .. } = self.hosts[index].lives.remove(0);
-            self.hosts[index].speaks = true;
+            self.hosts[index].uses_local_accounts = true;
             self.install(index, &name, machine, self.at_permille(200), dice);
         }
         if free.len() >= 2 {
@@ -512,7 +514,7 @@ impl Story {
         if let Some(index) = free.next() {
             let (taken, restored) = (self.at_permille(400), self.at_permille(600));
             self.hosts[index].quirk = Quirk::Restored { taken, restored };
-            self.hosts[index].speaks = true;
+            self.hosts[index].uses_local_accounts = true;
         }
         for quirk in [Quirk::TwoCollectors, Quirk::Guessed, Quirk::Skewed] {
             if let Some(index) = free.next() {
@@ -522,20 +524,20 @@ impl Story {
         for naming in [Naming::LowerCase, Naming::NetbiosAtStart] {
             if let Some(index) = free.next() {
                 self.hosts[index].naming = naming;
-                self.hosts[index].speaks = true;
+                self.hosts[index].uses_local_accounts = true;
             }
         }
         if spec.hosts >= POOL_FLEET_MIN && free.len() >= POOL_HOSTS {
             self.trap_pool(free, dice);
         }
         // A member of a clone group with a name that NetBIOS cuts, or any host.
-        let latent = self.groups.iter().find(|group| group.state == State::Latent);
+        let latent = self.groups.iter().find(|group| group.state == GroupState::Latent);
         let member = latent.and_then(|group| group.members.get(1).copied());
         if let Some(index) = member.or_else(|| free.next()) {
             let name = "ENGINEERING-WORKSTATION-07";
             let machine = self.hosts[index].lives[0].machine;
             let log = self.hosts[index].lives[0].log;
-            self.hosts[index].lives[0] = self.life(name, machine, log, Entry::Running);
+            self.hosts[index].lives[0] = self.life(name, machine, log, LifeStart::Running);
         }
         for host in &mut self.hosts[self.controllers..] {
             if host.naming == Naming::Dns && dice.permille(150) {
@@ -552,12 +554,13 @@ impl Story {
             "{}-NEW",
             old.trim_end_matches(|c: char| c.is_ascii_digit()).trim_end_matches('-')
         );
-        let mut life = self.life(&name, machine, Log::Continues, Entry::Renamed { old });
+        let mut life =
+            self.life(&name, machine, FirstRecordId::Continues, LifeStart::Renamed { old });
         life.from = time;
         let host = &mut self.hosts[index];
         host.lives[0].until = time;
         host.lives.push(life);
-        host.speaks = true;
+        host.uses_local_accounts = true;
         host.first_start = None;
     }
 
@@ -569,7 +572,7 @@ impl Story {
                 if foreign { Arc::clone(&self.other.dns) } else { Arc::clone(&self.domain.dns) };
             let host = &mut self.hosts[index];
             host.foreign = foreign;
-            host.speaks = true;
+            host.uses_local_accounts = true;
             let life = &mut host.lives[0];
             life.name = "PRINT01".into();
             life.short = "PRINT01".into();
@@ -577,34 +580,41 @@ impl Story {
         }
     }
 
-    /// Desktops that are thrown away after use, all from one image.
+    /// Desktops that are discarded after use, all from one image.
     fn trap_pool(&mut self, free: &mut std::ops::Range<usize>, dice: &mut Dice) {
         let machine = DomainSid([dice.word(), dice.word(), dice.word()]);
         let members: Vec<usize> = free.by_ref().take(POOL_HOSTS).collect();
         for (place, &index) in members.iter().enumerate() {
             let name = format!("VDI-{:03}", place + 1);
-            let mut life = self.life(&name, machine, Log::Fresh(4001), Entry::FromImage);
+            let mut life =
+                self.life(&name, machine, FirstRecordId::Fresh(4001), LifeStart::FromImage);
             life.from = self.at_permille(place as u64 * 130);
             life.until = self.at_permille(place as u64 * 130 + 300);
             let host = &mut self.hosts[index];
-            host.role = Role::Workstation;
+            host.role = HostKind::Workstation;
             host.build = BUILD_23H2;
             host.lives = vec![life];
-            host.speaks = true;
+            host.uses_local_accounts = true;
             host.first_start = None;
         }
-        let state = State::Latent;
-        self.groups.push(Group { machine, members, state, pool: true, mismatches_until: None });
+        let state = GroupState::Latent;
+        self.groups.push(CloneGroup {
+            machine,
+            members,
+            state,
+            pool: true,
+            mismatches_until: None,
+        });
     }
 }
 
-/// As NetBIOS has it.
+/// The NetBIOS form of a name.
 fn cut(name: &str) -> Arc<str> {
     name.chars().take(NETBIOS_NAME_CHARS_MAX).collect::<String>().to_uppercase().into()
 }
 
-/// The eleven characters that Setup invents.
-fn random_label(dice: &mut Dice) -> String {
+/// Eleven characters, as Setup generates them.
+fn random_name(dice: &mut Dice) -> String {
     const LETTERS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789";
     (0..11).map(|_| char::from(*dice.pick(LETTERS))).collect()
 }
@@ -627,7 +637,8 @@ mod tests {
                 let story = story(60, 5, seed, traps);
                 let mut owners: BTreeMap<[u32; 3], Vec<usize>> = BTreeMap::new();
                 for (index, host) in story.hosts.iter().enumerate() {
-                    for life in host.lives.iter().filter(|life| !matches!(life.entry, Entry::Setup))
+                    for life in
+                        host.lives.iter().filter(|life| !matches!(life.entry, LifeStart::Setup))
                     {
                         let owners = owners.entry(life.machine.0).or_default();
                         if owners.last() != Some(&index) {
@@ -652,8 +663,8 @@ mod tests {
                 let enforcing =
                     group.members.iter().filter(|host| story.hosts[**host].build.enforces());
                 match group.state {
-                    State::Latent => assert!(enforcing.count() <= 1),
-                    State::Active | State::Remedied => assert!(enforcing.count() >= 2),
+                    GroupState::Latent => assert!(enforcing.count() <= 1),
+                    GroupState::Active | GroupState::Remedied => assert!(enforcing.count() >= 2),
                 }
             }
         }
@@ -662,12 +673,12 @@ mod tests {
     #[test]
     fn names_differ_but_for_the_pair_in_two_domains() {
         let story = story(60, 5, 1, Traps::On);
-        let mut names: Vec<_> = story.hosts.iter().map(Host::name).collect();
+        let mut names: Vec<_> = story.hosts.iter().map(FleetHost::name).collect();
         names.sort_unstable();
         let count = names.len();
         names.dedup();
         assert_eq!(names.len(), count - 1);
-        let mut computers: Vec<_> = story.hosts.iter().map(Host::computer).collect();
+        let mut computers: Vec<_> = story.hosts.iter().map(FleetHost::computer).collect();
         computers.sort_unstable();
         computers.dedup();
         assert_eq!(computers.len(), count);

@@ -1083,7 +1083,7 @@ mod tests {
     use crate::decode::Tally;
     use crate::decode::evtx::ChunkDecoder;
     use crate::record::Wanted;
-    use crate::simulate::evtx::{Data, EventSpec, Options, Value, Writer};
+    use crate::simulate::evtx::{EventSpec, Options, Payload, TypedValue, Writer};
     use crate::time::EventTime;
 
     /// More polls without anything than it takes to give up on what is torn, and
@@ -1185,7 +1185,7 @@ mod tests {
                     channel: "Security",
                     computer: "C",
                     user: None,
-                    data: Data::Named(&[("Fill", Value::Text(&fill))]),
+                    data: Payload::Named(&[("Fill", TypedValue::Text(&fill))]),
                     rendering: None,
                 };
                 writer.write(&event).expect("written");

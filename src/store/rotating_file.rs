@@ -26,16 +26,20 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use borsh::{BorshDeserialize, BorshSerialize};
+use jiff::SignedDuration;
+use jiff::civil::DateTime;
 use tracing::info;
 
 use super::disk::{Disk, DiskFile, folder_of, open_if_there, remove_if_there};
 use super::{StoreError, io_error};
-use crate::time::EventTime;
 
 /// 9999-12-31T23:59:59Z: names have four digits for the year.
 const SECS_MAX: u64 = 253_402_300_799;
 
-const NANOS_PER_SEC: i128 = 1_000_000_000;
+const UNIX_EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
+
+/// When a file was rotated, as its name says it.
+const STAMP_FORMAT: &str = "%Y%m%dT%H%M%SZ";
 
 /// The file that lines go to, and when it is rotated.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -312,11 +316,10 @@ fn truncate(file: &mut dyn DiskFile, path: &Path, committed: u64) -> Result<(), 
 
 /// `NAME.YYYYMMDDTHHMMSSZ[-n].EXT` beside `NAME.EXT`.
 fn path_of(path: &Path, stamp: Stamp) -> PathBuf {
-    let time = EventTime::from_unix_nanos(i128::from(stamp.secs.min(SECS_MAX)) * NANOS_PER_SEC);
-    let time = time.expect("after 1970").to_string();
-    let digits = |text: &str| text.replace(['-', ':'], "");
+    let since_1970 = SignedDuration::from_secs(stamp.secs.min(SECS_MAX) as i64);
+    let time = UNIX_EPOCH.checked_add(since_1970).expect("from 1970 to 9999");
     let mut name = path.file_stem().unwrap_or_default().to_os_string();
-    name.push(format!(".{}Z", digits(&time[.."YYYY-MM-DDTHH:MM:SS".len()])));
+    name.push(format!(".{}", time.strftime(STAMP_FORMAT)));
     if stamp.number > 0 {
         name.push(format!("-{}", stamp.number));
     }
@@ -339,12 +342,8 @@ fn stamp_of(path: &Path, name: &str) -> Option<Stamp> {
         Some((time, number)) => (time, number.parse().ok()?),
         None => (rest, 0),
     };
-    let part = |at: usize, len: usize| time.get(at..at + len)?.parse::<u32>().ok();
-    let date = (part(0, 4)?, part(4, 2)?, part(6, 2)?);
-    let clock = (part(9, 2)?, part(11, 2)?, part(13, 2)?);
-    let since_1601 = EventTime::from_civil(date, clock, 0)?.0;
-    let until_1970 = EventTime::from_unix_nanos(0)?.0;
-    let secs = since_1601.checked_sub(until_1970)? / crate::time::TICKS_PER_SEC;
+    let since_1970 = DateTime::strptime(STAMP_FORMAT, time).ok()?.duration_since(UNIX_EPOCH);
+    let secs = u64::try_from(since_1970.as_secs()).ok()?;
     let stamp = Stamp { secs, number };
     // Names with signs or leading zeros are those of others.
     (path_of(path, stamp).file_name()?.to_str() == Some(name)).then_some(stamp)
@@ -368,7 +367,18 @@ mod tests {
             let name = Path::new(name).file_name().unwrap().to_str().unwrap();
             assert_eq!(stamp_of(Path::new(path), name), Some(stamp));
         }
+        let last = Stamp { secs: SECS_MAX, number: 0 };
+        let beyond = Stamp { secs: SECS_MAX + 1, number: 0 };
+        for stamp in [last, beyond] {
+            assert_eq!(path_of(Path::new("a.c"), stamp), Path::new("a.99991231T235959Z.c"));
+        }
+        assert_eq!(stamp_of(Path::new("a.c"), "a.99991231T235959Z.c"), Some(last));
         for name in [
+            "incidents.19691231T235959Z.jsonl",
+            "incidents.20251001T080060Z.jsonl",
+            "incidents.20250231T080000Z.jsonl",
+            "incidents.+2025100T080000Z.jsonl",
+            "incidents. 2025100T080000Z.jsonl",
             "incidents.jsonl",
             "incidents.20251001T080000Z",
             "incidents.20251001T080000Z.jsonl.gz",

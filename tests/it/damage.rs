@@ -12,7 +12,7 @@ use twinsid::decode::{Rejects, Tally};
 use twinsid::pipeline::replay::{NoProgress, replay};
 use twinsid::record::{Record, Wanted};
 use twinsid::reject::RejectReason;
-use twinsid::simulate::evtx::{Data, Value};
+use twinsid::simulate::evtx::{Payload, TypedValue};
 
 use crate::archives::{replay_of, replayed};
 use crate::corpus;
@@ -81,7 +81,7 @@ fn little_chunk() -> Vec<u8> {
         });
     }
     log.noise(4, "FS01.corp.example");
-    log.write(&lsa_event(6167, 5, Data::None));
+    log.write(&lsa_event(6167, 5, Payload::None));
     log.finish()[4096..].to_vec()
 }
 
@@ -288,10 +288,10 @@ fn elements_as_deep_as_a_chunk_can_hold_are_skipped() {
 /// Every item of a template shows the one value, which fills the chunk.
 fn one_value_shown(times: usize, name: &str, value_bytes: usize) -> Vec<u8> {
     let value = "A".repeat(value_bytes / 2);
-    let mut fields = vec![(name, Value::Null); times];
-    fields[0].1 = Value::Text(&value);
+    let mut fields = vec![(name, TypedValue::Null); times];
+    fields[0].1 = TypedValue::Text(&value);
     let mut log = Log::new();
-    log.write(&event(4625, 1, Data::Named(&fields)));
+    log.write(&event(4625, 1, Payload::Named(&fields)));
     let mut bytes = log.finish();
     let mut turned = 0;
     for at in 4096..bytes.len() - 6 {
@@ -330,7 +330,7 @@ fn lists_of_names_and_templates_that_go_round_end() {
         assert_eq!(plains(&round, &wanted).0, whole, "the lists are not needed");
         // A fraction takes every record of its chunk the slow way, lists and all.
         let mut log = Log::new();
-        log.write(&event(4625, 1, Data::Named(&[("Status", Value::F64(1.5))])));
+        log.write(&event(4625, 1, Payload::Named(&[("Status", TypedValue::F64(1.5))])));
         let mut slow = log.finish();
         for at in (4096 + 128..4096 + 512).step_by(4) {
             let head =

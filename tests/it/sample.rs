@@ -11,7 +11,7 @@ use twinsid::config::Config;
 use twinsid::output::wire::WireIncident;
 use twinsid::pipeline::replay::{NoProgress, OnDamage, Replay, replay};
 use twinsid::sid::Sid;
-use twinsid::simulate::evtx::{Data, EventSpec, Value, Writer};
+use twinsid::simulate::evtx::{EventSpec, Payload, TypedValue, Writer};
 use twinsid::time::{EventTime, TICKS_PER_SEC};
 
 const SECURITY: &str = "Microsoft-Windows-Security-Auditing";
@@ -50,11 +50,11 @@ impl Log {
         self.next_id += 1;
     }
 
-    fn security(&mut self, id: u16, second: u64, keywords: u64, data: &[(&str, Value<'_>)]) {
+    fn security(&mut self, id: u16, second: u64, keywords: u64, data: &[(&str, TypedValue<'_>)]) {
         self.write(EventSpec {
             provider_guid: Some(SECURITY_GUID),
             keywords,
-            ..event(SECURITY, id, second, Data::Named(data))
+            ..event(SECURITY, id, second, Payload::Named(data))
         });
     }
 
@@ -63,7 +63,7 @@ impl Log {
     }
 }
 
-fn event<'a>(provider: &'a str, event_id: u16, second: u64, data: Data<'a>) -> EventSpec<'a> {
+fn event<'a>(provider: &'a str, event_id: u16, second: u64, data: Payload<'a>) -> EventSpec<'a> {
     EventSpec {
         provider,
         provider_guid: None,
@@ -107,20 +107,20 @@ fn logon_4624(log: &mut Log, second: u64, user: &str, rid: u32, workstation: &st
         second,
         KEYWORDS_SUCCESS,
         &[
-            ("SubjectUserSid", Value::Sid(null_sid())),
-            ("SubjectUserName", Value::Text("-")),
-            ("SubjectDomainName", Value::Text("-")),
-            ("SubjectLogonId", Value::Hex64(0)),
-            ("TargetUserSid", Value::Sid(user_sid(rid))),
-            ("TargetUserName", Value::Text(user)),
-            ("TargetDomainName", Value::Text("CONTOSO")),
-            ("TargetLogonId", Value::Hex64(0x3_1f00 + second)),
-            ("LogonType", Value::U32(3)),
-            ("LogonProcessName", Value::Text("Kerberos")),
-            ("AuthenticationPackageName", Value::Text("Kerberos")),
-            ("WorkstationName", Value::Text(workstation)),
-            ("IpAddress", Value::Text(ip)),
-            ("IpPort", Value::Text("50112")),
+            ("SubjectUserSid", TypedValue::Sid(null_sid())),
+            ("SubjectUserName", TypedValue::Text("-")),
+            ("SubjectDomainName", TypedValue::Text("-")),
+            ("SubjectLogonId", TypedValue::Hex64(0)),
+            ("TargetUserSid", TypedValue::Sid(user_sid(rid))),
+            ("TargetUserName", TypedValue::Text(user)),
+            ("TargetDomainName", TypedValue::Text("CONTOSO")),
+            ("TargetLogonId", TypedValue::Hex64(0x3_1f00 + second)),
+            ("LogonType", TypedValue::U32(3)),
+            ("LogonProcessName", TypedValue::Text("Kerberos")),
+            ("AuthenticationPackageName", TypedValue::Text("Kerberos")),
+            ("WorkstationName", TypedValue::Text(workstation)),
+            ("IpAddress", TypedValue::Text(ip)),
+            ("IpPort", TypedValue::Text("50112")),
         ],
     );
 }
@@ -131,27 +131,27 @@ fn logon_failed_4625(log: &mut Log, second: u64, user: &str, from: (&str, &str),
         second,
         KEYWORDS_FAILURE,
         &[
-            ("SubjectUserSid", Value::Sid(null_sid())),
-            ("SubjectUserName", Value::Text("-")),
-            ("SubjectDomainName", Value::Text("-")),
-            ("SubjectLogonId", Value::Hex64(0)),
-            ("TargetUserSid", Value::Sid(null_sid())),
-            ("TargetUserName", Value::Text(user)),
-            ("TargetDomainName", Value::Text("CONTOSO")),
-            ("Status", Value::Hex32(0xC000_006D)),
-            ("FailureReason", Value::Text(if sub_status == 0 { "%%2304" } else { "%%2313" })),
-            ("SubStatus", Value::Hex32(sub_status)),
-            ("LogonType", Value::U32(3)),
-            ("LogonProcessName", Value::Text("NtLmSsp ")),
-            ("AuthenticationPackageName", Value::Text("NTLM")),
-            ("WorkstationName", Value::Text(from.0)),
-            ("TransmittedServices", Value::Text("-")),
-            ("LmPackageName", Value::Text("-")),
-            ("KeyLength", Value::U32(0)),
-            ("ProcessId", Value::Pointer(0)),
-            ("ProcessName", Value::Text("-")),
-            ("IpAddress", Value::Text(from.1)),
-            ("IpPort", Value::Text("0")),
+            ("SubjectUserSid", TypedValue::Sid(null_sid())),
+            ("SubjectUserName", TypedValue::Text("-")),
+            ("SubjectDomainName", TypedValue::Text("-")),
+            ("SubjectLogonId", TypedValue::Hex64(0)),
+            ("TargetUserSid", TypedValue::Sid(null_sid())),
+            ("TargetUserName", TypedValue::Text(user)),
+            ("TargetDomainName", TypedValue::Text("CONTOSO")),
+            ("Status", TypedValue::Hex32(0xC000_006D)),
+            ("FailureReason", TypedValue::Text(if sub_status == 0 { "%%2304" } else { "%%2313" })),
+            ("SubStatus", TypedValue::Hex32(sub_status)),
+            ("LogonType", TypedValue::U32(3)),
+            ("LogonProcessName", TypedValue::Text("NtLmSsp ")),
+            ("AuthenticationPackageName", TypedValue::Text("NTLM")),
+            ("WorkstationName", TypedValue::Text(from.0)),
+            ("TransmittedServices", TypedValue::Text("-")),
+            ("LmPackageName", TypedValue::Text("-")),
+            ("KeyLength", TypedValue::U32(0)),
+            ("ProcessId", TypedValue::Pointer(0)),
+            ("ProcessName", TypedValue::Text("-")),
+            ("IpAddress", TypedValue::Text(from.1)),
+            ("IpPort", TypedValue::Text("0")),
         ],
     );
 }
@@ -162,17 +162,17 @@ fn preauthentication_4771(log: &mut Log, second: u64, user: &str, rid: u32, ip: 
         second,
         KEYWORDS_FAILURE,
         &[
-            ("TargetUserName", Value::Text(user)),
-            ("TargetSid", Value::Sid(user_sid(rid))),
-            ("ServiceName", Value::Text("krbtgt/CONTOSO")),
-            ("TicketOptions", Value::Hex32(0x4081_0010)),
-            ("Status", Value::Hex32(status)),
-            ("PreAuthType", Value::Text("2")),
-            ("IpAddress", Value::Text(ip)),
-            ("IpPort", Value::Text("49822")),
-            ("CertIssuerName", Value::Text("")),
-            ("CertSerialNumber", Value::Text("")),
-            ("CertThumbprint", Value::Text("")),
+            ("TargetUserName", TypedValue::Text(user)),
+            ("TargetSid", TypedValue::Sid(user_sid(rid))),
+            ("ServiceName", TypedValue::Text("krbtgt/CONTOSO")),
+            ("TicketOptions", TypedValue::Hex32(0x4081_0010)),
+            ("Status", TypedValue::Hex32(status)),
+            ("PreAuthType", TypedValue::Text("2")),
+            ("IpAddress", TypedValue::Text(ip)),
+            ("IpPort", TypedValue::Text("49822")),
+            ("CertIssuerName", TypedValue::Text("")),
+            ("CertSerialNumber", TypedValue::Text("")),
+            ("CertThumbprint", TypedValue::Text("")),
         ],
     );
 }
@@ -183,10 +183,10 @@ fn credentials_4776(log: &mut Log, second: u64, user: &str, workstation: &str, s
         second,
         if status == 0 { KEYWORDS_SUCCESS } else { KEYWORDS_FAILURE },
         &[
-            ("PackageName", Value::Text("MICROSOFT_AUTHENTICATION_PACKAGE_V1_0")),
-            ("TargetUserName", Value::Text(user)),
-            ("Workstation", Value::Text(workstation)),
-            ("Status", Value::Hex32(status)),
+            ("PackageName", TypedValue::Text("MICROSOFT_AUTHENTICATION_PACKAGE_V1_0")),
+            ("TargetUserName", TypedValue::Text(user)),
+            ("Workstation", TypedValue::Text(workstation)),
+            ("Status", TypedValue::Hex32(status)),
         ],
     );
 }
@@ -197,14 +197,14 @@ fn process_4688(log: &mut Log, second: u64, host_account: &str, program: &str) {
         second,
         KEYWORDS_SUCCESS,
         &[
-            ("SubjectUserSid", Value::Sid(Sid::parse("S-1-5-18").expect("valid"))),
-            ("SubjectUserName", Value::Text(host_account)),
-            ("SubjectDomainName", Value::Text("CONTOSO")),
-            ("SubjectLogonId", Value::Hex64(0x3e7)),
-            ("NewProcessId", Value::Pointer(0x1a2c)),
-            ("NewProcessName", Value::Text(program)),
-            ("TokenElevationType", Value::Text("%%1936")),
-            ("ProcessId", Value::Pointer(0x2f8)),
+            ("SubjectUserSid", TypedValue::Sid(Sid::parse("S-1-5-18").expect("valid"))),
+            ("SubjectUserName", TypedValue::Text(host_account)),
+            ("SubjectDomainName", TypedValue::Text("CONTOSO")),
+            ("SubjectLogonId", TypedValue::Hex64(0x3e7)),
+            ("NewProcessId", TypedValue::Pointer(0x1a2c)),
+            ("NewProcessName", TypedValue::Text(program)),
+            ("TokenElevationType", TypedValue::Text("%%1936")),
+            ("ProcessId", TypedValue::Pointer(0x2f8)),
         ],
     );
 }
@@ -239,7 +239,7 @@ fn fleet() -> Vec<(&'static str, Vec<u8>)> {
             event_source_name: Some("LsaSrv"),
             qualifiers: Some(0),
             level: 2,
-            ..event("LsaSrv", 6167, second, Data::Unnamed(&[], None))
+            ..event("LsaSrv", 6167, second, Payload::Unnamed(&[], None))
         });
         logon_failed_4625(&mut fs, second, user, ("WS07", "10.0.4.27"), 0);
     }
@@ -252,7 +252,7 @@ fn fleet() -> Vec<(&'static str, Vec<u8>)> {
                 "NETLOGON",
                 5805,
                 3_500 + hour * 60,
-                Data::Unnamed(&["WS09", "%%5"], Some(&[0x22, 0, 0, 0xC0])),
+                Payload::Unnamed(&["WS09", "%%5"], Some(&[0x22, 0, 0, 0xC0])),
             )
         });
     }

@@ -10,7 +10,7 @@ use jsonschema::Registry;
 use serde_json::{Value as Json, json};
 use twinsid::output::summary::SKIP_MEANINGS;
 use twinsid::reject::RejectReason;
-use twinsid::simulate::evtx::{Data, EventSpec, Value};
+use twinsid::simulate::evtx::{EventSpec, Payload, TypedValue};
 use twinsid::status::Category;
 
 use crate::written::{FailedLogon, Log, SECURITY, event, lsa_event, sid, small_log};
@@ -84,35 +84,35 @@ fn fleet(folder: &Path) {
             provider: "Microsoft-Windows-Kernel-General",
             channel: "System",
             computer,
-            ..event(12, next(), Data::None)
+            ..event(12, next(), Payload::None)
         };
         log.write(&boot);
     }
-    let account = Value::Sid(sid("S-1-5-21-1111-2222-3333-1104"));
+    let account = TypedValue::Sid(sid("S-1-5-21-1111-2222-3333-1104"));
     for (status, from) in
         [(0x18, "::ffff:10.0.0.7"), (0x12, "fe80::1"), (0x25, "::1"), (0, "10.0.0.8")]
     {
         for _ in 0..6 {
             let fields = [
-                ("TargetUserName", Value::Text("bob")),
-                ("TargetDomainName", Value::Text("CORP")),
+                ("TargetUserName", TypedValue::Text("bob")),
+                ("TargetDomainName", TypedValue::Text("CORP")),
                 ("TargetSid", account),
-                ("ServiceName", Value::Text("krbtgt")),
-                ("Status", Value::Hex32(status)),
-                ("IpAddress", Value::Text(from)),
+                ("ServiceName", TypedValue::Text("krbtgt")),
+                ("Status", TypedValue::Hex32(status)),
+                ("IpAddress", TypedValue::Text(from)),
             ];
-            let refused = event(4768, next(), Data::Named(&fields));
+            let refused = event(4768, next(), Payload::Named(&fields));
             log.write(&EventSpec { computer: "DC1.corp.example", ..refused });
         }
     }
     log.logon(next(), "FS02.corp.example", "alice", 1105);
     for (computer, short) in [("FS02.corp.example", "FS02"), ("ws4", "WS4")] {
         let fields = [
-            ("TargetUserSid", Value::Sid(sid("S-1-5-21-7-8-9-500"))),
-            ("TargetUserName", Value::Text("Administrator")),
-            ("TargetDomainName", Value::Text(short)),
+            ("TargetUserSid", TypedValue::Sid(sid("S-1-5-21-7-8-9-500"))),
+            ("TargetUserName", TypedValue::Text("Administrator")),
+            ("TargetDomainName", TypedValue::Text(short)),
         ];
-        let own = event(4624, next(), Data::Named(&fields));
+        let own = event(4624, next(), Payload::Named(&fields));
         log.write(&EventSpec { computer, ..own });
     }
     for (user, domain) in [("alice", "CORP"), ("", "-"), ("Jürgen \u{1f600} \u{1b}[31m", ".")] {
@@ -125,10 +125,10 @@ fn fleet(folder: &Path) {
                 workstation: "WS07",
             });
         }
-        let mismatch = lsa_event(6167, next(), Data::None);
+        let mismatch = lsa_event(6167, next(), Payload::None);
         log.write(&EventSpec { computer: "FS02.corp.example", ..mismatch });
     }
-    let alone = lsa_event(6168, next(), Data::None);
+    let alone = lsa_event(6168, next(), Payload::None);
     log.write(&EventSpec { computer: "fs03", ..alone });
     fs::write(folder.join("fleet.evtx"), log.finish()).expect("written");
     fs::write(folder.join("small.evtx"), small_log()).expect("written");

@@ -82,9 +82,9 @@ fn score(truth: &Truth, incidents: &[Incident]) -> Score {
             score.mistakes.push(format!("{group:?}: others were rebuilt: {:?}", incident.hosts));
         }
         let state = match group.state {
-            fleet::State::Latent => State::Latent,
-            fleet::State::Active => State::Active,
-            fleet::State::Remedied => State::Remedied,
+            fleet::GroupState::Latent => State::Latent,
+            fleet::GroupState::Active => State::Active,
+            fleet::GroupState::Remedied => State::Remedied,
         };
         if incident.state != state {
             score.mistakes.push(format!("{group:?} is not {:?}", incident.state));

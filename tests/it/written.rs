@@ -9,7 +9,7 @@ use twinsid::decode::evtx::{CHUNK_BYTES, ChunkDecoder};
 use twinsid::decode::{Tally, oracle};
 use twinsid::record::{Record, Wanted};
 use twinsid::sid::Sid;
-use twinsid::simulate::evtx::{Data, EventSpec, Options, Rendering, Value, Writer};
+use twinsid::simulate::evtx::{EventSpec, Options, Payload, Rendering, TypedValue, Writer};
 use twinsid::time::{EventTime, TICKS_PER_SEC};
 
 use crate::oracle::{check_equal, fast, shipped};
@@ -27,7 +27,7 @@ pub fn sid(text: &str) -> Sid {
 }
 
 /// An event of the Security log.
-pub fn event(event_id: u16, record_id: u64, data: Data<'_>) -> EventSpec<'_> {
+pub fn event(event_id: u16, record_id: u64, data: Payload<'_>) -> EventSpec<'_> {
     EventSpec {
         provider: SECURITY,
         provider_guid: Some([7; 16]),
@@ -52,7 +52,7 @@ pub fn event(event_id: u16, record_id: u64, data: Data<'_>) -> EventSpec<'_> {
 }
 
 /// A classic event of the System log.
-pub fn lsa_event(event_id: u16, record_id: u64, data: Data<'_>) -> EventSpec<'_> {
+pub fn lsa_event(event_id: u16, record_id: u64, data: Payload<'_>) -> EventSpec<'_> {
     EventSpec {
         provider: "LsaSrv",
         provider_guid: None,
@@ -88,25 +88,25 @@ impl Log {
 
     pub fn failed_logon(&mut self, logon: FailedLogon<'_>) {
         let fields = [
-            ("SubjectUserSid", Value::Sid(sid("S-1-0-0"))),
-            ("SubjectUserName", Value::Text("-")),
-            ("SubjectDomainName", Value::Text("-")),
-            ("SubjectLogonId", Value::Hex64(0)),
-            ("TargetUserSid", Value::Sid(sid("S-1-0-0"))),
-            ("TargetUserName", Value::Text(logon.user)),
-            ("TargetDomainName", Value::Text(logon.domain)),
-            ("Status", Value::Hex32(0xC000_006D)),
-            ("FailureReason", Value::Text("%%2313")),
-            ("SubStatus", Value::Hex32(0xC000_006A)),
-            ("LogonType", Value::U32(3)),
-            ("LogonProcessName", Value::Text("NtLmSsp ")),
-            ("AuthenticationPackageName", Value::Text("NTLM")),
-            ("WorkstationName", Value::Text(logon.workstation)),
-            ("ProcessId", Value::Pointer(0)),
-            ("IpAddress", Value::Text("10.0.0.7")),
-            ("IpPort", Value::Text("50123")),
+            ("SubjectUserSid", TypedValue::Sid(sid("S-1-0-0"))),
+            ("SubjectUserName", TypedValue::Text("-")),
+            ("SubjectDomainName", TypedValue::Text("-")),
+            ("SubjectLogonId", TypedValue::Hex64(0)),
+            ("TargetUserSid", TypedValue::Sid(sid("S-1-0-0"))),
+            ("TargetUserName", TypedValue::Text(logon.user)),
+            ("TargetDomainName", TypedValue::Text(logon.domain)),
+            ("Status", TypedValue::Hex32(0xC000_006D)),
+            ("FailureReason", TypedValue::Text("%%2313")),
+            ("SubStatus", TypedValue::Hex32(0xC000_006A)),
+            ("LogonType", TypedValue::U32(3)),
+            ("LogonProcessName", TypedValue::Text("NtLmSsp ")),
+            ("AuthenticationPackageName", TypedValue::Text("NTLM")),
+            ("WorkstationName", TypedValue::Text(logon.workstation)),
+            ("ProcessId", TypedValue::Pointer(0)),
+            ("IpAddress", TypedValue::Text("10.0.0.7")),
+            ("IpPort", TypedValue::Text("50123")),
         ];
-        let data = Data::Named(&fields);
+        let data = Payload::Named(&fields);
         let event = event(4625, logon.record_id, data);
         self.write(&EventSpec { computer: logon.computer, ..event });
     }
@@ -115,21 +115,24 @@ impl Log {
     pub fn logon(&mut self, record_id: u64, computer: &str, user: &str, rid: u32) {
         let account = Sid::new(5, &[21, 1111, 2222, 3333, rid]).expect("a valid SID");
         let fields = [
-            ("SubjectUserSid", Value::Sid(sid("S-1-5-18"))),
-            ("SubjectUserName", Value::Text("FS01$")),
-            ("SubjectDomainName", Value::Text("CORP")),
-            ("TargetUserSid", Value::Sid(account)),
-            ("TargetUserName", Value::Text(user)),
-            ("TargetDomainName", Value::Text("CORP")),
-            ("LogonType", Value::U32(3)),
+            ("SubjectUserSid", TypedValue::Sid(sid("S-1-5-18"))),
+            ("SubjectUserName", TypedValue::Text("FS01$")),
+            ("SubjectDomainName", TypedValue::Text("CORP")),
+            ("TargetUserSid", TypedValue::Sid(account)),
+            ("TargetUserName", TypedValue::Text(user)),
+            ("TargetDomainName", TypedValue::Text("CORP")),
+            ("LogonType", TypedValue::U32(3)),
         ];
-        self.write(&EventSpec { computer, ..event(4624, record_id, Data::Named(&fields)) });
+        self.write(&EventSpec { computer, ..event(4624, record_id, Payload::Named(&fields)) });
     }
 
     /// An event that nobody wants.
     pub fn noise(&mut self, record_id: u64, computer: &str) {
-        let fields = [("Hash", Value::Binary(&[7; 300])), ("Text", Value::Text("nothing of note"))];
-        self.write(&EventSpec { computer, ..event(5156, record_id, Data::Named(&fields)) });
+        let fields = [
+            ("Hash", TypedValue::Binary(&[7; 300])),
+            ("Text", TypedValue::Text("nothing of note")),
+        ];
+        self.write(&EventSpec { computer, ..event(5156, record_id, Payload::Named(&fields)) });
     }
 
     pub fn finish(self) -> Vec<u8> {
@@ -159,7 +162,7 @@ pub fn small_log() -> Vec<u8> {
             });
         }
         if round % 10 == 3 {
-            log.write(&EventSpec { computer, ..lsa_event(6167, record_id + 5, Data::None) });
+            log.write(&EventSpec { computer, ..lsa_event(6167, record_id + 5, Payload::None) });
         }
     }
     let bytes = log.finish();
@@ -221,19 +224,19 @@ fn check(bytes: &[u8], records: usize, slow: u64) {
 
 #[test]
 fn every_kind_of_data_reads_the_same_both_ways() {
-    let text = [("text", Value::Text("x"))];
-    let user = Data::User { element: "Told", namespace: "urn:x", fields: &text };
-    let bare = Data::User { element: "Told", namespace: "", fields: &text };
+    let text = [("text", TypedValue::Text("x"))];
+    let user = Payload::User { element: "Told", namespace: "urn:x", fields: &text };
+    let bare = Payload::User { element: "Told", namespace: "", fields: &text };
     for data in [
-        Data::None,
-        Data::Named(&[]),
-        Data::Named(&text),
-        Data::Named(&[("text", Value::Text("x")), ("text", Value::Text("y"))]),
-        Data::Positional(&[]),
-        Data::Positional(&[Value::Text("x"), Value::U32(5), Value::Null]),
-        Data::Unnamed(&[], None),
-        Data::Unnamed(&["one", "", "three"], Some(&[1, 2, 3])),
-        Data::Unnamed(&["<Data>&amp;</Data>"], Some(&[])),
+        Payload::None,
+        Payload::Named(&[]),
+        Payload::Named(&text),
+        Payload::Named(&[("text", TypedValue::Text("x")), ("text", TypedValue::Text("y"))]),
+        Payload::Positional(&[]),
+        Payload::Positional(&[TypedValue::Text("x"), TypedValue::U32(5), TypedValue::Null]),
+        Payload::Unnamed(&[], None),
+        Payload::Unnamed(&["one", "", "three"], Some(&[1, 2, 3])),
+        Payload::Unnamed(&["<Data>&amp;</Data>"], Some(&[])),
         user,
         bare,
     ] {
@@ -245,58 +248,58 @@ fn every_kind_of_data_reads_the_same_both_ways() {
 #[test]
 fn every_type_of_value_reads_the_same_both_ways() {
     let values = [
-        ("null", Value::Null),
-        ("text", Value::Text("<a href=\"x\">&amp; 'q' ]]> \u{fffd} \t\r\n -</a>")),
-        ("i8", Value::I8(-128)),
-        ("u8", Value::U8(255)),
-        ("i16", Value::I16(-32_768)),
-        ("u16", Value::U16(65_535)),
-        ("i32", Value::I32(i32::MIN)),
-        ("u32", Value::U32(u32::MAX)),
-        ("i64", Value::I64(i64::MIN)),
-        ("u64", Value::U64(u64::MAX)),
-        ("hex32", Value::Hex32(0xC000_006D)),
-        ("hex64", Value::Hex64(u64::MAX)),
-        ("pointer", Value::Pointer(0x10)),
-        ("bool", Value::Bool(true)),
-        ("sid", Value::Sid(sid("S-1-5-21-3583694148-1414552638-2922671848-1104"))),
-        ("time", Value::Time(time(5))),
-        ("guid", Value::Guid([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16])),
-        ("binary", Value::Binary(&[0, 0x7f, 0xff])),
+        ("null", TypedValue::Null),
+        ("text", TypedValue::Text("<a href=\"x\">&amp; 'q' ]]> \u{fffd} \t\r\n -</a>")),
+        ("i8", TypedValue::I8(-128)),
+        ("u8", TypedValue::U8(255)),
+        ("i16", TypedValue::I16(-32_768)),
+        ("u16", TypedValue::U16(65_535)),
+        ("i32", TypedValue::I32(i32::MIN)),
+        ("u32", TypedValue::U32(u32::MAX)),
+        ("i64", TypedValue::I64(i64::MIN)),
+        ("u64", TypedValue::U64(u64::MAX)),
+        ("hex32", TypedValue::Hex32(0xC000_006D)),
+        ("hex64", TypedValue::Hex64(u64::MAX)),
+        ("pointer", TypedValue::Pointer(0x10)),
+        ("bool", TypedValue::Bool(true)),
+        ("sid", TypedValue::Sid(sid("S-1-5-21-3583694148-1414552638-2922671848-1104"))),
+        ("time", TypedValue::Time(time(5))),
+        ("guid", TypedValue::Guid([1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16])),
+        ("binary", TypedValue::Binary(&[0, 0x7f, 0xff])),
     ];
-    check(&file(&[event(4625, 1, Data::Named(&values))]), 1, 0);
+    check(&file(&[event(4625, 1, Payload::Named(&values))]), 1, 0);
     for value in values {
-        check(&file(&[event(4625, 1, Data::Named(&[value]))]), 1, 0);
-        check(&file(&[event(4625, 1, Data::Positional(&[value.1]))]), 1, 0);
+        check(&file(&[event(4625, 1, Payload::Named(&[value]))]), 1, 0);
+        check(&file(&[event(4625, 1, Payload::Positional(&[value.1]))]), 1, 0);
     }
     for (name, value) in [
-        ("text", Value::Text("")),
-        ("bool", Value::Bool(false)),
-        ("sid", Value::Sid(sid("S-1-0-0"))),
-        ("time", Value::Time(EventTime(0))),
-        ("hex32", Value::Hex32(0)),
-        ("binary", Value::Binary(&[])),
+        ("text", TypedValue::Text("")),
+        ("bool", TypedValue::Bool(false)),
+        ("sid", TypedValue::Sid(sid("S-1-0-0"))),
+        ("time", TypedValue::Time(EventTime(0))),
+        ("hex32", TypedValue::Hex32(0)),
+        ("binary", TypedValue::Binary(&[])),
     ] {
-        check(&file(&[event(4625, 1, Data::Named(&[(name, value)]))]), 1, 0);
+        check(&file(&[event(4625, 1, Payload::Named(&[(name, value)]))]), 1, 0);
     }
 }
 
 /// Rules read no fractions, so that the fast path has none.
 #[test]
 fn fractions_take_the_slow_path() {
-    for value in [("f32", Value::F32(1.5)), ("f64", Value::F64(-0.25))] {
-        check(&file(&[event(4625, 1, Data::Named(&[value]))]), 1, 1);
+    for value in [("f32", TypedValue::F32(1.5)), ("f64", TypedValue::F64(-0.25))] {
+        check(&file(&[event(4625, 1, Payload::Named(&[value]))]), 1, 1);
     }
 }
 
 #[test]
 fn text_of_any_language_reads_the_same_both_ways() {
     let name = "Fehler beim Anmelden: Jürgen Groß, 山田 太郎, Алёна, 🙂, \u{202e}abc";
-    let fields = [("text", Value::Text(name)), ("Titel", Value::Text(name))];
-    let named = event(4625, 1, Data::Named(&fields));
-    let (values, texts) = ([Value::Text(name)], [name, "zweite"]);
-    let positional = event(4625, 2, Data::Positional(&values));
-    let classic = lsa_event(6167, 3, Data::Unnamed(&texts, None));
+    let fields = [("text", TypedValue::Text(name)), ("Titel", TypedValue::Text(name))];
+    let named = event(4625, 1, Payload::Named(&fields));
+    let (values, texts) = ([TypedValue::Text(name)], [name, "zweite"]);
+    let positional = event(4625, 2, Payload::Positional(&values));
+    let classic = lsa_event(6167, 3, Payload::Unnamed(&texts, None));
     let computer = EventSpec { computer: "büro-1.firma.example", ..named };
     check(&file(&[named, positional, classic, computer]), 4, 0);
 }
@@ -306,7 +309,7 @@ fn text_of_any_language_reads_the_same_both_ways() {
 fn a_field_of_any_name_reads_the_same_both_ways() {
     let long = "Name".repeat(40);
     for name in ["Überschrift", &long] {
-        let bytes = file(&[event(4625, 1, Data::Named(&[(name, Value::Text("x"))]))]);
+        let bytes = file(&[event(4625, 1, Payload::Named(&[(name, TypedValue::Text("x"))]))]);
         let wanted = Arc::new(Wanted::new([(SECURITY, 4625)], [name], []));
         check_equal(name, &bytes, &wanted);
     }
@@ -324,7 +327,7 @@ fn the_text_that_a_collector_adds_reads_the_same_both_ways() {
         provider: "Microsoft Windows security auditing.",
         keywords: &["Überwachung gescheitert", "Klassisch"],
     };
-    for data in [Data::None, Data::Named(&[("text", Value::Text("x"))])] {
+    for data in [Payload::None, Payload::Named(&[("text", TypedValue::Text("x"))])] {
         let rendered = EventSpec { rendering: Some(rendering), ..event(4625, 1, data) };
         let plain = Rendering { message: "", keywords: &[], ..rendering };
         let empty = EventSpec { rendering: Some(plain), ..lsa_event(6167, 2, data) };
@@ -334,7 +337,7 @@ fn the_text_that_a_collector_adds_reads_the_same_both_ways() {
 
 #[test]
 fn attributes_of_the_system_part_read_the_same_both_ways() {
-    let data = Data::Unnamed(&["x"], None);
+    let data = Payload::Unnamed(&["x"], None);
     let source = EventSpec {
         provider: "Microsoft-Windows-Eventlog",
         event_source_name: Some("EventLog"),
@@ -345,7 +348,7 @@ fn attributes_of_the_system_part_read_the_same_both_ways() {
         user: Some(sid("S-1-5-21-1-2-3-1104")),
         qualifiers: None,
         event_id: 4625,
-        ..event(4625, 3, Data::None)
+        ..event(4625, 3, Payload::None)
     };
     check(&file(&[source, bare, user]), 3, 0);
 }
@@ -361,12 +364,12 @@ fn collected(
     for record_id in 1..=events {
         let computer = format!("WS{:03}.corp.example", record_id % 40);
         let text = format!("value {record_id}");
-        let named = [("text", Value::Text(&text)), ("u64", Value::U64(record_id))];
+        let named = [("text", TypedValue::Text(&text)), ("u64", TypedValue::U64(record_id))];
         let data = match record_id % 4 {
-            0 => Data::Named(&named),
-            1 => Data::Named(&named[..1]),
-            2 => Data::Positional(&[Value::Hex64(record_id)]),
-            _ => Data::None,
+            0 => Payload::Named(&named),
+            1 => Payload::Named(&named[..1]),
+            2 => Payload::Positional(&[TypedValue::Hex64(record_id)]),
+            _ => Payload::None,
         };
         let id = if record_id % 3 == 0 { 4625 } else { 4634 };
         let written = EventSpec { computer: &computer, ..event(id, record_id, data) };

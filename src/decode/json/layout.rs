@@ -1,6 +1,6 @@
-//! Lines of one collector with one event id differ in their values, rarely in
-//! their keys. So what stands between the values of one line is learnt, and
-//! where in it is what facts are made of; the next lines are held against it:
+//! Layouts: lines of one collector and one event id differ in their values, rarely in their keys.
+//! So the text between the values of one line is kept, with the places of the values that facts are
+//! made of, and the following lines are compared with it:
 //!
 //! ```text
 //! line     {"winlog":{"event_id":4634,"computer_name":"PC1","event_data":{"TargetUserSid":"S-1-5-…"}}}
@@ -8,55 +8,57 @@
 //!                                id                    computer                               field
 //! ```
 //!
-//! A line that fits has the same nodes as the one that was learnt, so what it
-//! says is read from the same places; one that does not fit goes the long way.
-//! What depends on more than keys and kinds of values has no layout: events
-//! that a rule wants, texts within texts, values by position. What fits is one
-//! line: neither what was learnt nor a value that is read has an end of a line in
-//! it.
+//! A line that matches has the same nodes as the one that the layout was made from, so its values
+//! are at the same places; one that does not match is decoded in full. Nothing that depends on more
+//! than keys and kinds of values has a layout: events that a rule matches, texts within texts,
+//! values by position. A match is always one line: no value that is read contains a line end, and
+//! neither does the text of a layout.
 
 use std::borrow::Cow;
 use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
-use super::{Doc, Kind, number_end, string_end};
+use super::doc::{Doc, parse_event_id};
+use super::tape::{NodeKind, number_end, string_end};
 use crate::decode::clock::parse_time;
-use crate::decode::xml::{FieldPlan, Gather, Parsed, System, digits};
+use crate::decode::event::{Parsed, System, WantedData};
+use crate::decode::field_plan::FieldPlan;
+use crate::decode::text::digits;
 use crate::record::{FieldId, Value};
 
-/// Different layouts of one event id: fields that some events lack.
+/// Most layouts of one event id; they differ in the fields that some events lack.
 const LAYOUTS_PER_ID_MAX: usize = 4;
 
-/// Event ids with layouts.
+/// Most event ids with layouts.
 const IDS_MAX: usize = 256;
 
-/// Longest line that is learnt, and most values in it.
+/// Longest line that a layout is made from, and most values in it.
 const LINE_BYTES_MAX: usize = 32 * 1024;
 const HOLES_MAX: usize = 512;
 
-/// Of the lines that fit no layout where there are enough of them, of an id or
-/// of all, one in so many takes the place of one: collectors change.
+/// When there is no room for another layout (of one id, or of all), one in so many lines that match
+/// none replaces an old layout: collectors change.
 const RELEARN_EVERY: u32 = 64;
 
-/// What was learnt, by event id.
+/// The layouts, by event id.
 #[derive(Debug, Default)]
 pub struct Layouts {
-    by_id: FxHashMap<u32, OfId>,
-    /// Ids as they came.
+    by_id: FxHashMap<u32, IdLayouts>,
+    /// Ids in the order of their first layout; the oldest is evicted first.
     order: VecDeque<u32>,
     misses: u32,
 }
 
 #[derive(Debug, Default)]
-struct OfId {
+struct IdLayouts {
     layouts: Vec<Layout>,
     misses: u32,
 }
 
 impl Layouts {
-    /// What a line says that fits a layout. `id` is a guess: it says where to
-    /// look.
+    /// The event in a line that matches a layout. `id` only selects the layouts to try: a wrong one
+    /// gives no match.
     pub(in crate::decode) fn read<'p, 't>(
         &mut self,
         id: u32,
@@ -66,15 +68,15 @@ impl Layouts {
         let of_id = self.by_id.get_mut(&id)?;
         let found = of_id.layouts.iter().enumerate();
         let found = found.filter_map(|(at, layout)| Some((at, layout.read(line, plan)?))).next();
-        // Those that fit often are looked at first.
+        // Layouts that match often move to the front.
         if let Some((at @ 1.., _)) = found {
             of_id.layouts.swap(at, at - 1);
         }
         found.map(|(_, parsed)| parsed)
     }
 
-    /// Whether a line that fitted none should be learnt; to be asked once for each.
-    pub fn is_open(&mut self, id: u32) -> bool {
+    /// Whether to make a layout of a line that matched none. To be called once for each such line.
+    pub fn should_learn(&mut self, id: u32) -> bool {
         let (is_full, misses) = match self.by_id.get_mut(&id) {
             None => (self.by_id.len() >= IDS_MAX, &mut self.misses),
             Some(of_id) => (of_id.layouts.len() >= LAYOUTS_PER_ID_MAX, &mut of_id.misses),
@@ -98,34 +100,34 @@ impl Layouts {
     }
 }
 
-/// The places that a shape reads, whatever stands there.
+/// The nodes that a shape reads its system fields from, whatever their values.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Origins {
     pub event_id: Option<u32>,
     pub record_id: Option<u32>,
-    /// The first of the places where a time may stand.
+    /// The first of the nodes that may hold the time.
     pub time: Option<u32>,
 }
 
-/// What stands between the values of a line.
+/// The text between the values of a line.
 #[derive(Debug)]
 pub struct Layout {
-    /// Before each value and behind the last, end to end.
+    /// The text before each value and after the last one, concatenated.
     literals: Box<[u8]>,
     holes: Box<[Hole]>,
 }
 
 #[derive(Debug)]
 struct Hole {
-    /// Where in `literals` ends what stands before it.
+    /// The end, in `literals`, of the text before the value.
     literal_end: u32,
     is_string: bool,
-    part: Part,
+    part: ValueRole,
 }
 
-/// What a value is to the event.
+/// What a value of a layout is read as.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Part {
+enum ValueRole {
     Nothing,
     Provider,
     Source,
@@ -138,13 +140,13 @@ enum Part {
 }
 
 impl Layout {
-    /// The layout of a line that is one event, which no rule wants. `None` when
-    /// other lines with the same keys might have to be read in another way.
+    /// The layout of a line that is one event and matches no rule. `None` when a line with the same
+    /// keys might have to be read differently.
     pub(super) fn of(
         doc: Doc<'_>,
         origins: Origins,
         system: &System<'_>,
-        data: &Gather<'_, '_>,
+        data: &WantedData<'_, '_>,
     ) -> Option<Layout> {
         if doc.text.len() > LINE_BYTES_MAX || data.has_unnamed() {
             return None;
@@ -152,42 +154,46 @@ impl Layout {
         let mut parts = parts(doc, origins, system, data)?.into_iter().peekable();
         let (mut literals, mut holes) = (Vec::new(), Vec::new());
         let mut behind = 0;
-        let mut is_key = KeyTurns::default();
+        let mut is_key = KeyTracker::default();
         for (index, node) in (0..).zip(doc.nodes) {
             let is_key = is_key.next(index, doc);
             let is_string = match node.kind {
-                Kind::Text | Kind::Escaped if is_key => {
+                NodeKind::Text | NodeKind::Escaped if is_key => {
                     if READ_BY_CONTENT.contains(&doc.raw(index)) && doc.is_string(index + 1) {
                         return None;
                     }
                     continue;
                 }
-                Kind::Text | Kind::Escaped => true,
-                Kind::Number => false,
+                NodeKind::Text | NodeKind::Escaped => true,
+                NodeKind::Number => false,
                 // Words are part of the layout.
-                Kind::Object | Kind::Array | Kind::True | Kind::False | Kind::Null => continue,
+                NodeKind::Object
+                | NodeKind::Array
+                | NodeKind::True
+                | NodeKind::False
+                | NodeKind::Null => continue,
             };
             let (start, end) = (node.start as usize, node.end as usize);
             literals.extend_from_slice(&doc.text.as_bytes()[behind..start]);
             behind = end;
             let part = parts.next_if(|(place, _)| *place == start).map(|(_, part)| part);
-            if part.is_some() && node.kind == Kind::Escaped {
+            if part.is_some() && node.kind == NodeKind::Escaped {
                 return None;
             }
-            let part = part.unwrap_or(Part::Nothing);
-            // What a number of data means depends on how it is written.
-            if holes.len() >= HOLES_MAX || matches!(part, Part::Field(_)) && !is_string {
+            let part = part.unwrap_or(ValueRole::Nothing);
+            // A number as a data value is typed by how it is written.
+            if holes.len() >= HOLES_MAX || matches!(part, ValueRole::Field(_)) && !is_string {
                 return None;
             }
             holes.push(Hole { literal_end: literals.len() as u32, is_string, part });
         }
         literals.extend_from_slice(&doc.text.as_bytes()[behind..]);
-        // A part that stands in no value of its own is left over.
+        // A value that was not found at a node of its own is left over.
         parts.peek().is_none().then(|| Layout { literals: literals.into(), holes: holes.into() })
     }
 
     fn read<'p, 't>(&self, line: &'t [u8], plan: &'p FieldPlan) -> Option<Parsed<'p, 't>> {
-        let (mut system, mut data) = (System::default(), Gather::unruled(plan));
+        let (mut system, mut data) = (System::default(), WantedData::for_facts(plan));
         let (mut rest, mut literal_start) = (line, 0);
         for hole in &self.holes {
             rest = behind(rest, &self.literals[literal_start..hole.literal_end as usize])?;
@@ -198,32 +204,32 @@ impl Layout {
             };
             let value = &rest[..end];
             rest = &rest[end..];
-            if hole.part == Part::Nothing {
+            if hole.part == ValueRole::Nothing {
                 continue;
             }
             let text = str::from_utf8(value).ok().filter(|_| is_plain)?;
             match hole.part {
-                Part::Nothing => {}
-                Part::Provider => system.provider = Some(Cow::Borrowed(text)),
-                Part::Source => system.source = Some(Cow::Borrowed(text)),
-                Part::EventId => system.event_id = Some(event_id(text)?),
-                Part::Channel => system.channel = Some(Cow::Borrowed(text)),
-                Part::Computer => system.computer = Some(Cow::Borrowed(text)),
-                Part::RecordId => system.record_id = digits(text),
-                Part::Time => system.time = Some(parse_time(text)?),
-                Part::Field(field) => data.read(field, Value::Text(Cow::Borrowed(text))),
+                ValueRole::Nothing => {}
+                ValueRole::Provider => system.provider = Some(Cow::Borrowed(text)),
+                ValueRole::Source => system.source = Some(Cow::Borrowed(text)),
+                ValueRole::EventId => system.event_id = Some(parse_event_id(text)?),
+                ValueRole::Channel => system.channel = Some(Cow::Borrowed(text)),
+                ValueRole::Computer => system.computer = Some(Cow::Borrowed(text)),
+                ValueRole::RecordId => system.record_id = digits(text),
+                ValueRole::Time => system.time = Some(parse_time(text)?),
+                ValueRole::Field(field) => data.read(field, Value::Text(Cow::Borrowed(text))),
             }
         }
-        // The line's own end may stand behind it.
+        // The line end may follow.
         let rest = behind(rest, &self.literals[literal_start..])?;
         let is_blank = rest.iter().all(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b'\n'));
-        let fits = is_blank && !system.is_ruled(plan);
+        let fits = is_blank && !system.matches_rule(plan);
         fits.then_some(Parsed { system, data })
     }
 }
 
-/// What follows `literal`, if the text begins with it. Literals are short: a call
-/// would take longer than the comparison.
+/// The rest of the text after `literal`, if the text begins with it. Literals are short: a call to
+/// `memcmp` would take longer than the comparison.
 #[inline(always)]
 fn behind<'t>(text: &'t [u8], literal: &[u8]) -> Option<&'t [u8]> {
     let (start, rest) = text.split_at_checked(literal.len())?;
@@ -231,7 +237,7 @@ fn behind<'t>(text: &'t [u8], literal: &[u8]) -> Option<&'t [u8]> {
     else {
         return (start == literal).then_some(rest);
     };
-    // Without a way out between them: nearly all that come here fit.
+    // Without early exits: nearly every line that gets here matches.
     let difference =
         |one: &[u8; 8], other: &[u8; 8]| u64::from_ne_bytes(*one) ^ u64::from_ne_bytes(*other);
     let words = start.as_chunks().0.iter().zip(literal.as_chunks().0);
@@ -241,27 +247,22 @@ fn behind<'t>(text: &'t [u8], literal: &[u8]) -> Option<&'t [u8]> {
     (differs == 0).then_some(rest)
 }
 
-pub(super) fn event_id(text: &str) -> Option<u32> {
-    digits(text.strip_suffix(".0").unwrap_or(text))
-}
-
-/// Keys whose texts may hold an event or its data, so that it is what stands in
-/// them that says how the line is read.
+/// Keys whose strings may hold an event or its data: then the content decides how the line is read.
 const READ_BY_CONTENT: [&str; 4] = ["System", "EventData", "UserData", "RawEventData"];
 
-/// The parts of an event by the places in the line where they start.
+/// The values of an event that are read, by the offsets in the line at which they start.
 fn parts(
     doc: Doc<'_>,
     origins: Origins,
     system: &System<'_>,
-    data: &Gather<'_, '_>,
-) -> Option<Vec<(usize, Part)>> {
+    data: &WantedData<'_, '_>,
+) -> Option<Vec<(usize, ValueRole)>> {
     let mut parts = Vec::new();
     for (text, part) in [
-        (&system.provider, Part::Provider),
-        (&system.source, Part::Source),
-        (&system.channel, Part::Channel),
-        (&system.computer, Part::Computer),
+        (&system.provider, ValueRole::Provider),
+        (&system.source, ValueRole::Source),
+        (&system.channel, ValueRole::Channel),
+        (&system.computer, ValueRole::Computer),
     ] {
         if let Some(text) = text {
             parts.push((doc.place(text)?, part));
@@ -269,37 +270,37 @@ fn parts(
     }
     for (field, value) in data.fields() {
         let Value::Text(text) = value else { return None };
-        parts.push((doc.place(text)?, Part::Field(*field)));
+        parts.push((doc.place(text)?, ValueRole::Field(*field)));
     }
-    // Fields stand in the order in which they are read.
-    let fields = || parts.iter().filter(|(_, part)| matches!(part, Part::Field(_)));
+    // Fields are emitted in the order of the text, so they must have been read in it.
+    let fields = || parts.iter().filter(|(_, part)| matches!(part, ValueRole::Field(_)));
     if !fields().is_sorted_by_key(|(place, _)| *place) {
         return None;
     }
     let start = |node: u32| (doc.at(node).start as usize, doc.raw(node));
     let (place, text) = start(origins.event_id?);
-    parts.push((place, (event_id(text) == system.event_id).then_some(Part::EventId)?));
+    parts.push((place, (parse_event_id(text) == system.event_id).then_some(ValueRole::EventId)?));
     let (place, text) = start(origins.time.filter(|node| doc.is_string(*node))?);
-    parts.push((place, (parse_time(text) == system.time).then_some(Part::Time)?));
+    parts.push((place, (parse_time(text) == system.time).then_some(ValueRole::Time)?));
     if let Some(node) = origins.record_id {
         let (place, text) = start(node);
-        parts.push((place, (digits(text) == system.record_id).then_some(Part::RecordId)?));
+        parts.push((place, (digits(text) == system.record_id).then_some(ValueRole::RecordId)?));
     }
     parts.sort_unstable_by_key(|(place, _)| *place);
-    // One value that is two parts is read only once.
+    // A value that serves two purposes could be read only once.
     let twice = parts.windows(2).any(|two| two[0].0 == two[1].0);
     (!twice).then_some(parts)
 }
 
-/// Tells keys from values, node by node.
+/// Distinguishes keys from values, node by node.
 #[derive(Debug, Default)]
-struct KeyTurns {
-    /// The objects and arrays that the node is in: their ends, and whether an
-    /// object's key comes next.
+struct KeyTracker {
+    /// The objects and arrays around the node: where each ends, and for an object whether a key
+    /// comes next.
     open: Vec<(u32, Option<bool>)>,
 }
 
-impl KeyTurns {
+impl KeyTracker {
     fn next(&mut self, index: u32, doc: Doc<'_>) -> bool {
         while self.open.last().is_some_and(|(end, _)| *end <= index) {
             self.open.pop();
@@ -310,8 +311,8 @@ impl KeyTurns {
         }
         let node = doc.at(index);
         match node.kind {
-            Kind::Object => self.open.push((node.next, Some(true))),
-            Kind::Array => self.open.push((node.next, None)),
+            NodeKind::Object => self.open.push((node.next, Some(true))),
+            NodeKind::Array => self.open.push((node.next, None)),
             _ => {}
         }
         is_key
