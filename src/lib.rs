@@ -19,6 +19,7 @@
 //! | [`record`] | one event between `decode` and `detect`, and what is wanted of it |
 //! | [`decode`] | bytes to records: EVTX, XML, JSON |
 //! | [`detect`] | records to observations to incidents |
+//! | [`explain`] | what was found, in words; every code of Windows' authentication events |
 //! | [`incident`] | what is emitted |
 //! | [`source`] | files, archives, standard input; live: growing logs, sockets, Kafka |
 //! | [`sink`] | incidents as JSON lines, cards for people, files that appear whole; with their resume point: rotated files, Kafka |
@@ -44,6 +45,7 @@ pub mod cli;
 pub mod config;
 pub mod decode;
 pub mod detect;
+pub mod explain;
 pub mod faults;
 pub mod heap;
 pub mod incident;

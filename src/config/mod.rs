@@ -832,7 +832,7 @@ fn similar<'w>(word: &str, right: impl IntoIterator<Item = &'w str>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::detect::codes;
+    use crate::explain::codes;
 
     fn rules_of(text: &str) -> (Vec<RuleSpec>, Vec<String>) {
         let mut file = File::new("my.toml", text);

@@ -6,7 +6,6 @@ use std::hash::{Hash, Hasher};
 use borsh::{BorshDeserialize, BorshSerialize, io};
 use rustc_hash::{FxHashMap, FxHashSet, FxHasher};
 
-use super::codes;
 use super::fleet::hosts::{Hosts, Shown};
 use super::fleet::twins::Fleet;
 use super::judge::duplicates::{self, Refusals};
@@ -22,7 +21,7 @@ use crate::observation::{
     Account, Fact, Failure, ListedHost, Observation, RecordKey, Side, Success, What, short_host,
 };
 use crate::sid::DomainSid;
-use crate::status::{Category, StatusCode};
+use crate::status::{Category, StatusCode, deciding_status, failure_reason_category};
 use crate::time::{EventTime, TICKS_PER_SEC};
 
 /// Makes room for one value more in one of very many lists, most of which
@@ -995,23 +994,15 @@ fn judge_all(
     }
 }
 
-/// The code that says most: the sub status where there is one.
-pub fn deciding_status(
-    status: Option<StatusCode>,
-    sub_status: Option<StatusCode>,
-) -> Option<StatusCode> {
-    sub_status.filter(|code| !code.is_success()).or(status.filter(|code| !code.is_success()))
-}
-
 /// Why an authentication failed, from all that its event says.
 pub fn category_of(pattern: &Pattern) -> Category {
     if let Some(category) = pattern.category {
         return category;
     }
     if let Some(code) = deciding_status(pattern.status, pattern.sub_status) {
-        return codes::category(code);
+        return code.category();
     }
-    pattern.reason.and_then(codes::failure_reason).map_or(Category::Other, |(_, category)| category)
+    pattern.reason.and_then(failure_reason_category).unwrap_or(Category::Other)
 }
 
 /// One second, for settings that are given in seconds.

@@ -28,9 +28,7 @@
 //! | [`judge::duplicates`] | clones as an incident, in words |
 //! | [`watermark`] | how far the events are: the watermark |
 //! | [`revisions`] | what was told of each incident, and what is news |
-//! | [`codes`] | every code in words |
 
-pub mod codes;
 mod detector;
 pub mod fleet;
 pub mod judge;
@@ -42,5 +40,5 @@ pub mod watermark;
 pub(crate) use detector::make_room;
 pub use detector::{
     Bounds, Detector, Ingested, MalformedState, OVER_BOUNDS, Settings, Trace, TraceOrigin,
-    category_of, deciding_status, seconds,
+    category_of, seconds,
 };

@@ -13,14 +13,15 @@ use crate::detect::state::names::{Address, Addresses, Names, Symbol};
 use crate::detect::state::sessions::{
     Line, LineOrder, Pattern, Patterns, Run, SourceKey, compare_lines,
 };
-use crate::detect::{Settings, Trace, TraceOrigin, category_of, codes, deciding_status};
+use crate::detect::{Settings, Trace, TraceOrigin, category_of};
+use crate::explain::codes;
 use crate::incident::{
     AccountCount, Class, Confidence, Counts, Evidence, Exposure, Host, HostStatus, Incident,
     IncidentId, Kind, PeerCount, Role, Severity, State, StatusCount, Verdict,
 };
 use crate::observation::{Side, short_host};
 use crate::sid::DomainSid;
-use crate::status::{Category, StatusCode};
+use crate::status::{Category, StatusCode, deciding_status};
 use crate::time::EventTime;
 
 /// Most entries of each list of an incident; counts are always complete.
@@ -317,7 +318,7 @@ impl MismatchSession {
     /// another reason, unless there are no others.
     fn refusals(&self) -> Vec<&(Symbol, EventTime, Trace)> {
         let unexplained = |trace: &Trace| {
-            let category = trace.status.map(codes::category);
+            let category = trace.status.map(StatusCode::category);
             matches!(category, None | Some(Category::Refused | Category::Other))
         };
         let failures = || self.traces.iter().filter(|(_, _, t)| t.origin == TraceOrigin::Failure);
@@ -992,7 +993,7 @@ fn mismatch_severity(class: Class, confidence: Confidence) -> Severity {
 
 fn actions_for(category: Category, statuses: &[StatusCount]) -> Vec<String> {
     let mut actions: Vec<String> = Vec::new();
-    let by_code = |status: &StatusCount| codes::category(status.code) == category;
+    let by_code = |status: &StatusCount| status.code.category() == category;
     if !statuses.iter().any(by_code) {
         // The event itself says more than its code.
         actions.push(default_action(category).to_owned());

@@ -1,0 +1,3 @@
+//! What the detector finds, in words.
+
+pub(crate) mod codes;
