@@ -16,8 +16,10 @@ use tracing::{info, warn};
 use super::decode::batcher::{Flushed, NO_PART};
 use super::traces::Traces;
 use super::{Counters, wall_clock};
+use crate::detect::findings::Finding;
 use crate::detect::watermark::{CaughtUp, Watermark};
-use crate::detect::{Detector, MalformedState, OVER_BOUNDS, Settings};
+use crate::detect::{Detector, DetectorState, MalformedState, OVER_BOUNDS, Settings};
+use crate::explain;
 use crate::incident::Incident;
 use crate::observation::{ListedHost, What, short_host};
 use crate::position::Position;
@@ -152,13 +154,14 @@ impl Correlator {
         let mut traces = Traces::default();
         let (mut detector, made_with) = match kept.snapshot {
             Some(bytes) => {
-                let (head, state) = codec::unpack::<SnapshotHead>(&bytes)?;
+                let head: SnapshotHead;
+                let state: DetectorState;
+                (head, state, snapshot_bytes) = codec::unpack(&bytes)?;
                 drop(bytes);
-                snapshot_bytes = state.len();
                 (positions, watermark) = (head.positions, head.watermark);
                 traces.remember(&head.traced);
                 let made_with = (head.settings, head.inventory);
-                (Detector::restore(made_with.0.clone(), &state)?, Some(made_with))
+                (Detector::restore(made_with.0.clone(), state)?, Some(made_with))
             }
             None => (Detector::new(spec.settings.clone()), None),
         };
@@ -189,7 +192,7 @@ impl Correlator {
             settings == spec.settings && inventory == spec.inventory
         });
         if !as_before {
-            detector = Detector::restore(spec.settings, &detector.save())?;
+            detector = Detector::restore(spec.settings, detector.into_state())?;
             detector.learn_inventory(spec.inventory);
         }
         if snapshot_bytes + changelog_bytes > 0 {
@@ -309,16 +312,17 @@ impl Correlator {
         counters: &Counters,
     ) -> Result<CommitProgress, CorrelateError> {
         assert!(self.step.is_none(), "a step is committed before the next is made");
-        let mut incidents: Vec<Incident> = Vec::new();
+        let mut findings: Vec<Finding> = Vec::new();
         let start = Instant::now();
         match advance {
             Advance::NotYet => {}
             Advance::To(watermark) => {
                 self.watermark = watermark;
-                self.detector.advance(watermark, &mut incidents);
+                self.detector.advance(watermark, &mut findings);
             }
-            Advance::End => self.detector.advance(EventTime::MAX, &mut incidents),
+            Advance::End => self.detector.advance(EventTime::MAX, &mut findings),
         }
+        let mut incidents: Vec<Incident> = findings.into_iter().map(explain::incident).collect();
         for incident in &mut incidents {
             incident.traceparent = self.traces.of(incident);
         }
@@ -391,7 +395,7 @@ impl Correlator {
             inventory: self.detector.inventory().cloned().collect(),
             traced: self.traces.all(),
         };
-        codec::pack(&head, |writer| self.detector.save_to(writer))
+        codec::pack(&head, self.detector.state())
     }
 }
 

@@ -23,6 +23,7 @@ use crate::decode::Tally;
 use crate::decode::lines::last_boundary;
 use crate::detect::rules::{FactRule, RuleSpec, Rules};
 use crate::detect::{Detector, Ingested, Settings};
+use crate::explain;
 use crate::incident::Incident;
 use crate::observation::{ListedHost, Observation};
 use crate::reject::RejectReason;
@@ -199,10 +200,10 @@ pub fn replay(replay: Replay, watch: &mut dyn ReplayProgress) -> Result<Replayed
         shared(&mut source, &rules, replay.threads, &mut collector)?;
     }
     collector.watch.finished();
-    let mut incidents = Vec::new();
-    collector.detector.advance(EventTime::MAX, &mut incidents);
+    let mut findings = Vec::new();
+    collector.detector.advance(EventTime::MAX, &mut findings);
     Ok(Replayed {
-        incidents,
+        incidents: findings.into_iter().map(explain::incident).collect(),
         ingested: collector.detector.ingested(),
         detector: collector.detector,
         files: collector.files.len() as u64,
