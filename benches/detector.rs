@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 
 use criterion::{BatchSize, Criterion, Throughput};
 use twinsid::config::Config;
+use twinsid::detect::findings::Finding;
 use twinsid::detect::{Detector, Settings};
-use twinsid::incident::Incident;
 use twinsid::observation::{
     Account, Build, Fact, Failure, Mismatch, Observation, Peer, Protocol, RecordKey, Side, What,
 };
@@ -328,10 +328,10 @@ fn main() {
         .map(|_| {
             let mut detector = None;
             let ingested = seconds_of(&mut || detector = Some(ingest(&settings, &observations)));
-            let mut incidents: Vec<Incident> = Vec::new();
+            let mut findings: Vec<Finding> = Vec::new();
             let mut detector = detector.expect("it was made above");
-            let closed = seconds_of(&mut || detector.advance(EventTime::MAX, &mut incidents));
-            assert!(!black_box(incidents).is_empty());
+            let closed = seconds_of(&mut || detector.advance(EventTime::MAX, &mut findings));
+            assert!(!black_box(findings).is_empty());
             (ingested, closed)
         })
         .collect();

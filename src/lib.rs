@@ -23,6 +23,7 @@
 //! | [`net`] | sources that listen: lines over TCP, TLS and Unix sockets |
 //! | [`decode`] | bytes to records: EVTX, XML, JSON; what cannot be decoded is a reject |
 //! | [`detect`] | records to observations to findings: rules, directory, fleet, sessions, verdicts |
+//! | [`explain`] | findings in words: the only place with sentences about an incident |
 //! | [`output`] | incidents as others see them: JSON, ECS, OCSF, cards, summary |
 //! | [`sink`] | incidents and checkpoint in one atomic step: files, standard output, Kafka |
 //! | [`store`] | what outlives the process: files, the state log, checkpoints |
@@ -51,7 +52,8 @@
 //! | twins | hosts with one machine SID |
 //! | source SID | the security principal whose authentication failed |
 //! | session | the observations of one key without a gap longer than `session_gap` |
-//! | incident | what is emitted |
+//! | finding | what the detector concludes: typed, without a sentence |
+//! | incident | a finding in words: what is emitted |
 //! | emit, revision | an incident is emitted when it opens, changes and closes; its revisions count up |
 //! | reject | input that cannot be decoded: reason, origin, bytes; as written to a sink, a dead letter |
 //! | batch, flush, linger | observations are collected into a batch, which is flushed once it is full or has lingered |
@@ -68,6 +70,7 @@ pub mod cli;
 pub mod config;
 pub mod decode;
 pub mod detect;
+pub mod explain;
 pub mod faults;
 pub mod heap;
 pub mod incident;

@@ -2,7 +2,7 @@
 
 use super::CliError;
 use super::output::print;
-use crate::detect::codes;
+use crate::explain::codes;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct ExplainFlags {

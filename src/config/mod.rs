@@ -187,7 +187,8 @@ impl fmt::Display for Mistake {
 mod tests {
     use super::*;
     use crate::detect::rules::RuleKind;
-    use crate::detect::{codes, seconds};
+    use crate::detect::seconds;
+    use crate::explain::codes;
 
     #[test]
     fn the_embedded_configuration_is_right() {

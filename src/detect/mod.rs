@@ -1,46 +1,52 @@
-//! Observations in, incidents out: sessions by source, mismatches paired with
+//! Observations in, findings out: sessions by source, mismatches paired with
 //! the failures beside them, a verdict with its reasons.
 //!
-//! State changes only through [`Detector::ingest`] and [`Detector::advance`];
-//! time is an argument. The incidents do not depend on the order in which
-//! observations come, on duplicates, or on how they are cut into batches.
+//! State changes only through two calls; time is an argument:
+//!
+//! ```text
+//! fn ingest(&mut self, observations: &[Observation]);
+//! fn advance(&mut self, watermark: EventTime, findings: &mut Vec<Finding>);
+//! ```
+//!
+//! The findings do not depend on the order in which observations come, on
+//! duplicates, or on how they are cut into batches. A finding is data without a
+//! sentence; `explain` makes the incident of it.
 //!
 //! ```text
 //!  Observation ─▶ seen ─▶ directory, hosts (facts) ─▶ twins
-//!                   │        │ resolve names when asked  │
+//!                   │        │ resolve names on demand   │
 //!                   ├─▶ sessions (runs by key) ─┐        ▼
-//!                   └─▶ pairing  (near in time) ┴─▶ verdict ─▶ incidents, duplicates
+//!                   └─▶ pairing  (near in time) ┴─▶ verdict ─▶ findings
 //! ```
 //!
 //! | module | holds |
 //! |---|---|
 //! | [`rules`] | what makes a record an observation |
-//! | [`state::dedup`] | which records came already |
-//! | [`state::names`] | names as small numbers |
-//! | [`state::directory`] | accounts and their SIDs |
-//! | [`fleet::hosts`] | what events say of each computer |
-//! | [`fleet::twins`] | which computers are one host, and which hosts are clones |
-//! | [`fleet::exposure`] | which builds refuse their clones |
-//! | [`state::sessions`] | runs and sessions |
-//! | [`state::pairing`] | what stood near in time |
-//! | [`judge::verdict`] | clone, stale boot session or manipulated ticket |
-//! | [`judge::incidents`] | a session as an incident, in words |
-//! | [`judge::duplicates`] | clones as an incident, in words |
-//! | [`watermark`] | how far the events are: the watermark |
-//! | [`revisions`] | what was told of each incident, and what is news |
-//! | [`codes`] | every code in words |
+//! | [`settings`] | time spans, thresholds and bounds |
+//! | [`detector`] | the two calls, saving and restoring |
+//! | [`tables`] | the state as a whole |
+//! | [`ingest`] | observations into tables |
+//! | [`emit`] | tables into findings |
+//! | [`state`] | dedup, names, accounts, runs, pairing |
+//! | [`fleet`] | hosts, twins, and which builds refuse them |
+//! | [`judge`] | verdicts |
+//! | [`revisions`] | the last revision of each finding, and what is news |
+//! | [`findings`] | what is concluded |
+//! | [`watermark`] | event time up to which everything is believed to have arrived |
 
-pub mod codes;
 mod detector;
-pub mod fleet;
-pub mod judge;
-pub mod revisions;
+mod emit;
+pub mod findings;
+mod fleet;
+mod ingest;
+mod judge;
+mod revisions;
 pub mod rules;
-pub mod state;
-pub mod watermark;
+mod settings;
+mod state;
+mod tables;
+pub(crate) mod watermark;
 
-pub(crate) use detector::make_room;
-pub use detector::{
-    Bounds, Detector, Ingested, MalformedState, OVER_BOUNDS, Settings, Trace, TraceOrigin,
-    category_of, deciding_status, seconds,
-};
+pub use detector::{Detector, Ingested, OVER_BOUNDS};
+pub use settings::{Bounds, Settings, seconds};
+pub use tables::{DetectorState, MalformedState};

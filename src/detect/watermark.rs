@@ -40,7 +40,7 @@ const PARTS_MAX: usize = 100_000;
 
 #[derive(Debug)]
 pub struct Watermark {
-    parts: FxHashMap<u64, Part>,
+    parts: FxHashMap<u64, PartClock>,
     lateness_ticks: u64,
     idle_ticks: u64,
     watermark: EventTime,
@@ -49,7 +49,7 @@ pub struct Watermark {
 }
 
 #[derive(Debug)]
-struct Part {
+struct PartClock {
     /// The last minute of each host, and how many hosts have it.
     hosts: FxHashMap<u64, u64>,
     minutes: BTreeMap<u64, usize>,
@@ -72,7 +72,7 @@ impl Watermark {
     /// A part is there, though nothing may have come from it yet.
     pub fn heartbeat(&mut self, part: u64, arrival: EventTime) {
         if self.parts.len() < PARTS_MAX || self.parts.contains_key(&part) {
-            let part = self.parts.entry(part).or_insert_with(Part::new);
+            let part = self.parts.entry(part).or_insert_with(PartClock::new);
             part.last_heartbeat = part.last_heartbeat.max(arrival);
         }
     }
@@ -96,7 +96,7 @@ impl Watermark {
             self.parts.values().filter(|part| part.last_heartbeat > idle_before).peekable();
         let reached = if active.peek().is_some() {
             // A part that told no time yet holds the others back.
-            active.map(Part::clock).min().flatten()
+            active.map(PartClock::clock).min().flatten()
         } else {
             match caught_up {
                 CaughtUp::Yes if self.since <= idle_before => Some(now),
@@ -116,9 +116,9 @@ pub enum CaughtUp {
     No,
 }
 
-impl Part {
-    fn new() -> Part {
-        Part {
+impl PartClock {
+    fn new() -> PartClock {
+        PartClock {
             hosts: FxHashMap::default(),
             minutes: BTreeMap::new(),
             last_heartbeat: EventTime::MIN,

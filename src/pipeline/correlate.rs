@@ -21,8 +21,10 @@ use super::counters::{Counters, Taken};
 use super::decode::batcher::{Flushed, NO_PARTITION};
 use super::traces::Traces;
 use super::wall_clock;
+use crate::detect::findings::Finding;
 use crate::detect::watermark::{CaughtUp, Watermark};
-use crate::detect::{Detector, MalformedState, OVER_BOUNDS, Settings};
+use crate::detect::{Detector, DetectorState, MalformedState, OVER_BOUNDS, Settings};
+use crate::explain;
 use crate::incident::Incident;
 use crate::observation::{ListedHost, What, short_host};
 use crate::position::{Position, SourcePositions};
@@ -213,13 +215,14 @@ impl Restored {
         let mut traces = Traces::default();
         let (mut detector, made_with) = match kept.snapshot {
             Some(bytes) => {
-                let (head, state) = codec::unpack::<SnapshotHead>(&bytes)?;
+                let head: SnapshotHead;
+                let state: DetectorState;
+                (head, state, snapshot_bytes) = codec::unpack(&bytes)?;
                 drop(bytes);
-                snapshot_bytes = state.len();
                 (positions, watermark) = (head.positions, head.watermark);
                 traces.remember(&head.traced);
                 let made_with = (head.settings, head.inventory);
-                (Detector::restore(made_with.0.clone(), &state)?, Some(made_with))
+                (Detector::restore(made_with.0.clone(), state)?, Some(made_with))
             }
             None => (Detector::new(spec.settings.clone()), None),
         };
@@ -249,7 +252,7 @@ impl Restored {
             settings == spec.settings && inventory == spec.inventory
         });
         if !as_before {
-            detector = Detector::restore(spec.settings.clone(), &detector.save())?;
+            detector = Detector::restore(spec.settings.clone(), detector.into_state())?;
             detector.learn_inventory(spec.inventory.clone());
         }
         Ok(Restored {
@@ -490,15 +493,16 @@ impl Correlator {
     /// What is news by now.
     fn evaluate(&mut self, advance: Advance) -> Vec<Incident> {
         let start = Instant::now();
-        let mut incidents: Vec<Incident> = Vec::new();
+        let mut findings: Vec<Finding> = Vec::new();
         match advance {
-            Advance::NotYet => return incidents,
+            Advance::NotYet => return Vec::new(),
             Advance::To(watermark) => {
                 self.watermark = watermark;
-                self.detector.advance(watermark, &mut incidents);
+                self.detector.advance(watermark, &mut findings);
             }
-            Advance::End => self.detector.advance(EventTime::MAX, &mut incidents),
+            Advance::End => self.detector.advance(EventTime::MAX, &mut findings),
         }
+        let mut incidents: Vec<Incident> = findings.into_iter().map(explain::incident).collect();
         for incident in &mut incidents {
             incident.traceparent = self.traces.of(incident);
         }
@@ -580,7 +584,7 @@ impl Correlator {
             inventory: self.detector.inventory().cloned().collect(),
             traced: self.traces.all(),
         };
-        codec::pack(&head, |writer| self.detector.save_to(writer))
+        codec::pack(&head, self.detector.state())
     }
 }
 

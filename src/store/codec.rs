@@ -11,13 +11,13 @@
 //! panic. Snapshots are compressed with zstd. Nothing here touches a disk: what is left
 //! after a crash is up to the state log or the changelog topic.
 
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, BufReader, BufWriter, Read, Write};
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Counts up with every change of what is stored: of the types in [`super::checkpoint`], of
 /// [`crate::observation::Observation`], and of the detector's tables.
-pub const FORMAT: u32 = 2;
+pub const FORMAT: u32 = 3;
 
 /// The fastest: snapshots shrink to a third.
 const PACKING_LEVEL: i32 = 1;
@@ -69,17 +69,14 @@ fn behind_format(bytes: &[u8]) -> Result<&[u8], StoredError> {
 
 /// The bytes of a snapshot: a head and the state behind it, compressed, since it is large and goes
 /// through memory several times. Also its length before compression.
-pub fn pack(
-    head: &impl BorshSerialize,
-    write_state: impl FnOnce(&mut dyn Write) -> io::Result<()>,
-) -> (Vec<u8>, usize) {
+pub fn pack(head: &impl BorshSerialize, state: &impl BorshSerialize) -> (Vec<u8>, usize) {
     let packed = || {
         let bytes = FORMAT.to_le_bytes().to_vec();
         let packer = zstd::Encoder::new(bytes, PACKING_LEVEL)?;
         let buffered = BufWriter::with_capacity(PACKING_BUFFER_BYTES, packer);
         let mut writer = Counting { writer: buffered, count: 0 };
         head.serialize(&mut writer)?;
-        write_state(&mut writer)?;
+        state.serialize(&mut writer)?;
         let packer = writer.writer.into_inner().map_err(io::IntoInnerError::into_error)?;
         Ok((packer.finish()?, writer.count))
     };
@@ -103,23 +100,27 @@ impl<W: Write> Write for Counting<W> {
     }
 }
 
-/// The head and the state of a snapshot from [`pack`].
-pub fn unpack<H: BorshDeserialize>(bytes: &[u8]) -> Result<(H, Vec<u8>), StoredError> {
+/// The head and the state of a snapshot from [`pack`], and the length of both before compression.
+/// They are read as they are decompressed, without all their bytes in memory.
+pub fn unpack<H: BorshDeserialize, S: BorshDeserialize>(
+    bytes: &[u8],
+) -> Result<(H, S, usize), StoredError> {
     let packed = behind_format(bytes)?;
-    let mut unpacked = Vec::new();
-    let mut read = || {
-        let unpacker = zstd::Decoder::new(packed)?;
-        unpacker.take(SNAPSHOT_BYTES_MAX).read_to_end(&mut unpacked)
+    let read = || {
+        let unpacker = zstd::Decoder::new(packed)?.take(SNAPSHOT_BYTES_MAX);
+        let mut reader = BufReader::with_capacity(PACKING_BUFFER_BYTES, unpacker);
+        let head = H::deserialize_reader(&mut reader)?;
+        let state = S::deserialize_reader(&mut reader)?;
+        let left = io::copy(&mut reader, &mut io::sink())?;
+        Ok((head, state, left, reader.get_ref().limit()))
     };
-    let read = read().map_err(|error| malformed(error.to_string()))?;
-    if read as u64 == SNAPSHOT_BYTES_MAX {
-        return Err(malformed("it is too large".to_owned()));
+    let (head, state, left, limit) =
+        read().map_err(|error: io::Error| malformed(error.to_string()))?;
+    match (left, limit) {
+        (_, 0) => Err(malformed("it is too large".to_owned())),
+        (0, _) => Ok((head, state, (SNAPSHOT_BYTES_MAX - limit) as usize)),
+        (left, _) => Err(malformed(format!("{left} bytes are left over"))),
     }
-    let mut rest = unpacked.as_slice();
-    let head = H::deserialize(&mut rest).map_err(|error| malformed(error.to_string()))?;
-    let head_len = unpacked.len() - rest.len();
-    unpacked.drain(..head_len);
-    Ok((head, unpacked))
 }
 
 fn malformed(what: String) -> StoredError {
@@ -171,21 +172,16 @@ mod tests {
         let head = frame();
         let state: Vec<u8> =
             (0..100_000_u32).flat_map(|number| (number / 7).to_le_bytes()).collect();
-        let (mut bytes, len) = pack(&head, |writer| writer.write_all(&state));
+        let (mut bytes, len) = pack(&head, &state);
         assert!(len > state.len());
         assert!(bytes.len() < state.len() / 2, "{}", bytes.len());
-        assert_eq!(unpack::<ChangelogEntry>(&bytes), Ok((head, state)));
+        let unpack = unpack::<ChangelogEntry, Vec<u8>>;
+        assert_eq!(unpack(&bytes), Ok((head, state, len)));
         for end in [0, 3, 4, 20, bytes.len() / 2, bytes.len() - 1] {
-            assert!(
-                matches!(
-                    unpack::<ChangelogEntry>(&bytes[..end]),
-                    Err(StoredError::Malformed { .. })
-                ),
-                "{end}"
-            );
+            assert!(matches!(unpack(&bytes[..end]), Err(StoredError::Malformed { .. })), "{end}");
         }
         bytes[0] = 99;
-        assert_eq!(unpack::<ChangelogEntry>(&bytes), Err(StoredError::Format { found: 99 }));
+        assert_eq!(unpack(&bytes), Err(StoredError::Format { found: 99 }));
     }
 
     #[test]

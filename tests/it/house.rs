@@ -9,9 +9,9 @@ const VOCABULARY: &[&str] =
     &["sid", "time", "status", "observation", "record", "incident", "position", "reject"];
 
 /// Each part, the other parts that it may use beside the vocabulary, and what it must not name.
-const TABLE: [(&str, &[&str], &[&str]); 10] = [
+const TABLE: [(&str, &[&str], &[&str]); 11] = [
     ("decode", &[], PURE),
-    ("detect", &[], PURE),
+    ("detect", &["explain"], PURE),
     ("brokers", &[], &[]),
     ("source", &["brokers"], &[]),
     ("net", &["source"], &[]),
@@ -20,6 +20,7 @@ const TABLE: [(&str, &[&str], &[&str]); 10] = [
     ("sink", &["output", "store", "brokers", "faults"], &[]),
     ("config", &["decode", "detect", "output", "brokers"], &[]),
     ("simulate", &[], &[]),
+    ("explain", &["detect"], PURE),
 ];
 
 /// No input, output, clock or thread; and state is plain, its written form elsewhere.

@@ -2,9 +2,11 @@
 //! are, saved and restored in between.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 
 use proptest::prelude::*;
-use twinsid::detect::{Detector, Settings};
+use twinsid::detect::{Detector, DetectorState, Settings};
+use twinsid::explain;
 use twinsid::incident::{Incident, Kind, Severity, State};
 use twinsid::observation::{
     Account, Build, Fact, Failure, Mismatch, Observation, RecordKey, What, short_host,
@@ -98,12 +100,28 @@ fn first_difference(one: &[Incident], other: &[Incident]) -> Option<String> {
     Some(format!("{:?}\n{:?}", tell(one.get(at)), tell(other.get(at))))
 }
 
+/// What the detector emits at a watermark, as incidents.
+fn emitted(detector: &mut Detector, watermark: EventTime) -> Vec<Incident> {
+    let mut findings = Vec::new();
+    detector.advance(watermark, &mut findings);
+    findings.into_iter().map(explain::incident).collect()
+}
+
+/// The serialised state of a detector.
+fn saved(detector: &mut Detector) -> Vec<u8> {
+    borsh::to_vec(detector.state()).expect("memory can be written")
+}
+
+/// The detector of a serialised state; an error when that is damaged.
+fn restored(bytes: &[u8]) -> Result<Detector, Box<dyn Error>> {
+    let state: DetectorState = borsh::from_slice(bytes)?;
+    Ok(Detector::restore(lasting(), state)?)
+}
+
 fn replayed(observations: &[Observation]) -> Vec<Incident> {
     let mut detector = Detector::new(lasting());
     detector.ingest(observations);
-    let mut incidents = Vec::new();
-    detector.advance(EventTime::MAX, &mut incidents);
-    last_revisions(&incidents)
+    last_revisions(&emitted(&mut detector, EventTime::MAX))
 }
 
 /// What differs first from what replay tells of. An incident that was told of once
@@ -135,11 +153,11 @@ fn served(
         detector.ingest(batch);
         let events = batch.iter().filter(|it| !matches!(it.what, What::Fact(_)));
         newest = events.map(|observation| observation.key.time).fold(newest, EventTime::max);
-        detector.advance(newest.minus_ticks(lateness_ticks), &mut incidents);
+        incidents.extend(emitted(&mut detector, newest.minus_ticks(lateness_ticks)));
         detector = between(detector);
     }
     assert_eq!(detector.ingested().late, 0);
-    detector.advance(EventTime::MAX, &mut incidents);
+    incidents.extend(emitted(&mut detector, EventTime::MAX));
     incidents
 }
 
@@ -189,13 +207,13 @@ proptest! {
     ) {
         let undisturbed = served(&observations, batch, LATENESS_TICKS, |detector| detector);
         let mut states = Vec::new();
-        let restored = served(&observations, batch, LATENESS_TICKS, |mut detector| {
-            let state = detector.save();
-            let mut restored = Detector::restore(lasting(), &state).expect("just saved");
-            states.push(restored.save() == state);
+        let interrupted = served(&observations, batch, LATENESS_TICKS, |mut detector| {
+            let state = saved(&mut detector);
+            let mut restored = restored(&state).expect("just saved");
+            states.push(saved(&mut restored) == state);
             restored
         });
-        prop_assert_eq!(undisturbed, restored);
+        prop_assert_eq!(undisturbed, interrupted);
         prop_assert!(states.iter().all(|same| *same), "saving again gives the same bytes");
     }
 
@@ -207,11 +225,11 @@ proptest! {
     ) {
         let mut detector = Detector::new(lasting());
         detector.ingest(&observations);
-        let mut state = detector.save();
+        let mut state = saved(&mut detector);
         let at = at.index(state.len());
         state[at] = byte;
-        let _ = Detector::restore(lasting(), &state);
-        prop_assert!(Detector::restore(lasting(), &state[..at]).is_err());
+        let _ = restored(&state);
+        prop_assert!(restored(&state[..at]).is_err());
     }
 }
 
@@ -245,9 +263,9 @@ fn a_session_is_told_when_it_opens_when_it_grows_tenfold_and_when_it_closes() {
     let mut told = Vec::new();
     for at in 0..40 {
         detector.ingest(&failures([at]));
-        detector.advance(minute(at), &mut told);
+        told.extend(emitted(&mut detector, minute(at)));
     }
-    detector.advance(minute(500), &mut told);
+    told.extend(emitted(&mut detector, minute(500)));
     let steps: Vec<_> = told.iter().map(|i| (i.revision, i.state, i.counts.failures)).collect();
     // At twenty failures the severity rises.
     let open = [3, 10, 20].map(|count| (State::Open, count));
@@ -290,14 +308,14 @@ fn clones_that_were_one_machine_under_two_names_are_withdrawn_in_words() {
     let mut detector = Detector::new(lasting());
     let mut told = Vec::new();
     detector.ingest(&[account(0, "LAB-07", "LAB-07"), account(60, "PC-FIN-011", "PC-FIN-011")]);
-    detector.advance(minute(0), &mut told);
+    told.extend(emitted(&mut detector, minute(0)));
     detector.ingest(&[renamed(30, "LAB-07", "PC-FIN-011")]);
-    detector.advance(minute(0), &mut told);
+    told.extend(emitted(&mut detector, minute(0)));
     // What comes later of it changes nothing.
     let build = Build { number: 26100, revision: None };
     detector.ingest(&[logged(90, "PC-FIN-011", What::Fact(Fact::Build(build)))]);
-    detector.advance(minute(0), &mut told);
-    detector.advance(EventTime::MAX, &mut told);
+    told.extend(emitted(&mut detector, minute(0)));
+    told.extend(emitted(&mut detector, EventTime::MAX));
     let [first, withdrawn] = &told[..] else { panic!("two revisions: {told:#?}") };
     assert_eq!((first.state, first.is_withdrawn()), (State::Latent, false));
     assert_eq!((withdrawn.id, withdrawn.revision), (first.id, 2));
@@ -334,10 +352,10 @@ fn what_clones_had_refused_that_are_none_is_not_lost() {
     detector.ingest(&[account(0, "LAB-07", "LAB-07"), account(60, "PC-FIN-011", "PC-FIN-011")]);
     detector.ingest(&[logged(70, "PC-FIN-011", What::Mismatch(Mismatch::default()))]);
     // The session is closed, and nothing can change it any more.
-    detector.advance(minute(5_000), &mut told);
+    told.extend(emitted(&mut detector, minute(5_000)));
     assert_eq!(told[0].state, State::Active);
     detector.ingest(&[renamed(30, "LAB-07", "PC-FIN-011")]);
-    detector.advance(minute(5_000), &mut told);
+    told.extend(emitted(&mut detector, minute(5_000)));
     let withdrawn = told.last().expect("told");
     assert!(withdrawn.is_withdrawn());
     assert_eq!(withdrawn.counts.mismatches, 1);
@@ -353,9 +371,9 @@ fn late_event_after_close_is_added_while_the_incident_is_known() {
     let mut detector = Detector::new(lasting());
     let mut told = Vec::new();
     detector.ingest(&failures(0..5));
-    detector.advance(minute(500), &mut told);
+    told.extend(emitted(&mut detector, minute(500)));
     detector.ingest(&failures([6]));
-    detector.advance(minute(501), &mut told);
+    told.extend(emitted(&mut detector, minute(501)));
     let steps: Vec<_> = told.iter().map(|i| (i.revision, i.state, i.counts.failures)).collect();
     assert_eq!(steps, [(1, State::Closed, 5), (2, State::Closed, 6)]);
     assert_eq!(detector.ingested().late, 0);
@@ -366,9 +384,9 @@ fn late_event_after_close_is_counted_not_reported() {
     let mut detector = Detector::new(Settings { known_ticks: 0, ..settings() });
     let mut told = Vec::new();
     detector.ingest(&failures(0..5));
-    detector.advance(minute(500), &mut told);
+    told.extend(emitted(&mut detector, minute(500)));
     detector.ingest(&failures(6..12));
-    detector.advance(minute(501), &mut told);
+    told.extend(emitted(&mut detector, minute(501)));
     assert_eq!(told.len(), 1);
     assert_eq!(detector.ingested().late, 6);
 }

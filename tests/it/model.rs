@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use twinsid::config::Config;
 use twinsid::detect::{Detector, Settings};
+use twinsid::explain;
 use twinsid::incident::{Incident, Kind};
 use twinsid::observation::{
     Account, Fact, Failure, Mismatch, Observation, Peer, RecordKey, Side, What, short_host,
@@ -123,11 +124,11 @@ fn detect(observations: &[Observation], batch: usize) -> Vec<Incident> {
     for batch in observations.chunks(batch.max(1)) {
         detector.ingest(batch);
     }
-    let mut incidents = Vec::new();
-    detector.advance(EventTime::MAX, &mut incidents);
+    let mut findings = Vec::new();
+    detector.advance(EventTime::MAX, &mut findings);
     assert_eq!(detector.over_bounds().map(|(_, count)| count), [0; 7]);
     assert_eq!(detector.open_keys(), 0);
-    incidents
+    findings.into_iter().map(explain::incident).collect()
 }
 
 /// What the model says of an incident.

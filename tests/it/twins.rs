@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use proptest::prelude::*;
 use twinsid::config::Config;
 use twinsid::detect::Detector;
+use twinsid::explain;
 use twinsid::incident::{HostStatus, Incident, Kind, KnownHost, State};
 use twinsid::observation::{Fact, Mismatch, Observation, RecordKey, What, short_host};
 use twinsid::sid::DomainSid;
@@ -73,8 +74,9 @@ fn detect(told: &[Told], batch: usize) -> (Vec<Incident>, Vec<KnownHost>) {
     let mut detector = Detector::new(Config::embedded().settings);
     let observations: Vec<Observation> = told.iter().map(Told::observation).collect();
     observations.chunks(batch).for_each(|batch| detector.ingest(batch));
-    let mut incidents = Vec::new();
-    detector.advance(EventTime::MAX, &mut incidents);
+    let mut findings = Vec::new();
+    detector.advance(EventTime::MAX, &mut findings);
+    let incidents = findings.into_iter().map(explain::incident).collect();
     (incidents, known_hosts(&detector))
 }
 

@@ -18,8 +18,7 @@ use borsh::{BorshDeserialize, BorshSerialize};
 use compact_str::CompactString;
 use rustc_hash::FxHashMap;
 
-use crate::detect::make_room;
-use crate::detect::state::directory::Span;
+use crate::detect::state::directory::{Span, make_room};
 use crate::detect::state::names::{Names, Symbol};
 use crate::observation::{Build, NETBIOS_NAME_CHARS_MAX, short_host};
 use crate::sid::DomainSid;
@@ -273,9 +272,12 @@ impl Hosts {
         }
     }
 
-    /// Sets the bounds of what was restored.
-    pub fn bound(&mut self, hosts_max: usize, addresses_max: usize) {
+    /// Sets the bounds of facts that were read back, and clears what is not part
+    /// of them.
+    pub fn rebuild(&mut self, hosts_max: usize, addresses_max: usize) {
         (self.hosts_max, self.addresses_max) = (hosts_max, addresses_max);
+        self.served.clear();
+        self.listed.clear();
     }
 
     /// Facts that were not learnt because there was no more room.

@@ -54,7 +54,7 @@ const POOL_HOSTS_MIN: usize = 3;
 
 /// One host, under all its names.
 #[derive(Clone, Debug)]
-pub struct Host {
+pub struct FleetHost {
     /// The name it is called by: its last one, with the DNS domain if known.
     pub name: Symbol,
     /// All names, the former ones too.
@@ -92,7 +92,7 @@ pub enum Hold {
 
 /// Hosts of one machine SID.
 #[derive(Clone, Debug)]
-pub struct Group {
+pub struct TwinGroup {
     pub sid: DomainSid,
     /// Those that have it, and those that had it; indices of hosts.
     pub twins: Vec<usize>,
@@ -107,7 +107,7 @@ pub struct Group {
     pub confidence: Confidence,
 }
 
-impl Group {
+impl TwinGroup {
     /// Whether at most one host is left with the machine SID.
     pub fn is_remedied(&self) -> bool {
         self.twins.len() + usize::from(self.of_domain) < 2
@@ -116,8 +116,8 @@ impl Group {
 
 #[derive(Debug, Default)]
 pub struct Fleet {
-    pub hosts: Vec<Host>,
-    pub groups: BTreeMap<DomainSid, Group>,
+    pub hosts: Vec<FleetHost>,
+    pub groups: BTreeMap<DomainSid, TwinGroup>,
     /// Domain controllers by their domains.
     controllers: BTreeMap<DomainSid, Vec<usize>>,
     /// All the time that events tell of.
@@ -175,9 +175,9 @@ struct Computer {
     facts: Arc<HostFacts>,
 }
 
-impl Host {
-    fn listed(name: Symbol) -> Host {
-        Host {
+impl FleetHost {
+    fn listed(name: Symbol) -> FleetHost {
+        FleetHost {
             name,
             names: vec![name],
             facts: Arc::new(HostFacts::new(EventTime::MIN)),
@@ -280,7 +280,7 @@ impl Fleet {
                 former.push((at, computer));
                 continue;
             }
-            self.hosts.push(Host {
+            self.hosts.push(FleetHost {
                 name: computer.spellings[0],
                 names: computer.spellings,
                 facts: computer.facts,
@@ -326,7 +326,7 @@ impl Fleet {
         for (name, entry) in inventory {
             let known = self.find(*name, None, names);
             let at = known.unwrap_or_else(|| {
-                self.hosts.push(Host::listed(*name));
+                self.hosts.push(FleetHost::listed(*name));
                 self.hosts.len() - 1
             });
             if known.is_none() {
@@ -389,7 +389,7 @@ impl Fleet {
             }
             let pool = self.is_pool(&twins, names);
             let confidence = self.confidence(sid, &twins, &former, of_domain);
-            let group = Group { sid, twins, former, of_domain, controllers, pool, confidence };
+            let group = TwinGroup { sid, twins, former, of_domain, controllers, pool, confidence };
             self.groups.insert(sid, group);
         }
     }
@@ -505,13 +505,13 @@ impl Fleet {
 
     /// Every host that events tell of, by name.
     pub fn known_hosts(&self, names: &Names) -> impl Iterator<Item = KnownHost> {
-        let mut hosts: Vec<(usize, &Host)> =
+        let mut hosts: Vec<(usize, &FleetHost)> =
             self.hosts.iter().enumerate().filter(|(_, host)| host.is_seen()).collect();
         hosts.sort_by(|(_, one), (_, other)| names.compare(one.name, other.name));
         hosts.into_iter().map(|(at, host)| self.known_host(at, host, names))
     }
 
-    fn known_host(&self, at: usize, host: &Host, names: &Names) -> KnownHost {
+    fn known_host(&self, at: usize, host: &FleetHost, names: &Names) -> KnownHost {
         let text = |symbol| names.text(symbol).to_owned();
         let all: BTreeSet<String> = host.names.iter().map(|name| text(*name)).collect();
         let group = host.current_sid().and_then(|held| self.groups.get(&held.sid));
@@ -563,7 +563,7 @@ impl HeldSid {
         HeldSid { sid: machine.sid, hold: Hold::Former, span: machine.span, listed: false }
     }
 
-    fn known(&self, host: &Host, names: &Names) -> KnownSid {
+    fn known(&self, host: &FleetHost, names: &Names) -> KnownSid {
         let shown = host.shown(self.sid).into_iter().flat_map(|shown| &shown.pieces);
         let mut events: BTreeSet<String> = shown
             .clone()
@@ -662,7 +662,7 @@ fn computers(hosts: &Hosts, names: &Names) -> Vec<Computer> {
 }
 
 /// When, by which computer, from which name to which.
-type Told = (EventTime, usize, CompactString, CompactString);
+type LoggedRename = (EventTime, usize, CompactString, CompactString);
 
 /// A machine SID, since when its computer was seen, and which that is.
 type Held = (DomainSid, EventTime, usize);
@@ -686,7 +686,7 @@ impl<'a> Renames<'a> {
 
     /// The renames that hosts logged, and the machine SIDs that they showed, each in
     /// order. At once, as the facts of many hosts are far apart in memory.
-    fn shown(&self) -> (Vec<Told>, Vec<Held>) {
+    fn shown(&self) -> (Vec<LoggedRename>, Vec<Held>) {
         let (mut told, mut held) = (Vec::new(), Vec::with_capacity(self.computers.len()));
         for (at, Computer { facts, .. }) in self.computers.iter().enumerate() {
             for (time, from, to) in &facts.renames {
@@ -701,7 +701,7 @@ impl<'a> Renames<'a> {
     }
 
     /// By event 6011.
-    fn told(&mut self, told: Vec<Told>) {
+    fn told(&mut self, told: Vec<LoggedRename>) {
         if told.is_empty() {
             return;
         }

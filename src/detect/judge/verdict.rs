@@ -8,7 +8,7 @@
 //! | the target itself | – | `stale_or_manipulated_ticket` | medium |
 //! | another | known, different | `stale_or_manipulated_ticket` | medium |
 //! | another | one not known; the other has twins | `cloned_image` | medium |
-//! | another | not known; one of the two had this trouble with clones | `cloned_image` | low |
+//! | another | not known; one of the two had this trouble with twins | `cloned_image` | low |
 //! | another | not known; a domain controller accepted the account | `cloned_image` | low |
 //! | none found | the target has twins | `cloned_image` | medium |
 //! | none found | several accounts over an hour or more | `cloned_image` | low |
@@ -16,7 +16,8 @@
 //!
 //! The first row that holds counts: of several machines, a twin explains all.
 
-use crate::incident::{Class, Confidence, Verdict};
+use crate::detect::findings::{MismatchReason, NameList};
+use crate::incident::{Class, Confidence};
 use crate::sid::DomainSid;
 use crate::time::{EventTime, TICKS_PER_SEC};
 
@@ -28,17 +29,15 @@ const BOOT_WINDOW_TICKS: u64 = 600 * TICKS_PER_SEC;
 const ACCOUNTS_MIN: usize = 3;
 const RECURRENCE_TICKS: u64 = 3600 * TICKS_PER_SEC;
 
-/// Names listed within a sentence.
-const NAMED_MAX: usize = 3;
-
-/// What is known of the mismatches of one session.
+/// What is known of a session of mismatches.
 #[derive(Clone, Debug)]
 pub struct Case<'a> {
     pub target: &'a str,
     /// The target's machine SID, and the other hosts that have it.
     pub machine_sid: Option<DomainSid>,
     pub twins: Vec<String>,
-    /// Clones that the target, or who it refused, had to do with before.
+    /// Twins of another machine SID that the target, or one it refused, had this
+    /// trouble with before.
     pub suspected_twins: Vec<String>,
     pub first: EventTime,
     pub last: EventTime,
@@ -51,8 +50,18 @@ pub struct Case<'a> {
     /// Failures beside the mismatches.
     pub failures: usize,
     pub last_boot: Option<EventTime>,
-    /// Whether a domain controller let the same account through just then.
-    pub controller_said_yes: bool,
+    /// Whether a domain controller accepted the same account just then.
+    pub is_accepted: bool,
+}
+
+impl Case<'_> {
+    /// The names of the machines that were refused and for which `wanted` holds;
+    /// `None` when there are none.
+    fn peers(&self, wanted: impl Fn(&Other) -> bool) -> Option<NameList> {
+        let found = self.others.iter().filter(|other| wanted(other));
+        let names: Vec<String> = found.map(|other| other.name.clone()).collect();
+        (!names.is_empty()).then(|| NameList::new(names))
+    }
 }
 
 /// A machine that was refused.
@@ -65,143 +74,105 @@ pub struct Other {
     pub has_twins: bool,
 }
 
-pub fn judge(case: &Case<'_>) -> Verdict {
-    let mut reasons = vec![beside(case)];
-    if case.controller_said_yes {
-        reasons.push(
-            "A domain controller accepted the same account within seconds, so the password was \
-             right."
-                .to_owned(),
-        );
-    }
-    let target = case.target;
-    let others = |test: &dyn Fn(&Other) -> bool| {
-        let found = case.others.iter().filter(|other| test(other)).map(|other| other.name.clone());
-        named(&found.collect::<Vec<_>>())
-    };
-    let equal =
-        others(&|other| other.machine_sid.is_some() && other.machine_sid == case.machine_sid);
-    let different = others(
-        &|other| matches!((other.machine_sid, case.machine_sid), (Some(one), Some(other)) if one != other),
-    );
-    let unknown = others(&|other| other.machine_sid.is_none() || case.machine_sid.is_none());
-    let with_twins = others(&|other| other.has_twins);
-    let (class, confidence, reason) = if let (Some(names), Some(sid)) = (equal, case.machine_sid) {
-        let reason =
-            format!("{target} and {names}, which it refused, have one machine SID, {sid}.");
-        (Class::ClonedImage, Confidence::High, reason)
-    } else if case.own_peer {
-        itself(case)
-    } else if let Some(names) = different {
-        let reason = format!(
-            "The machine that was refused ({names}) has another machine SID than {target}: they \
-             are no clones of each other."
-        );
-        (Class::StaleOrManipulatedTicket, Confidence::Medium, reason)
-    } else if let Some(names) = unknown {
-        if !case.twins.is_empty() {
-            let reason = format!(
-                "{target} shares its machine SID with {}. That of the machine that was refused \
-                 ({names}) is not known.",
-                listed(&case.twins)
-            );
-            (Class::ClonedImage, Confidence::Medium, reason)
-        } else if let Some(with_twins) = with_twins {
-            let reason = format!(
-                "{with_twins}, which was refused, shares its machine SID with other machines. That \
-                 of {target} is not known."
-            );
-            (Class::ClonedImage, Confidence::Medium, reason)
-        } else if !case.suspected_twins.is_empty() {
-            let reason = format!(
-                "Neither the machine SID of {target} nor that of {names}, which it refused, is \
-                 known, but one of them refused clones, or was refused by them: {}.",
-                listed(&case.suspected_twins)
-            );
-            (Class::ClonedImage, Confidence::Low, reason)
-        } else if case.controller_said_yes {
-            let reason = format!(
-                "The machine that was refused is another one ({names}), and the domain controller \
-                 had nothing against it: that is what clones look like. Their machine SIDs are not \
-                 known."
-            );
-            (Class::ClonedImage, Confidence::Low, reason)
-        } else {
-            let reason = format!(
-                "The machine that was refused is another one ({names}). Whether the two share a \
-                 machine SID is not known from these events."
-            );
-            (Class::Undetermined, Confidence::Low, reason)
-        }
-    } else if !case.twins.is_empty() {
-        let reason = format!(
-            "{target} shares its machine SID with {}. Which machine was refused is not known from \
-             these events.",
-            listed(&case.twins)
-        );
-        (Class::ClonedImage, Confidence::Medium, reason)
-    } else if case.accounts >= ACCOUNTS_MIN
-        && case.last.0.saturating_sub(case.first.0) >= RECURRENCE_TICKS
-    {
-        let reason = format!(
-            "{} accounts were refused over more than an hour: one stale ticket does not explain \
-             that, a machine of the same image does.",
-            case.accounts
-        );
-        (Class::ClonedImage, Confidence::Low, reason)
-    } else {
-        let reason = "Which machine was refused is not known from these events.".to_owned();
-        (Class::Undetermined, Confidence::Low, reason)
-    };
-    reasons.push(reason);
-    Verdict { class, confidence, reasons }
+/// A verdict with what it rests on.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Judgement {
+    pub class: Class,
+    pub confidence: Confidence,
+    pub reasons: Vec<MismatchReason>,
 }
 
-fn itself(case: &Case<'_>) -> (Class, Confidence, String) {
+pub fn judge(case: &Case<'_>) -> Judgement {
+    let mut reasons = vec![MismatchReason::Logged {
+        target: case.target.to_owned(),
+        mismatches: case.mismatches,
+        failures: case.failures,
+    }];
+    if case.is_accepted {
+        reasons.push(MismatchReason::Accepted);
+    }
+    let (class, confidence, reason) = cause(case);
+    reasons.push(reason);
+    Judgement { class, confidence, reasons }
+}
+
+type Cause = (Class, Confidence, MismatchReason);
+
+fn cause(case: &Case<'_>) -> Cause {
+    let target = || case.target.to_owned();
+    if let Some(sid) = case.machine_sid {
+        let equal = case.peers(|other| other.machine_sid == Some(sid));
+        if let Some(peers) = equal {
+            let reason = MismatchReason::EqualSids { target: target(), peers, sid };
+            return (Class::ClonedImage, Confidence::High, reason);
+        }
+    }
+    if case.own_peer {
+        return itself(case);
+    }
+    let is_different = |other: &Other| {
+        other.machine_sid.zip(case.machine_sid).is_some_and(|(one, other)| one != other)
+    };
+    if let Some(peers) = case.peers(is_different) {
+        let reason = MismatchReason::DifferentSids { target: target(), peers };
+        return (Class::StaleOrManipulatedTicket, Confidence::Medium, reason);
+    }
+    let is_unknown = |other: &Other| other.machine_sid.is_none() || case.machine_sid.is_none();
+    if let Some(peers) = case.peers(is_unknown) {
+        return strangers(case, peers);
+    }
+    if !case.twins.is_empty() {
+        let twins = NameList::new(case.twins.clone());
+        let reason = MismatchReason::UnknownPeerOfTwins { target: target(), twins };
+        return (Class::ClonedImage, Confidence::Medium, reason);
+    }
+    let span = case.last.0.saturating_sub(case.first.0);
+    if case.accounts >= ACCOUNTS_MIN && span >= RECURRENCE_TICKS {
+        let reason = MismatchReason::ManyAccounts { accounts: case.accounts };
+        return (Class::ClonedImage, Confidence::Low, reason);
+    }
+    (Class::Undetermined, Confidence::Low, MismatchReason::UnknownPeer)
+}
+
+/// Of peers that are known, while a machine SID is not: the target's or theirs.
+fn strangers(case: &Case<'_>, peers: NameList) -> Cause {
+    let target = case.target.to_owned();
+    if !case.twins.is_empty() {
+        let twins = NameList::new(case.twins.clone());
+        let reason = MismatchReason::TargetHasTwins { target, twins, peers };
+        return (Class::ClonedImage, Confidence::Medium, reason);
+    }
+    if let Some(peers) = case.peers(|other| other.has_twins) {
+        let reason = MismatchReason::PeersHaveTwins { target, peers };
+        return (Class::ClonedImage, Confidence::Medium, reason);
+    }
+    if !case.suspected_twins.is_empty() {
+        let clones = NameList::new(case.suspected_twins.clone());
+        let reason = MismatchReason::Suspected { target, peers, clones };
+        return (Class::ClonedImage, Confidence::Low, reason);
+    }
+    if case.is_accepted {
+        let reason = MismatchReason::AcceptedStrangers { peers };
+        return (Class::ClonedImage, Confidence::Low, reason);
+    }
+    (Class::Undetermined, Confidence::Low, MismatchReason::Strangers { peers })
+}
+
+/// Of a target that refused itself.
+fn itself(case: &Case<'_>) -> Cause {
+    let target = case.target.to_owned();
     let booted =
         case.last_boot.filter(|boot| case.first.0.saturating_sub(boot.0) <= BOOT_WINDOW_TICKS);
     match booted {
         Some(boot) => {
-            let reason = format!(
-                "{} was refused by itself, and had started at {boot}: the ticket belongs to the \
-                 boot session before.",
-                case.target
-            );
+            let reason = MismatchReason::ItselfAfterBoot { target, boot };
             (Class::StaleBootSession, Confidence::Medium, reason)
         }
         None => {
-            let reason = format!(
-                "{} was refused by itself, and no start of it is known within ten minutes before.",
-                case.target
-            );
+            let reason = MismatchReason::Itself { target };
             (Class::StaleOrManipulatedTicket, Confidence::Medium, reason)
         }
     }
-}
-
-fn beside(case: &Case<'_>) -> String {
-    let times = |count: u64| if count == 1 { "once".to_owned() } else { format!("{count} times") };
-    let failures = match case.failures {
-        0 => "no failed logon stands beside it".to_owned(),
-        1 => "one failed logon stands beside it".to_owned(),
-        many => format!("{many} failed logons stand beside it"),
-    };
-    format!(
-        "{} logged the machine-id mismatch {}; {failures}.",
-        case.target,
-        times(case.mismatches)
-    )
-}
-
-fn named(names: &[String]) -> Option<String> {
-    (!names.is_empty()).then(|| listed(names))
-}
-
-/// `A, B, C and 4 more`.
-pub fn listed(names: &[String]) -> String {
-    let more = names.len().saturating_sub(NAMED_MAX);
-    let shown = names[..names.len() - more].join(", ");
-    if more > 0 { format!("{shown} and {more} more") } else { shown }
 }
 
 #[cfg(test)]
@@ -225,7 +196,7 @@ mod tests {
             accounts: 0,
             failures: 0,
             last_boot: None,
-            controller_said_yes: false,
+            is_accepted: false,
         }
     }
 
@@ -268,7 +239,7 @@ mod tests {
         check(&different, Class::StaleOrManipulatedTicket, Confidence::Medium);
         let unknown = refused(vec![other(None, false)]);
         check(&unknown, Class::Undetermined, Confidence::Low);
-        let accepted = Case { controller_said_yes: true, ..unknown.clone() };
+        let accepted = Case { is_accepted: true, ..unknown.clone() };
         check(&accepted, Class::ClonedImage, Confidence::Low);
         let suspected = Case { suspected_twins: vec!["FS02".to_owned()], ..unknown.clone() };
         check(&suspected, Class::ClonedImage, Confidence::Low);

@@ -1,12 +1,10 @@
-//! What the stream teaches of accounts: which has which SID. Evidence is kept
-//! as intervals of time, so that learning is the same in any order and however
-//! often a record comes.
+//! Accounts and their SIDs. Evidence is kept as intervals of time, so that the
+//! result is the same in any order and however often a record comes.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use rustc_hash::FxHashMap;
 
 use super::names::{Names, Symbol};
-use crate::detect::make_room;
 use crate::observation::short_host;
 use crate::sid::{DomainSid, Sid};
 use crate::time::{EventTime, TICKS_PER_SEC};
@@ -108,7 +106,7 @@ pub struct Directory {
 }
 
 impl Directory {
-    /// Holds `accounts_max` names; what comes later is not learnt, and counted.
+    /// Holds `accounts_max` names; later ones are counted, not kept.
     pub fn new(accounts_max: usize) -> Directory {
         Directory {
             accounts: FxHashMap::default(),
@@ -120,12 +118,12 @@ impl Directory {
         }
     }
 
-    /// Sets the bound of a directory that was restored.
+    /// Sets the bound of a directory that was read back.
     pub fn bound(&mut self, accounts_max: usize) {
         self.accounts_max = accounts_max;
     }
 
-    /// Facts that were not learnt because the directory was full.
+    /// Facts that were not kept because the directory was full.
     pub fn refused(&self) -> u64 {
         self.refused
     }
@@ -149,7 +147,7 @@ impl Directory {
         }
         let sids = self.accounts.entry((domain, name)).or_default();
         if let Some((_, span)) = sids.iter_mut().find(|(known, _)| *known == sid) {
-            // The rest was learnt when it came first.
+            // The rest was added when it came first.
             span.extend(time);
             return false;
         }
@@ -171,7 +169,7 @@ impl Directory {
         true
     }
 
-    /// Notes how an account is called, with or without its domain: enough to
+    /// Records the name of an account, with or without its domain: enough to
     /// show, not enough to find its SID by.
     pub fn learn_label(&mut self, sid: AccountSid, domain: Symbol, name: Symbol, names: &Names) {
         if name.is_none()
@@ -252,6 +250,15 @@ impl Directory {
     }
 }
 
+/// Makes room for one value more in one of very many lists, most of which never
+/// hold a second: growing by itself, a list takes room for four.
+pub fn make_room<T>(values: &mut Vec<T>) {
+    const SMALL: usize = 4;
+    if values.len() == values.capacity() && values.len() < SMALL {
+        values.reserve_exact(1);
+    }
+}
+
 /// Adds a value to a small set that keeps the smallest `max`.
 fn insert_bounded<T: Ord + Copy>(set: &mut Vec<T>, value: T, max: usize) {
     if let Err(at) = set.binary_search(&value)
@@ -287,7 +294,7 @@ mod tests {
     }
 
     #[test]
-    fn the_dns_name_of_a_domain_finds_what_its_netbios_name_taught() {
+    fn the_dns_name_of_a_domain_finds_the_accounts_of_its_netbios_name() {
         let mut names = Names::new(4096);
         let mut directory = Directory::new(100);
         let [corp, dns, bob, eve] =
@@ -311,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_directory_says_what_it_did_not_learn() {
+    fn a_full_directory_counts_what_it_does_not_keep() {
         let mut names = Names::new(4096);
         let mut directory = Directory::new(1);
         let [corp, bob, eve] = ["CORP", "bob", "eve"].map(|name| names.intern(name));
@@ -319,5 +326,11 @@ mod tests {
         directory.learn_account(sid("S-1-5-21-1-2-3-2"), corp, eve, EventTime(0), &names);
         assert_eq!(directory.refused(), 1);
         assert_eq!(directory.resolve(corp, eve, EventTime(0), &names), None);
+    }
+
+    #[test]
+    fn account_sids_keep_their_text() {
+        let sid = Sid::parse("S-1-12-1-1-2-3-4").expect("valid");
+        assert_eq!(AccountSid::new(&sid).map(AccountSid::sid), Some(sid));
     }
 }

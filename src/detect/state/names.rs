@@ -12,6 +12,8 @@ use compact_str::CompactString;
 use hashbrown::HashTable;
 use rustc_hash::{FxHashMap, FxHasher};
 
+use crate::detect::MalformedState;
+
 /// A name; `Symbol::NONE` where an event has none.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
@@ -33,23 +35,29 @@ impl Symbol {
     }
 }
 
+/// Symbols that stand for no name of their own.
+const RESERVED: usize = 2;
+
 /// What [`Symbol::BEYOND`] is shown as.
 const BEYOND_TEXT: &str = "(more names than are kept)";
 
 /// A name's hash, and which symbol it has.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+struct NameSlot {
     hash: u32,
     at: u32,
 }
 
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 pub struct Names {
-    index: HashTable<Place>,
-    /// Most names fit within the value itself: nothing else is read to tell
-    /// whether two are equal.
+    #[borsh(skip)]
+    index: HashTable<NameSlot>,
+    /// By symbol. Most names fit within the value itself: comparing two reads
+    /// nothing else.
     shown: Vec<CompactString>,
+    #[borsh(skip)]
     bytes: usize,
+    #[borsh(skip)]
     bytes_max: usize,
     beyond: u64,
 }
@@ -62,9 +70,22 @@ impl Names {
         Names { index: HashTable::new(), shown, bytes: 0, bytes_max, beyond: 0 }
     }
 
-    /// Sets the bound of names that were restored.
-    pub fn bound(&mut self, bytes_max: usize) {
+    /// Sets bound and index of names that were read back; an error when the
+    /// two reserved ones are not where they belong.
+    pub fn rebuild(&mut self, bytes_max: usize) -> Result<(), MalformedState> {
+        let reserved = self.shown.first_chunk::<2>();
+        if !reserved.is_some_and(|[none, beyond]| none.is_empty() && beyond == BEYOND_TEXT) {
+            return Err(MalformedState("the reserved names are missing"));
+        }
         self.bytes_max = bytes_max;
+        self.bytes = self.shown[RESERVED..].iter().map(|name| name.len()).sum();
+        self.index = HashTable::with_capacity(self.shown.len());
+        for (at, name) in (0..).zip(&self.shown).skip(RESERVED) {
+            let hash = folded_hash(name);
+            let slot = NameSlot { hash, at };
+            self.index.insert_unique(table_hash(hash), slot, |slot| table_hash(slot.hash));
+        }
+        Ok(())
     }
 
     /// The symbol of a name; the empty name is [`Symbol::NONE`].
@@ -72,22 +93,21 @@ impl Names {
         self.intern_hashed(name, folded_hash(name))
     }
 
-    /// The symbols of many names. What one look-up has to fetch from memory
-    /// is fetched while others wait for theirs: each loop is short and its
-    /// turns do not need each other.
+    /// The symbols of many names. The loops are short and their turns
+    /// independent, so that the memory accesses of many look-ups overlap.
     pub fn intern_all(&mut self, names: &[&str]) -> Vec<Symbol> {
         let hashes: Vec<u32> = names.iter().map(|name| folded_hash(name)).collect();
         let likely: Vec<u32> = hashes
             .iter()
             .map(|hash| {
-                let place = self.index.find(table_hash(*hash), |known| known.hash == *hash);
-                place.map_or(Symbol::NONE.0, |known| known.at)
+                let slot = self.index.find(table_hash(*hash), |slot| slot.hash == *hash);
+                slot.map_or(Symbol::NONE.0, |slot| slot.at)
             })
             .collect();
         let mut symbols = Vec::with_capacity(names.len());
         for ((name, hash), at) in names.iter().zip(hashes).zip(likely) {
             // A name that is not known yet has `Symbol::NONE` here, whose text
-            // is empty, as is that of no name at all.
+            // is empty: only the empty name equals it.
             let known = same_bytes(self.shown[at as usize].as_bytes(), name.as_bytes());
             symbols.push(if known { Symbol(at) } else { self.intern_hashed(name, hash) });
         }
@@ -98,7 +118,7 @@ impl Names {
         if name.is_empty() {
             return Symbol::NONE;
         }
-        if let Some(at) = self.place(name, hash) {
+        if let Some(at) = self.find_slot(name, hash) {
             let shown = &mut self.shown[at as usize];
             if *shown != name && prefer(name, shown) {
                 *shown = name.into();
@@ -114,14 +134,14 @@ impl Names {
         self.bytes = bytes;
         self.shown.push(name.into());
         self.index
-            .insert_unique(table_hash(hash), Place { hash, at }, |place| table_hash(place.hash));
+            .insert_unique(table_hash(hash), NameSlot { hash, at }, |slot| table_hash(slot.hash));
         Symbol(at)
     }
 
-    fn place(&self, name: &str, hash: u32) -> Option<u32> {
+    fn find_slot(&self, name: &str, hash: u32) -> Option<u32> {
         let same =
-            |place: &Place| place.hash == hash && folded_eq(&self.shown[place.at as usize], name);
-        self.index.find(table_hash(hash), same).map(|place| place.at)
+            |slot: &NameSlot| slot.hash == hash && folded_eq(&self.shown[slot.at as usize], name);
+        self.index.find(table_hash(hash), same).map(|slot| slot.at)
     }
 
     /// How often a name came that is not kept.
@@ -134,7 +154,7 @@ impl Names {
         if name.is_empty() {
             return Some(Symbol::NONE);
         }
-        self.place(name, folded_hash(name)).map(Symbol)
+        self.find_slot(name, folded_hash(name)).map(Symbol)
     }
 
     pub fn text(&self, symbol: Symbol) -> &str {
@@ -159,54 +179,6 @@ impl Names {
     /// The text, or `None` for [`Symbol::NONE`].
     pub fn text_opt(&self, symbol: Symbol) -> Option<&str> {
         (!symbol.is_none()).then(|| self.text(symbol))
-    }
-}
-
-/// The texts in the order of their symbols; the rest follows from them.
-impl BorshSerialize for Names {
-    fn serialize<W: borsh::io::Write>(&self, writer: &mut W) -> borsh::io::Result<()> {
-        (self.shown.len() as u32).serialize(writer)?;
-        self.shown.iter().try_for_each(|name| name.as_str().serialize(writer))?;
-        self.beyond.serialize(writer)
-    }
-}
-
-impl BorshDeserialize for Names {
-    fn deserialize_reader<R: borsh::io::Read>(reader: &mut R) -> borsh::io::Result<Names> {
-        let mut names = Names::new(usize::MAX);
-        names.shown.clear();
-        for at in 0..u32::deserialize_reader(reader)? {
-            let name = CompactString::from(String::deserialize_reader(reader)?);
-            if at > Symbol::BEYOND.0 {
-                let hash = folded_hash(&name);
-                names.bytes += name.len();
-                names.index.insert_unique(table_hash(hash), Place { hash, at }, |place| {
-                    table_hash(place.hash)
-                });
-            }
-            names.shown.push(name);
-        }
-        names.beyond = u64::deserialize_reader(reader)?;
-        Ok(names)
-    }
-}
-
-/// The addresses in the order of their numbers.
-impl BorshSerialize for Addresses {
-    fn serialize<W: borsh::io::Write>(&self, writer: &mut W) -> borsh::io::Result<()> {
-        (&self.addresses, self.beyond).serialize(writer)
-    }
-}
-
-impl BorshDeserialize for Addresses {
-    fn deserialize_reader<R: borsh::io::Read>(reader: &mut R) -> borsh::io::Result<Addresses> {
-        let (known, beyond) = <(Vec<IpAddr>, u64)>::deserialize_reader(reader)?;
-        let mut addresses = Addresses::new(usize::MAX);
-        known.into_iter().for_each(|ip| {
-            addresses.intern(Some(ip));
-        });
-        addresses.beyond = beyond;
-        Ok(addresses)
     }
 }
 
@@ -308,12 +280,16 @@ impl Address {
     pub const NONE: Address = Address(0);
 }
 
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 pub struct Addresses {
-    /// The four bytes of nearly all addresses, for short look-ups.
+    /// By the four bytes of nearly all addresses, for short look-ups.
+    #[borsh(skip)]
     v4: FxHashMap<u32, u32>,
+    #[borsh(skip)]
     v6: FxHashMap<u128, u32>,
+    /// In the order of their numbers.
     addresses: Vec<IpAddr>,
+    #[borsh(skip)]
     count_max: usize,
     beyond: u64,
 }
@@ -330,9 +306,17 @@ impl Addresses {
         }
     }
 
-    /// Sets the bound of addresses that were restored.
-    pub fn bound(&mut self, count_max: usize) {
+    /// Sets bound and indexes of addresses that were read back.
+    pub fn rebuild(&mut self, count_max: usize) {
         self.count_max = count_max;
+        let (mut v4, mut v6) = (FxHashMap::default(), FxHashMap::default());
+        for (number, ip) in (1..).zip(&self.addresses) {
+            match ip {
+                IpAddr::V4(ip) => v4.insert(ip.to_bits(), number),
+                IpAddr::V6(ip) => v6.insert(ip.to_bits(), number),
+            };
+        }
+        (self.v4, self.v6) = (v4, v6);
     }
 
     pub fn intern(&mut self, ip: Option<IpAddr>) -> Address {

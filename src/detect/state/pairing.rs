@@ -1,10 +1,34 @@
-//! What stood near in time: the failures on the host of a mismatch, and a
-//! domain controller's yes for the same account. Either may arrive first, so
-//! both are kept until the watermark has passed them.
+//! What is near in time: the failures on the host of a mismatch, and a domain
+//! controller's success for the same account. Either may arrive first, so both
+//! are kept until the watermark is past them.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
+use super::names::{Address, Symbol};
+use super::sessions::SourceKey;
+use crate::status::StatusCode;
 use crate::time::EventTime;
+
+/// What may be paired with a mismatch on a host.
+#[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct Trace {
+    pub origin: TraceOrigin,
+    pub source: SourceKey,
+    pub peer_host: Symbol,
+    pub peer_ip: Address,
+    pub status: Option<StatusCode>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub enum TraceOrigin {
+    /// A failure that the host logged.
+    Failure,
+    /// The account that the mismatch itself names.
+    Mismatch,
+}
+
+/// A trace with the host that logged it, and when.
+pub type TraceAt = (Symbol, EventTime, Trace);
 
 /// Values by key and time. The newest `count_max` are kept; while values are
 /// added there may be twice as many.
@@ -22,7 +46,7 @@ impl<K: Copy + Ord, V> Nearby<K, V> {
         Nearby { values: Vec::new(), count_max, dropped: 0 }
     }
 
-    /// Sets the bound of what was restored.
+    /// Sets the bound of values that were read back.
     pub fn bound(&mut self, count_max: usize) {
         self.count_max = count_max;
     }
@@ -34,9 +58,9 @@ impl<K: Copy + Ord, V> Nearby<K, V> {
         }
     }
 
-    /// Drops what is beyond the bound and puts the rest in order, for
-    /// [`Nearby::within`]. What is left does not depend
-    /// on the order in which values came.
+    /// Drops what is beyond the bound and sorts the rest, for
+    /// [`Nearby::within`]. What is left does not depend on the order in which
+    /// values came.
     pub fn settle(&mut self) {
         self.trim();
         self.values.sort_by_key(|(key, time, _)| (*key, *time));

@@ -1,8 +1,8 @@
 //! Sessions: the observations of one source without a gap longer than
 //! `session_gap`, cut after `session_max`.
 //!
-//! Observations come in any order, and what source a name belongs to may be
-//! learnt last of all. So what is kept under each key is *runs*: stretches
+//! Observations come in any order, and the source that a name belongs to may be
+//! known last of all. So what is kept under each key is *runs*: observations
 //! without a gap, none across an hour of the clock, each with its counts:
 //!
 //! ```text
@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Runs can be joined in any order and under any key with the same result, so
-//! sessions are put together when they are asked for. A session that is longer
+//! sessions are cut from them on demand. A session that is longer
 //! than `session_max` is cut at a full hour: `session_max` after the hour in
 //! which it began.
 
@@ -27,7 +27,7 @@ use rustc_hash::{FxHashMap, FxHasher};
 use super::directory::AccountSid;
 use super::names::{Address, Names, Symbol};
 use crate::observation::{Protocol, Side};
-use crate::status::{Category, StatusCode};
+use crate::status::{Category, StatusCode, deciding_status, failure_reason_category};
 use crate::time::{EventTime, TICKS_PER_SEC};
 
 /// Runs do not cross multiples of this, and sessions are cut at them.
@@ -37,13 +37,13 @@ pub const HOUR_TICKS: u64 = 3600 * TICKS_PER_SEC;
 /// whole, the others without computer, peer and service.
 const LINES_PER_RUN_MAX: usize = 128;
 
-/// Observations that wait to be put into their runs.
-const WAITING_MAX: usize = 1 << 16;
+/// Pending observations at which they are flushed.
+const PENDING_MAX: usize = 1 << 16;
 
 /// Room for lines once there is more than one.
 const LINES_AT_FIRST: usize = 4;
 
-/// Whom observations belong to, as their events name it.
+/// The account or host that observations belong to, as their events name it.
 #[derive(
     Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, BorshSerialize, BorshDeserialize,
 )]
@@ -83,10 +83,13 @@ pub struct Pattern {
 pub struct PatternId(u32);
 
 /// Every pattern once.
-#[derive(Debug)]
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 pub struct Patterns {
+    #[borsh(skip)]
     index: FxHashMap<Pattern, PatternId>,
+    /// In the order of their ids.
     patterns: Vec<Pattern>,
+    #[borsh(skip)]
     count_max: usize,
     beyond: u64,
 }
@@ -97,9 +100,11 @@ impl Patterns {
         Patterns { index: FxHashMap::default(), patterns: Vec::new(), count_max, beyond: 0 }
     }
 
-    /// Sets the bound of patterns that were restored.
-    pub fn bound(&mut self, count_max: usize) {
+    /// Sets bound and index of patterns that were read back.
+    pub fn rebuild(&mut self, count_max: usize) {
         self.count_max = count_max;
+        let ids = (0..).map(PatternId);
+        self.index = self.patterns.iter().copied().zip(ids).collect();
     }
 
     pub fn intern(&mut self, pattern: Pattern) -> PatternId {
@@ -127,25 +132,6 @@ impl Patterns {
     }
 }
 
-/// In the order of their ids.
-impl BorshSerialize for Patterns {
-    fn serialize<W: borsh::io::Write>(&self, writer: &mut W) -> borsh::io::Result<()> {
-        (&self.patterns, self.beyond).serialize(writer)
-    }
-}
-
-impl BorshDeserialize for Patterns {
-    fn deserialize_reader<R: borsh::io::Read>(reader: &mut R) -> borsh::io::Result<Patterns> {
-        let (known, beyond) = <(Vec<Pattern>, u64)>::deserialize_reader(reader)?;
-        let mut patterns = Patterns::new(usize::MAX);
-        known.into_iter().for_each(|pattern| {
-            patterns.intern(pattern);
-        });
-        patterns.beyond = beyond;
-        Ok(patterns)
-    }
-}
-
 /// The parts that differ most; equality looks at all.
 impl Hash for Pattern {
     fn hash<H: Hasher>(&self, state: &mut H) {
@@ -160,6 +146,22 @@ impl Pattern {
     /// Event and status alone.
     fn coarse(&self) -> Pattern {
         Pattern { logon_type: None, reason: None, ..*self }
+    }
+
+    /// The code that says most of why it failed.
+    pub fn code(&self) -> Option<StatusCode> {
+        deciding_status(self.status, self.sub_status)
+    }
+
+    /// Why the authentication failed, from all that the event says.
+    pub fn failure_category(&self) -> Category {
+        if let Some(category) = self.category {
+            return category;
+        }
+        if let Some(code) = self.code() {
+            return code.category();
+        }
+        self.reason.and_then(failure_reason_category).unwrap_or(Category::Other)
     }
 
     fn compare(&self, other: &Pattern, names: &Names) -> Ordering {
@@ -218,31 +220,31 @@ impl Line {
     }
 }
 
-/// A stretch of observations under one key without a gap, within one hour.
+/// Observations under one key without a gap, within one hour of the clock.
 #[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct Run {
     pub first: EventTime,
     pub last: EventTime,
-    pub lines: Lines,
+    pub lines: RunLines,
 }
 
 /// Most runs have one line.
 #[derive(Clone, Debug, PartialEq, BorshSerialize, BorshDeserialize)]
-pub enum Lines {
+pub enum RunLines {
     One(Line),
     Many(Vec<Line>),
 }
 
-impl Lines {
+impl RunLines {
     pub fn as_slice(&self) -> &[Line] {
         match self {
-            Lines::One(line) => std::slice::from_ref(line),
-            Lines::Many(lines) => lines,
+            RunLines::One(line) => std::slice::from_ref(line),
+            RunLines::Many(lines) => lines,
         }
     }
 }
 
-/// What decides the order of lines when there are too many of them.
+/// What the order of lines is decided by when there are too many of them.
 #[derive(Debug)]
 pub struct LineOrder<'a> {
     pub names: &'a Names,
@@ -267,27 +269,34 @@ impl Runs {
 
 /// The open runs of all keys.
 ///
-/// Observations wait in a list and are put into their runs many at a time,
-/// those of one key together: runs lie far apart in memory, and going there
-/// is what takes the time.
-#[derive(Debug)]
+/// Observations are pending in a list and are put into their runs many at a
+/// time, those of one key together: runs are far apart in memory, and the
+/// accesses are what takes the time.
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
 pub struct Sessions<K> {
-    waiting: Vec<(K, Line)>,
-    places: HashTable<u32>,
+    /// Flushed before it is serialised.
+    #[borsh(skip, bound(deserialize = ""))]
+    pending: Vec<(K, Line)>,
+    /// Indexes of `keyed`.
+    #[borsh(skip)]
+    index: HashTable<u32>,
     keyed: Vec<(K, Runs)>,
+    #[borsh(skip)]
     gap_ticks: u64,
+    #[borsh(skip)]
     run_count: usize,
+    #[borsh(skip)]
     runs_max: usize,
     beyond: u64,
 }
 
 impl<K: Copy + Eq + Hash> Sessions<K> {
-    /// Keeps `runs_max` runs; what comes later is turned away, also what would
-    /// join a run: the bound is there for the memory, not for fairness.
+    /// Keeps `runs_max` runs; later observations are dropped, also those that
+    /// would join a run: the bound is there for the memory, not for fairness.
     pub fn new(gap_ticks: u64, runs_max: usize) -> Sessions<K> {
         Sessions {
-            waiting: Vec::new(),
-            places: HashTable::new(),
+            pending: Vec::new(),
+            index: HashTable::new(),
             keyed: Vec::new(),
             gap_ticks,
             run_count: 0,
@@ -296,15 +305,16 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
         }
     }
 
-    /// Sets the bounds of what was restored.
-    pub fn bound(&mut self, gap_ticks: u64, runs_max: usize) {
+    /// Sets bounds, count and index of runs that were read back.
+    pub fn rebuild(&mut self, gap_ticks: u64, runs_max: usize) {
         (self.gap_ticks, self.runs_max) = (gap_ticks, runs_max.min(u32::MAX as usize));
+        self.run_count = self.keyed.iter().map(|(_, runs)| runs.as_slice().len()).sum();
+        self.rebuild_index();
     }
 
-    /// Whether an observation would continue a run that is known of its key;
-    /// of those that were settled.
+    /// Whether an observation would continue a run of its key that was flushed.
     pub fn continues(&self, key: K, time: EventTime) -> bool {
-        let place = self.places.find(key_hash(&key), |&at| self.keyed[at as usize].0 == key);
+        let place = self.index.find(key_hash(&key), |&at| self.keyed[at as usize].0 == key);
         let runs = place.map(|&at| self.keyed[at as usize].1.as_slice()).unwrap_or_default();
         runs.iter().any(|run| {
             run.first.minus_ticks(self.gap_ticks) <= time
@@ -312,38 +322,38 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
         })
     }
 
-    /// Keys with runs, once settled.
+    /// Keys with runs, once flushed.
     pub fn key_count(&self) -> usize {
         self.keyed.len()
     }
 
-    /// Observations turned away.
+    /// Observations dropped because of the bound.
     pub fn beyond(&self) -> u64 {
         self.beyond
     }
 
     /// Adds one observation.
     pub fn add(&mut self, key: K, line: Line, patterns: &mut Patterns, order: &LineOrder<'_>) {
-        self.waiting.push((key, line));
-        if self.waiting.len() >= WAITING_MAX {
-            self.settle(patterns, order);
+        self.pending.push((key, line));
+        if self.pending.len() >= PENDING_MAX {
+            self.flush(patterns, order);
         }
     }
 
-    /// Puts what waits into its runs.
-    pub fn settle(&mut self, patterns: &mut Patterns, order: &LineOrder<'_>) {
+    /// Puts pending observations into their runs.
+    pub fn flush(&mut self, patterns: &mut Patterns, order: &LineOrder<'_>) {
         let mut by_hash: Vec<(u64, u32)> =
-            (0..).zip(&self.waiting).map(|(at, (key, _))| (key_hash(key), at)).collect();
+            (0..).zip(&self.pending).map(|(at, (key, _))| (key_hash(key), at)).collect();
         by_hash.sort_unstable();
-        // Fetched all at once: one by one, each would be waited for.
+        // In one pass, so that the memory accesses overlap.
         let sorted: Vec<(u64, K, Line)> = by_hash
             .into_iter()
             .map(|(hash, at)| {
-                let (key, line) = &self.waiting[at as usize];
+                let (key, line) = &self.pending[at as usize];
                 (hash, *key, line.clone())
             })
             .collect();
-        self.waiting.clear();
+        self.pending.clear();
         for (hash, key, line) in sorted {
             if self.run_count >= self.runs_max {
                 self.beyond += 1;
@@ -361,13 +371,13 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
         patterns: &mut Patterns,
         order: &LineOrder<'_>,
     ) {
-        let run = Run { first: line.first, last: line.first, lines: Lines::One(line) };
-        let place = self.places.find(hash, |&at| self.keyed[at as usize].0 == key);
+        let run = Run { first: line.first, last: line.first, lines: RunLines::One(line) };
+        let place = self.index.find(hash, |&at| self.keyed[at as usize].0 == key);
         let Some(&place) = place else {
             let place = self.keyed.len() as u32;
             self.keyed.push((key, Runs::One(run)));
             let rehash = |&at: &u32| key_hash(&self.keyed[at as usize].0);
-            self.places.insert_unique(hash, place, rehash);
+            self.index.insert_unique(hash, place, rehash);
             self.run_count += 1;
             return;
         };
@@ -412,34 +422,15 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
         });
         self.run_count = left;
         self.keyed.shrink_to_fit();
-        self.index();
+        self.rebuild_index();
     }
 
-    fn index(&mut self) {
-        self.places = HashTable::with_capacity(self.keyed.len());
+    fn rebuild_index(&mut self) {
+        self.index = HashTable::with_capacity(self.keyed.len());
         for (at, (key, _)) in self.keyed.iter().enumerate() {
             let rehash = |&at: &u32| key_hash(&self.keyed[at as usize].0);
-            self.places.insert_unique(key_hash(key), at as u32, rehash);
+            self.index.insert_unique(key_hash(key), at as u32, rehash);
         }
-    }
-}
-
-/// The runs of each key; what waits has to be settled before.
-impl<K: BorshSerialize> BorshSerialize for Sessions<K> {
-    fn serialize<W: borsh::io::Write>(&self, writer: &mut W) -> borsh::io::Result<()> {
-        assert!(self.waiting.is_empty(), "runs are settled before they are written");
-        (&self.keyed, self.run_count as u64, self.beyond).serialize(writer)
-    }
-}
-
-impl<K: Copy + Eq + Hash + BorshDeserialize> BorshDeserialize for Sessions<K> {
-    fn deserialize_reader<R: borsh::io::Read>(reader: &mut R) -> borsh::io::Result<Sessions<K>> {
-        let (keyed, run_count, beyond) = <(Vec<(K, Runs)>, u64, u64)>::deserialize_reader(reader)?;
-        let mut sessions = Sessions::new(0, 0);
-        (sessions.keyed, sessions.beyond) = (keyed, beyond);
-        sessions.run_count = run_count as usize;
-        sessions.index();
-        Ok(sessions)
     }
 }
 
@@ -449,7 +440,7 @@ fn key_hash(key: &impl Hash) -> u64 {
     hasher.finish()
 }
 
-/// Whether two stretches of one key, each within an hour, are one.
+/// Whether two runs of one key are one: in one hour, and without a gap.
 fn joins(one: &Run, other: &Run, gap_ticks: u64) -> bool {
     let (before, after) = if one.first <= other.first { (one, other) } else { (other, one) };
     one.first.0 / HOUR_TICKS == other.first.0 / HOUR_TICKS
@@ -486,8 +477,8 @@ impl Run {
         self.first = self.first.min(other.first);
         self.last = self.last.max(other.last);
         match other.lines {
-            Lines::One(line) => self.absorb_line(line, patterns, order),
-            Lines::Many(lines) => {
+            RunLines::One(line) => self.absorb_line(line, patterns, order),
+            RunLines::Many(lines) => {
                 lines.into_iter().for_each(|line| self.absorb_line(line, patterns, order));
             }
         }
@@ -495,13 +486,13 @@ impl Run {
 
     fn absorb_line(&mut self, line: Line, patterns: &mut Patterns, order: &LineOrder<'_>) {
         match &mut self.lines {
-            Lines::One(known) if known.same(&line) => known.absorb(&line),
-            Lines::One(known) => {
+            RunLines::One(known) if known.same(&line) => known.absorb(&line),
+            RunLines::One(known) => {
                 let mut lines = Vec::with_capacity(LINES_AT_FIRST);
                 lines.extend([known.clone(), line]);
-                self.lines = Lines::Many(lines);
+                self.lines = RunLines::Many(lines);
             }
-            Lines::Many(lines) => {
+            RunLines::Many(lines) => {
                 if add_line(lines, line) && fine_count(lines) > LINES_PER_RUN_MAX {
                     coarsen_last(lines, patterns, order);
                 }
@@ -532,10 +523,9 @@ fn fine_count(lines: &[Line]) -> usize {
     lines.iter().filter(|line| !is_coarse(line)).count()
 }
 
-/// Takes the line that sorts last out of its detail. As the lines that are
-/// kept whole are always those that sort first, a line that was coarsened
-/// once would be coarsened whenever it came: the result is the same in any
-/// order.
+/// Removes the detail of the line that sorts last. As the lines that are kept
+/// whole are always those that sort first, a line that was coarsened once would
+/// be coarsened whenever it came: the result is the same in any order.
 fn coarsen_last(lines: &mut Vec<Line>, patterns: &mut Patterns, order: &LineOrder<'_>) {
     let fine = lines.iter().enumerate().filter(|(_, line)| !is_coarse(line));
     let last = fine.max_by(|(_, one), (_, other)| compare_lines(one, other, patterns, order));
