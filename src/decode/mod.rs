@@ -81,7 +81,10 @@ impl Tally {
             Some(rejects) => {
                 let sample = sample();
                 self.samples.entry(reason).or_insert_with(|| sample.clone());
-                rejects.last = Some((reason, sample));
+                // One whose bytes nobody gave, such as a record within a chunk.
+                if let Some((reason, what)) = rejects.last.replace((reason, sample)) {
+                    rejects.rejects.push(Reject { reason, what, bytes: Vec::new() });
+                }
             }
             None => {
                 self.samples.entry(reason).or_insert_with(sample);

@@ -164,6 +164,11 @@ fn account(log: &str, dead_letters: &str) -> Account {
     Account { records, observed, duplicates, rejected, named: named(log) }
 }
 
+/// A replay tells no duplicates apart.
+fn without_duplicates(account: Account) -> Account {
+    Account { observed: account.observed - account.duplicates, duplicates: 0, ..account }
+}
+
 fn check_text(form: &str) {
     let folder = tempfile::tempdir().expect("a folder");
     let folder = folder.path();
@@ -181,8 +186,7 @@ fn check_text(form: &str) {
 
     let piped = run(folder, "piped", "[[source]]\nkind = \"stdin\"", &text);
     assert_eq!(piped.duplicates, 1);
-    let accepted = piped.observed - piped.duplicates;
-    assert_eq!(Account { observed: accepted, duplicates: 0, ..piped }, replayed);
+    assert_eq!(without_duplicates(piped), replayed);
 }
 
 #[test]
@@ -229,5 +233,5 @@ fn damaged_logs_are_accounted_for_in_every_way() {
     assert!(replayed.rejected.len() >= 2, "{replayed:?}");
     let source = "[[source]]\nkind = \"evtx\"\npaths = [\"damaged\"]\npoll_ms = 50";
     let followed = run(folder, "followed", source, b"");
-    assert_eq!(followed, replayed);
+    assert_eq!(without_duplicates(followed), replayed);
 }

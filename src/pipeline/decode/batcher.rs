@@ -24,7 +24,7 @@ const POSITIONS_MIN: Duration = Duration::from_secs(1);
 
 /// Observations, facts that are held back among them, of one flush: nothing more is read before
 /// they are flushed. In tests so few that there are several flushes.
-const OBSERVATIONS_MAX: usize = if cfg!(test) { 4_000 } else { 16_000 };
+const OBSERVATIONS_MAX: usize = if cfg!(test) { 1_000 } else { 16_000 };
 
 /// Bytes of dead letters of one flush.
 const REJECT_BYTES_MAX: usize = 16 * 1024 * 1024;
