@@ -9,7 +9,7 @@ use tracing::warn;
 
 use crate::decode::Tally;
 use crate::output::escape;
-use crate::reject::RejectReason;
+use crate::reject::{DeadLetter, RejectReason};
 use crate::source::{Skipped, SkippedWhat};
 
 /// Most warnings within [`WARNINGS_WINDOW`]; the counts are complete.
@@ -87,8 +87,9 @@ impl RejectLog {
         Ok(tally.skipped.values().sum())
     }
 
-    /// Takes note of an input, or of a part of one, that cannot be read.
-    pub(crate) fn skipped(&self, skipped: &Skipped) -> Result<(), Damaged> {
+    /// Takes note of an input, or of a part of one, that cannot be read; as a dead letter, unless
+    /// it is a peer that could not connect: others could fill the sink with those.
+    pub(crate) fn skipped(&self, skipped: &Skipped) -> Result<Option<DeadLetter>, Damaged> {
         let reason = match skipped.what {
             SkippedWhat::File => RejectReason::File,
             SkippedWhat::ArchiveMember => RejectReason::ArchiveMember,
@@ -98,7 +99,13 @@ impl RejectLog {
         let mut known = self.lock();
         *known.counts.entry(reason).or_default() += 1;
         known.samples.entry(reason).or_insert_with(|| sample.clone());
-        self.name(&mut known, &skipped.input, reason, sample)
+        self.name(&mut known, &skipped.input, reason, sample)?;
+        Ok((reason != RejectReason::Connection).then(|| DeadLetter {
+            origin: skipped.input.to_string(),
+            reason: reason.name(),
+            what: skipped.reason.clone(),
+            bytes: Vec::new(),
+        }))
     }
 
     /// Each input and reason is named once.
@@ -161,7 +168,8 @@ mod tests {
             assert_eq!(log.decoded(&input, &tally).ok(), Some(times));
         }
         let skipped = Skipped { input, what: SkippedWhat::File, reason: "is empty".to_owned() };
-        assert!(log.skipped(&skipped).is_ok());
+        let letter = log.skipped(&skipped).expect("it goes on");
+        assert_eq!(letter.map(|letter| letter.what).as_deref(), Some("is empty"));
         assert_eq!(log.counts(), [(RejectReason::XmlMalformed, 5), (RejectReason::File, 1)].into());
         let samples = log.samples();
         assert_eq!(samples[&RejectReason::XmlMalformed], "sample 0");

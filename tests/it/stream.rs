@@ -375,7 +375,7 @@ fn of_three_brokers_one_after_the_other_fails_and_nothing_is_lost_or_told_twice(
 }
 
 #[test]
-fn the_detector_goes_on_from_its_last_commit_when_one_fails() {
+fn a_commit_of_the_detector_that_fails_is_tried_again_and_done_once() {
     let Some(broker) = broker::shared() else { return };
     for (seed, step) in (22..).zip(["detector sent", "detector committed"]) {
         let fleet = Fleet::new("openwec", seed);
@@ -386,8 +386,8 @@ fn the_detector_goes_on_from_its_last_commit_when_one_fails() {
         let mut child = start(&config, &[], &[("TWINSID_FAIL_AT", &format!("{step}:2"))]);
         await_told(&service, &config, |told| !told.is_empty());
         broker.produce(&service.input, 3, &fleet.values[half..]);
-        await_log(&config, "from the last committed state");
-        await_log(&config, "the state is restored");
+        await_log(&config, "a commit is tried again");
+        await_log(&config, "the commit that failed is done");
         let status = terminate(&mut child);
         assert!(status.is_some_and(|status| status.success()), "{step}: {}", log_of(&config));
         // All is judged: the first commit is the one that closes everything.
@@ -396,7 +396,7 @@ fn the_detector_goes_on_from_its_last_commit_when_one_fails() {
         let mut child = start(&config, &["--until-end"], &[("TWINSID_FAIL_AT", &fail_at)]);
         let status = wait(&mut child, PATIENCE);
         assert!(status.is_some_and(|status| status.success()), "{step}: {}", log_of(&config));
-        assert!(log_of(&config).contains("from the last committed state"), "{}", log_of(&config));
+        assert!(log_of(&config).contains("the commit that failed is done"), "{}", log_of(&config));
         assert_same(&service.told(), &fleet.replayed);
     }
 }

@@ -160,7 +160,7 @@ fn account(log: &str, dead_letters: &str) -> Account {
         *rejected.entry(letter["reason"].as_str().expect("a reason").to_owned()).or_default() += 1;
     }
     let end = log.lines().find(|line| line.contains("ended;")).expect("an end");
-    assert_eq!(rejected.values().sum::<u64>(), field(end, "skipped"), "{end}");
+    assert_eq!(rejected.values().sum::<u64>(), field(end, "skipped"), "{end}\n{dead_letters}");
     Account { records, observed, duplicates, rejected, named: named(log) }
 }
 
@@ -199,8 +199,9 @@ fn rejected_xml_is_accounted_for_in_every_way() {
     check_text("xml");
 }
 
-/// A log of which a chunk has a wrong magic number, another one a record with a wrong length, and
-/// the last one is cut off.
+/// A log of which a chunk has a record with a wrong length, and the last chunk is cut off. (A chunk
+/// whose magic number is gone is no chunk to a follower of a log that grows: it names the records
+/// that are missing instead.)
 fn damaged_log(folder: &Path) -> PathBuf {
     let logs = folder.join("evtx");
     let made = twinsid()
@@ -211,7 +212,6 @@ fn damaged_log(folder: &Path) -> PathBuf {
     assert!(made.expect("runs").status.success());
     let mut bytes = fs::read(logs.join("ForwardedEvents.evtx")).expect("a log");
     assert!(bytes.len() > 4096 + 6 * 65_536, "several chunks: {}", bytes.len());
-    bytes[4096 + 65_536] = b'X';
     // The length of the second record of the fourth chunk.
     let chunk = 4096 + 3 * 65_536;
     let length = |at: usize| u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four"));

@@ -115,6 +115,12 @@ impl Batcher {
         self.put(partition, observations, traced);
     }
 
+    /// Adds what the source itself could not read.
+    pub(crate) fn reject(&mut self, dead_letter: DeadLetter) {
+        self.flushed.dead_letters.push(dead_letter);
+        self.since.get_or_insert_with(Instant::now);
+    }
+
     /// These partitions are there, though nothing may have come from them.
     pub(crate) fn heartbeat<'p>(&mut self, partitions: impl Iterator<Item = &'p Arc<str>>) {
         for partition in partitions {

@@ -86,7 +86,10 @@ impl<'p, S: Source + ?Sized> Reader<'p, S> {
                 Polled::Something
             }
             Next::Skipped(skipped) => {
-                self.rejects.skipped(&skipped)?;
+                if let Some(dead_letter) = self.rejects.skipped(&skipped)? {
+                    self.counters.dead_letters.fetch_add(1, Ordering::Relaxed);
+                    self.batcher.reject(dead_letter);
+                }
                 self.counters.inputs.note(&skipped.input);
                 self.counters.rejected.fetch_add(1, Ordering::Relaxed);
                 Polled::Something
