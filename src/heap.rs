@@ -1,7 +1,7 @@
 //! How the C library's heap is laid out, and how much of it is kept.
 //!
 //! Observations are made by one thread and dropped by another, and what is
-//! worked out at each look at a large fleet is dropped after it. Left alone,
+//! worked out at each evaluation of a large fleet is dropped after it. Left alone,
 //! glibc gives threads heaps of their own, eight for each processor, and keeps
 //! what was freed: with 100,000 hosts the service took 540 MB, with two heaps
 //! 340 MB, and 180 MB once they are trimmed. Elsewhere than with glibc this
@@ -9,7 +9,7 @@
 
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
 mod glibc {
-    #![allow(unsafe_code, reason = "glibc can be told in no other way from within the process")]
+    #![allow(unsafe_code, reason = "glibc can be set in no other way from within the process")]
 
     /// Heaps that threads share.
     const HEAPS: i32 = 2;

@@ -80,7 +80,7 @@ pub enum Kind {
 }
 
 impl Incident {
-    /// Whether it takes back what was told in earlier revisions: no two machines
+    /// Whether it takes back what earlier revisions said: no two machines
     /// share the machine SID after all.
     pub fn is_withdrawn(&self) -> bool {
         self.kind == Kind::DuplicateMachineSid && self.verdict.class == Class::Undetermined

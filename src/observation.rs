@@ -1,4 +1,4 @@
-//! What a rule makes of a record, and the nouns that it is told in: accounts, peers, hosts.
+//! What a rule makes of a record, and its nouns: accounts, peers, hosts.
 //! Plain values; no input, no output, no clock.
 
 use std::fmt;

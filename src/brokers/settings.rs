@@ -78,7 +78,7 @@ impl Cluster {
             Isolation::Uncommitted => "read_uncommitted",
         };
         self.client(&vec![
-            ("group.id", "twinsid-looks-around".to_owned()),
+            ("group.id", "twinsid-check".to_owned()),
             ("enable.auto.commit", "false".to_owned()),
             ("isolation.level", isolation.to_owned()),
             ("auto.offset.reset", "earliest".to_owned()),

@@ -10,9 +10,11 @@ use tracing::info;
 
 use super::settings::CONNECT_TRY;
 use super::{BrokerError, CONNECT_TIMEOUT, Cluster, Reports, is_retryable};
+use crate::retry::Retry;
 
 /// How long brokers that have answered before may be away.
 const AWAY_MAX: Duration = Duration::from_secs(60);
+const AWAY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Offsets before the end of a partition that are read first, when its last record is searched.
 const TAIL_RECORDS: i64 = 64;
@@ -189,23 +191,18 @@ fn persistently<T>(
     mut step: impl FnMut() -> Result<T, KafkaError>,
 ) -> Result<T, BrokerError> {
     use RDKafkaErrorCode::{UnknownTopic, UnknownTopicOrPartition};
-    let until = Instant::now() + AWAY_MAX;
+    let is_away = |cause: &KafkaError| {
+        let code = cause.rdkafka_error_code();
+        code.is_some_and(is_retryable)
+            && !matches!(code, Some(UnknownTopic | UnknownTopicOrPartition))
+    };
     let mut is_logged = false;
-    loop {
-        match step() {
-            Ok(done) => return Ok(done),
-            Err(cause) => {
-                let code = cause.rdkafka_error_code();
-                let retryable = code.is_some_and(is_retryable)
-                    && !matches!(code, Some(UnknownTopic | UnknownTopicOrPartition));
-                if !retryable || Instant::now() > until {
-                    return Err(BrokerError::Kafka { doing, cause });
-                }
-                if !std::mem::replace(&mut is_logged, true) {
-                    info!("cannot {doing}: {cause}; asking again");
-                }
+    let done = Retry::for_at_most(AWAY_MAX, AWAY_PAUSE).run(is_away, || {
+        step().inspect_err(|cause| {
+            if is_away(cause) && !std::mem::replace(&mut is_logged, true) {
+                info!("cannot {doing}: {cause}; asking again");
             }
-        }
-        std::thread::sleep(Duration::from_millis(100));
-    }
+        })
+    });
+    done.map_err(|cause| BrokerError::Kafka { doing, cause })
 }

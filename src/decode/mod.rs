@@ -3,7 +3,7 @@
 //! A decoder has two outputs: the wanted records, passed to [`Emit`], and the rejects, counted in a
 //! [`Tally`] and kept in its [`Rejects`] where they are asked for. It reads just enough of a record
 //! to decide whether it is wanted ([`crate::record::Wanted`]), and of a wanted one only the wanted
-//! values. What cannot be read is a reject, never an end: the decoder goes on behind it. Decoders
+//! values. What cannot be read is a reject, never an end: the decoder continues behind it. Decoders
 //! are pure: no input or output, no clock, no thread.
 //!
 //! | module | reads |

@@ -12,7 +12,7 @@
 //! ```
 //!
 //! A consumer reads revisions in order: a finding ends those that it
-//! supersedes, and one that is emitted again goes on.
+//! supersedes, and one that is emitted again continues its revisions.
 
 use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};

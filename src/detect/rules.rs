@@ -4,7 +4,7 @@
 //! A rule file (`config/rules.toml`) becomes [`RuleSpec`]s; [`Rules`] compiles
 //! them against the field table of [`Wanted`]; an [`Observer`] applies them to
 //! the records of one worker. Facts repeat without end in real logs, so the
-//! observer gathers them and hands each over once, with the first and last
+//! observer collects them and hands each over once, with the first and last
 //! time it was seen, when there are enough or at the end.
 
 use std::collections::BTreeMap;

@@ -20,7 +20,7 @@ use rustc_hash::FxHashMap;
 
 use crate::time::{EventTime, TICKS_PER_SEC};
 
-/// Hosts' times are gathered by the minute.
+/// Hosts' times are kept by the minute.
 const MINUTE_TICKS: u64 = 60 * TICKS_PER_SEC;
 
 /// An event from further ahead of its arrival tells of a wrong clock.
@@ -32,10 +32,10 @@ const HOSTS_PERCENT: usize = 5;
 const HOSTS_MIN: usize = 2;
 const HOSTS_MAX: usize = 50;
 
-/// Hosts whose time is kept of one part; more are not heard.
+/// Hosts whose time is kept of one part; more are ignored.
 const HOSTS_PER_PART_MAX: usize = 200_000;
 
-/// Parts; more are not heard.
+/// Parts; more are ignored.
 const PARTS_MAX: usize = 100_000;
 
 #[derive(Debug)]
@@ -44,7 +44,7 @@ pub struct Watermark {
     lateness_ticks: u64,
     idle_ticks: u64,
     watermark: EventTime,
-    /// When listening began: before that nothing could be heard.
+    /// When reading began: before that nothing could be seen.
     since: EventTime,
 }
 
@@ -95,7 +95,7 @@ impl Watermark {
         let mut active =
             self.parts.values().filter(|part| part.last_heartbeat > idle_before).peekable();
         let reached = if active.peek().is_some() {
-            // A part that told no time yet holds the others back.
+            // A part without a time yet holds the others back.
             active.map(PartClock::clock).min().flatten()
         } else {
             match caught_up {

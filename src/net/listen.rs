@@ -16,7 +16,7 @@
 //! There are no positions: the protocol has no acknowledgement, so nothing can
 //! be asked for again, and what was handed over and not yet committed is lost
 //! when the process dies; so is, at a stop, what the system received and nobody
-//! read yet. Who may send is told only by a client certificate.
+//! read yet. Who may send is decided only by a client certificate.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -59,13 +59,13 @@ struct Limits {
 
 const LIMITS: Limits = Limits { connections: CONNECTIONS_MAX, handshake: HANDSHAKE_MAX };
 
-/// A connection that waits for its peer looks this often for a stop.
+/// A connection that waits for its peer checks this often for a stop.
 const READ_WAIT: Duration = Duration::from_millis(200);
 
 /// A peer takes what TLS has to say within this, or is cut off.
 const WRITE_WAIT: Duration = Duration::from_secs(1);
 
-/// Between two looks for a new connection.
+/// Between two checks for a new connection.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where to listen, and how.
@@ -119,7 +119,7 @@ pub struct StopHandle {
 }
 
 impl StopHandle {
-    /// Ends the listening and every connection, as soon as each has looked;
+    /// Ends the listening and every connection, as soon as each has noticed;
     /// what was read is still handed over, and then the end.
     pub fn stop(&self) {
         self.shared.stop();
@@ -169,7 +169,7 @@ impl Drop for Listen {
     fn drop(&mut self) {
         self.shared.stop();
         if let Some(acceptor) = self.acceptor.take() {
-            // It ends when all connections have; a panic was told already.
+            // It ends when all connections have; a panic was reported already.
             let _ = acceptor.join();
         }
     }
@@ -178,7 +178,7 @@ impl Drop for Listen {
 /// What the acceptor, the connections and the source share.
 #[derive(Debug, Default)]
 struct Shared {
-    state: Mutex<State>,
+    state: Mutex<QueueState>,
     /// Something came, or nothing will any more.
     came: Condvar,
     /// There is room in the queue, or a stop.
@@ -188,7 +188,7 @@ struct Shared {
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct QueueState {
     queue: VecDeque<Next>,
     stopped: bool,
     /// No thread will send anything any more.
@@ -197,7 +197,7 @@ struct State {
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
         // Nothing is done under the lock that could leave a half of it.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -214,21 +214,21 @@ impl Shared {
 
     /// Waits for room; after a stop there is room for what was read until then.
     fn send(&self, next: Next) {
-        let full = |state: &mut State| !state.stopped && state.queue.len() >= BATCHES_MAX;
+        let full = |state: &mut QueueState| !state.stopped && state.queue.len() >= BATCHES_MAX;
         let mut state =
             self.room.wait_while(self.lock(), full).unwrap_or_else(PoisonError::into_inner);
         state.queue.push_back(next);
         self.came.notify_one();
     }
 
-    /// Puts something in whether there is room or not: for what is told once.
+    /// Puts something in whether there is room or not: for what is reported once.
     fn tell(&self, what: Next) {
         self.lock().queue.push_back(what);
         self.came.notify_one();
     }
 
     fn take(&self, wait: Duration) -> Next {
-        let nothing = |state: &mut State| state.queue.is_empty() && !state.ended;
+        let nothing = |state: &mut QueueState| state.queue.is_empty() && !state.ended;
         let (mut state, _) = self
             .came
             .wait_timeout_while(self.lock(), wait, nothing)
@@ -246,7 +246,7 @@ impl Shared {
     /// Waits for a stop, but not for long.
     fn pause(&self) {
         let state = self.lock();
-        let going = |state: &mut State| !state.stopped;
+        let going = |state: &mut QueueState| !state.stopped;
         drop(self.stop.wait_timeout_while(state, ACCEPT_PAUSE, going));
     }
 }
@@ -334,8 +334,8 @@ enum Listener {
     },
 }
 
-trait Peer: Read + Write + Send {}
-impl<T: Read + Write + Send> Peer for T {}
+trait PeerStream: Read + Write + Send {}
+impl<T: Read + Write + Send> PeerStream for T {}
 
 impl Listener {
     fn bind(listen: &ListenOn) -> Result<(Listener, ListenOn), SourceError> {
@@ -374,7 +374,7 @@ impl Listener {
     }
 
     /// A peer and what it is called.
-    fn accept(&self) -> io::Result<(Box<dyn Peer>, Arc<str>)> {
+    fn accept(&self) -> io::Result<(Box<dyn PeerStream>, Arc<str>)> {
         // Some systems let nothing be set of a peer that has gone already.
         let gone = io::ErrorKind::ConnectionAborted;
         match self {
@@ -509,12 +509,12 @@ fn accept(listener: &Listener, server: &Arc<Server>) {
         }
     }
     for connection in connections {
-        // A panic was told already.
+        // A panic was reported already.
         let _ = connection.join();
     }
 }
 
-/// What is told no more than once.
+/// What is reported no more than once.
 enum Once {
     New,
     Told,
@@ -533,7 +533,7 @@ fn skipped(input: &Arc<str>, reason: String) -> Next {
 }
 
 /// How a connection came to its end.
-enum Ended {
+enum ConnectionEnd {
     Closed,
     /// A failure that has nothing to do with what was sent so far.
     Failed(String),
@@ -542,7 +542,7 @@ enum Ended {
 
 impl Server {
     /// Reads all that a peer sends.
-    fn serve(&self, mut peer: Box<dyn Peer>, input: &Arc<str>) {
+    fn serve(&self, mut peer: Box<dyn PeerStream>, input: &Arc<str>) {
         let mut events = Events {
             shared: &self.shared,
             input,
@@ -556,16 +556,16 @@ impl Server {
         drop(peer);
         events.finish();
         match ended {
-            Ended::Failed(reason) => self.shared.send(skipped(input, reason)),
-            Ended::Closed | Ended::Stopped => {}
+            ConnectionEnd::Failed(reason) => self.shared.send(skipped(input, reason)),
+            ConnectionEnd::Closed | ConnectionEnd::Stopped => {}
         }
     }
 
     fn read_plain(
         &self,
-        peer: &mut dyn Peer,
+        peer: &mut dyn PeerStream,
         events: &mut Events<'_>,
-    ) -> Result<Infallible, Ended> {
+    ) -> Result<Infallible, ConnectionEnd> {
         let mut raw = vec![0; READ_BYTES];
         loop {
             if let Some(bytes) = self.read(peer, &mut raw)? {
@@ -576,39 +576,39 @@ impl Server {
 
     fn read_tls(
         &self,
-        peer: &mut dyn Peer,
+        peer: &mut dyn PeerStream,
         config: &Arc<ServerConfig>,
         events: &mut Events<'_>,
-    ) -> Result<Infallible, Ended> {
-        let failed = |error: rustls::Error| Ended::Failed(tls_reason(&error));
+    ) -> Result<Infallible, ConnectionEnd> {
+        let failed = |error: rustls::Error| ConnectionEnd::Failed(tls_reason(&error));
         let mut session = ServerConnection::new(Arc::clone(config)).map_err(failed)?;
         let (mut raw, mut plain) = (vec![0; READ_BYTES], Vec::new());
         let begin = Instant::now();
         let mut last_heartbeat = false;
         loop {
             while session.wants_write() {
-                session.write_tls(peer).map_err(|_| Ended::Closed)?;
+                session.write_tls(peer).map_err(|_| ConnectionEnd::Closed)?;
             }
             let handshaking = session.is_handshaking();
             if handshaking && begin.elapsed() > self.limits.handshake {
                 let limit = self.limits.handshake;
-                return Err(Ended::Failed(format!("no TLS handshake within {limit:?}")));
+                return Err(ConnectionEnd::Failed(format!("no TLS handshake within {limit:?}")));
             }
             let mut bytes = match self.read(peer, &mut raw) {
                 Ok(Some(bytes)) => bytes,
                 Ok(None) => continue,
-                // A look whether the port is open is no failure.
-                Err(Ended::Closed) if handshaking && last_heartbeat => {
+                // A probe whether the port is open is no failure.
+                Err(ConnectionEnd::Closed) if handshaking && last_heartbeat => {
                     let reason = "the peer went away during the TLS handshake".to_owned();
-                    return Err(Ended::Failed(reason));
+                    return Err(ConnectionEnd::Failed(reason));
                 }
                 Err(ended) => return Err(ended),
             };
             last_heartbeat = true;
             while !bytes.is_empty() {
                 // Nothing is read of what follows the peer's farewell.
-                if session.read_tls(&mut bytes).map_err(|_| Ended::Closed)? == 0 {
-                    return Err(Ended::Closed);
+                if session.read_tls(&mut bytes).map_err(|_| ConnectionEnd::Closed)? == 0 {
+                    return Err(ConnectionEnd::Closed);
                 }
                 let state = session.process_new_packets().map_err(|error| {
                     // The alert tells the peer why; it need not listen.
@@ -616,10 +616,10 @@ impl Server {
                     failed(error)
                 })?;
                 plain.resize(state.plaintext_bytes_to_read(), 0);
-                session.reader().read_exact(&mut plain).map_err(|_| Ended::Closed)?;
+                session.reader().read_exact(&mut plain).map_err(|_| ConnectionEnd::Closed)?;
                 events.push(&plain);
                 if state.peer_has_closed() {
-                    return Err(Ended::Closed);
+                    return Err(ConnectionEnd::Closed);
                 }
             }
         }
@@ -627,18 +627,22 @@ impl Server {
 
     /// What is there; `None` when the peer pauses. Whatever breaks a connection
     /// is its end, like a farewell: peers may go away as they like.
-    fn read<'r>(&self, peer: &mut dyn Peer, raw: &'r mut [u8]) -> Result<Option<&'r [u8]>, Ended> {
+    fn read<'r>(
+        &self,
+        peer: &mut dyn PeerStream,
+        raw: &'r mut [u8],
+    ) -> Result<Option<&'r [u8]>, ConnectionEnd> {
         if self.shared.is_stopped() {
-            return Err(Ended::Stopped);
+            return Err(ConnectionEnd::Stopped);
         }
         match peer.read(raw) {
-            Ok(0) => Err(Ended::Closed),
+            Ok(0) => Err(ConnectionEnd::Closed),
             Ok(read) => Ok(Some(&raw[..read])),
             Err(error) => match error.kind() {
                 io::ErrorKind::WouldBlock
                 | io::ErrorKind::TimedOut
                 | io::ErrorKind::Interrupted => Ok(None),
-                _ => Err(Ended::Closed),
+                _ => Err(ConnectionEnd::Closed),
             },
         }
     }
@@ -1252,7 +1256,7 @@ mod tests {
         begun.write_all(&[22, 3, 1]).expect("the server reads");
         drop(begun);
         assert!(skip(&mut server).contains("went away during the TLS handshake"));
-        // Whoever looks whether the port is open is not worth a word.
+        // Whoever probes whether the port is open is not worth a word.
         drop(connect(&server));
 
         good.write_all(EVENTS[2].as_bytes()).expect("the server reads");

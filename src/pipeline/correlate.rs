@@ -13,17 +13,17 @@ use std::hash::{Hash, Hasher};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use borsh::{BorshDeserialize, BorshSerialize};
 use rustc_hash::FxHasher;
 use tracing::{info, warn};
 
 use super::counters::{Counters, Taken};
 use super::decode::batcher::{Flushed, NO_PARTITION};
+use super::restore::{Restored, SnapshotHead};
 use super::traces::Traces;
 use super::wall_clock;
 use crate::detect::findings::Finding;
 use crate::detect::watermark::{CaughtUp, Watermark};
-use crate::detect::{Detector, DetectorState, MalformedState, OVER_BOUNDS, Settings};
+use crate::detect::{Detector, MalformedState, OVER_BOUNDS, Settings};
 use crate::explain;
 use crate::incident::Incident;
 use crate::observation::{ListedHost, What, short_host};
@@ -31,8 +31,7 @@ use crate::position::{Position, SourcePositions};
 use crate::reject::DeadLetter;
 use crate::retry::Retry;
 use crate::sink::{Commit, CommitOutcome, Sink, SinkError};
-use crate::store::RestoredState;
-use crate::store::checkpoint::{Advance, ChangelogEntry, ObservationBatch, Traced};
+use crate::store::checkpoint::{Advance, ChangelogEntry, ObservationBatch};
 use crate::store::codec::{self, StoredError};
 use crate::time::{EventTime, TICKS_PER_SEC};
 
@@ -40,32 +39,21 @@ use crate::time::{EventTime, TICKS_PER_SEC};
 const COMMIT_AFTER: Duration = Duration::from_millis(25);
 const POSITIONS_AFTER: Duration = Duration::from_secs(1);
 
-/// Frames since the last snapshot may grow to this, and to the size of the
+/// Changelog entries since the last snapshot may grow to this, and to the size of the
 /// snapshot: then restoring takes no more than twice as long as need be.
 const CHANGELOG_BYTES_MIN: usize = 16 * 1024 * 1024;
 
-/// Of its time the detector spends no more than half on telling what is news: the
-/// larger the state, the rarer it is looked through.
+/// Of its time the detector spends no more than half on working out what is news: the
+/// larger the state, the rarer it is evaluated.
 const EVALUATION_SHARE: u32 = 2;
 
-/// What is given up because of bounds is said so often.
+/// What was refused because of bounds is logged so often.
 const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// Sessions are closed no more often than that by the watermark alone.
 const WATERMARK_STEP_TICKS: u64 = 60 * TICKS_PER_SEC;
 
-/// What stands before the detector's state in a snapshot: positions, and all
-/// that the frames behind it are made with, so that they can be made again.
-#[derive(Debug, BorshSerialize, BorshDeserialize)]
-struct SnapshotHead {
-    positions: SourcePositions,
-    watermark: EventTime,
-    settings: Settings,
-    inventory: Vec<ListedHost>,
-    traced: Vec<Traced>,
-}
-
-/// When incidents are told.
+/// When incidents are emitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum EmitMode {
     /// As they come.
@@ -177,93 +165,22 @@ pub(crate) struct Correlator {
     retry: Option<(Retry, Instant)>,
     /// Positions that became durable since they were last asked for.
     newly_committed: SourcePositions,
-    /// Whether something was taken in that was not looked at.
+    /// Whether something was taken in that was not evaluated.
     unseen: bool,
     evaluate_at: Instant,
-    /// What bounds made the detector give up, as far as it was said.
+    /// What bounds made the detector refuse, as far as it was logged.
     over_bounds: [u64; OVER_BOUNDS],
     warn_at: Instant,
     changelog_bytes: usize,
     snapshot_bytes: usize,
-    /// Whether the next step has to be a snapshot: what frames are made with is
-    /// no longer what stands in the last one.
+    /// Whether the next step has to be a snapshot: what entries are made with
+    /// is no longer what stands in the last one.
     snapshot_next: bool,
 }
 
 impl std::fmt::Debug for Correlator {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Correlator").field("watermark", &self.watermark).finish_non_exhaustive()
-    }
-}
-
-/// What a sink kept, made into a detector again.
-struct Restored {
-    detector: Detector,
-    positions: SourcePositions,
-    watermark: EventTime,
-    traces: Traces,
-    changelog_bytes: usize,
-    snapshot_bytes: usize,
-    /// Whether settings and inventory are those that it was made with.
-    as_before: bool,
-}
-
-impl Restored {
-    fn from(kept: RestoredState, spec: &CorrelatorSpec) -> Result<Restored, CorrelateError> {
-        let (mut snapshot_bytes, mut changelog_bytes) = (0, 0);
-        let (mut positions, mut watermark) = (SourcePositions::default(), EventTime::MIN);
-        let mut traces = Traces::default();
-        let (mut detector, made_with) = match kept.snapshot {
-            Some(bytes) => {
-                let head: SnapshotHead;
-                let state: DetectorState;
-                (head, state, snapshot_bytes) = codec::unpack(&bytes)?;
-                drop(bytes);
-                (positions, watermark) = (head.positions, head.watermark);
-                traces.remember(&head.traced);
-                let made_with = (head.settings, head.inventory);
-                (Detector::restore(made_with.0.clone(), state)?, Some(made_with))
-            }
-            None => (Detector::new(spec.settings.clone()), None),
-        };
-        let inventory = made_with.as_ref().map_or(&spec.inventory, |(_, inventory)| inventory);
-        detector.learn_inventory(inventory.clone());
-        let mut already_emitted = Vec::new();
-        for bytes in kept.frames {
-            changelog_bytes += bytes.len();
-            let entry: ChangelogEntry = codec::decode(&bytes)?;
-            for batch in &entry.observation_batches {
-                traces.remember(&batch.traced);
-                detector.ingest(&batch.observations);
-            }
-            match entry.advance {
-                Advance::NotYet => {}
-                Advance::To(time) => {
-                    watermark = watermark.max(time);
-                    detector.advance(time, &mut already_emitted);
-                }
-                Advance::End => detector.advance(EventTime::MAX, &mut already_emitted),
-            }
-            already_emitted.clear();
-            positions.absorb(entry.moved);
-        }
-        // Only now: the entries were made with what held then.
-        let as_before = made_with.is_some_and(|(settings, inventory)| {
-            settings == spec.settings && inventory == spec.inventory
-        });
-        if !as_before {
-            detector = Detector::restore(spec.settings.clone(), detector.into_state())?;
-            detector.learn_inventory(spec.inventory.clone());
-        }
-        Ok(Restored {
-            detector,
-            positions,
-            watermark,
-            traces,
-            changelog_bytes,
-            snapshot_bytes,
-            as_before,
-        })
     }
 }
 
@@ -560,7 +477,7 @@ impl Correlator {
         }
     }
 
-    /// Says now and then what was given up.
+    /// Logs now and then what bounds made the detector refuse.
     fn warn_of_bounds(&mut self) {
         if Instant::now() < self.warn_at {
             return;
@@ -588,7 +505,7 @@ impl Correlator {
     }
 }
 
-/// What came of a look at the clock.
+/// What the clock asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum CommitProgress {
     Idle,
@@ -610,12 +527,12 @@ mod tests {
     use crate::pipeline::counters::Inputs;
     use crate::store::RestoredState;
 
-    /// What a sink keeps, and what it was told: ids and revisions.
+    /// What a sink keeps, and what was emitted to it: ids and revisions.
     #[derive(Default)]
     struct Memory {
         snapshot: Option<Vec<u8>>,
         frames: Vec<Vec<u8>>,
-        told: Vec<(String, u32)>,
+        emitted: Vec<(String, u32)>,
     }
 
     struct MemorySink(Rc<RefCell<Memory>>);
@@ -628,8 +545,10 @@ mod tests {
 
         fn commit(&mut self, commit: &Commit<'_>) -> Result<(), SinkError> {
             let mut memory = self.0.borrow_mut();
-            let told = commit.incidents.iter();
-            memory.told.extend(told.map(|incident| (incident.id.to_string(), incident.revision)));
+            let emitted = commit.incidents.iter();
+            memory
+                .emitted
+                .extend(emitted.map(|incident| (incident.id.to_string(), incident.revision)));
             match commit.snapshot {
                 Some(snapshot) => {
                     memory.snapshot = Some(snapshot.to_vec());
@@ -691,19 +610,19 @@ mod tests {
         let mut correlator = open(&memory, 10);
         fail(&mut correlator, "ann", 0..6);
         fail(&mut correlator, "bob", 10..22);
-        assert_eq!(memory.borrow().told.len(), 1, "bob's, with ten or more");
+        assert_eq!(memory.borrow().emitted.len(), 1, "bob's, with ten or more");
         drop(correlator);
         // Killed; then started with another threshold.
         let mut correlator = open(&memory, 5);
         fail(&mut correlator, "cat", 30..31);
-        let told = memory.borrow().told.clone();
-        assert_eq!(told.len(), 2, "ann's is told now, bob's is not told again: {told:?}");
+        let emitted = memory.borrow().emitted.clone();
+        assert_eq!(emitted.len(), 2, "ann's is emitted now, bob's not again: {emitted:?}");
         assert!(memory.borrow().frames.is_empty(), "a snapshot has the new settings");
         fail(&mut correlator, "cat", 31..32);
         drop(correlator);
         let mut correlator = open(&memory, 5);
         fail(&mut correlator, "cat", 32..33);
         assert_eq!(memory.borrow().frames.len(), 2, "nothing changed: no snapshot");
-        assert_eq!(memory.borrow().told, told);
+        assert_eq!(memory.borrow().emitted, emitted);
     }
 }

@@ -181,7 +181,7 @@ impl Counters {
         self.folded.store(taken.folded, Ordering::Relaxed);
     }
 
-    /// The stage that commits goes on.
+    /// Progress of the stage that commits.
     pub(crate) fn alive(&self) {
         self.alive_ms.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
     }

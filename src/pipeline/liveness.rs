@@ -67,7 +67,7 @@ fn write_status(counters: &Counters, elapsed: Duration, before: (u64, u64)) -> (
         dead_letters = load(&counters.dead_letters),
         commits = load(&counters.commits),
         slowest_commit_ms = counters.slowest_commit_ms.swap(0, Ordering::Relaxed),
-        "going on"
+        "working"
     );
     now
 }

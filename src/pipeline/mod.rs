@@ -16,6 +16,7 @@
 //! | [`rejects`] | what cannot be read or decoded: counted, sampled, named |
 //! | [`link`] | how flushed batches get from the readers to the detector |
 //! | [`correlate`] | detector and sink: take in, emit, commit |
+//! | [`restore`] | the detector's state as a sink kept it |
 //! | [`replay`] | start and report of a run over archived logs |
 //! | [`service`] | start, reload and stop of `twinsid run` |
 //! | [`liveness`] | the status line and the watchdog |
@@ -33,6 +34,7 @@ pub(crate) mod liveness;
 pub(crate) mod plan;
 pub(crate) mod rejects;
 pub mod replay;
+pub(crate) mod restore;
 pub mod service;
 pub(crate) mod topics;
 pub(crate) mod traces;

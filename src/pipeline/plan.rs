@@ -38,7 +38,7 @@ pub(crate) enum Link {
 
 /// One way of running.
 #[derive(Debug)]
-pub(crate) struct Plan {
+pub(crate) struct RunPlan {
     pub link: Link,
     pub emit_mode: EmitMode,
     pub linger: Linger,
@@ -47,10 +47,10 @@ pub(crate) struct Plan {
     pub on_damage: OnDamage,
 }
 
-impl Plan {
+impl RunPlan {
     /// Archived logs: everything is read, then emitted.
-    pub(crate) fn of_replay(replay: &Replay) -> Plan {
-        Plan {
+    pub(crate) fn of_replay(replay: &Replay) -> RunPlan {
+        RunPlan {
             link: Link::Channel,
             emit_mode: EmitMode::AtEnd,
             linger: Linger::UntilFull,
@@ -65,14 +65,14 @@ impl Plan {
 
     /// Live sources. Copies share the work where the only source and the sink are topics of the
     /// same brokers.
-    pub(crate) fn of_service(service: &Service, mode: RunMode) -> Result<Plan, ServiceError> {
+    pub(crate) fn of_service(service: &Service, mode: RunMode) -> Result<RunPlan, ServiceError> {
         #[cfg(feature = "kafka")]
         let link = super::topics::link_spec(service, mode)
             .map_or(Link::Channel, |spec| Link::Topic(Box::new(spec)));
         #[cfg(not(feature = "kafka"))]
         let link = Link::Channel;
         let cores = std::thread::available_parallelism().map_or(1, |cores| cores.get());
-        Ok(Plan {
+        Ok(RunPlan {
             link,
             emit_mode: match mode {
                 RunMode::Continuous => EmitMode::Live,

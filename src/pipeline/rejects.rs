@@ -168,7 +168,7 @@ mod tests {
             assert_eq!(log.decoded(&input, &tally).ok(), Some(times));
         }
         let skipped = Skipped { input, what: SkippedWhat::File, reason: "is empty".to_owned() };
-        let letter = log.skipped(&skipped).expect("it goes on");
+        let letter = log.skipped(&skipped).expect("the source continues");
         assert_eq!(letter.map(|letter| letter.what).as_deref(), Some("is empty"));
         assert_eq!(log.counts(), [(RejectReason::XmlMalformed, 5), (RejectReason::File, 1)].into());
         let samples = log.samples();

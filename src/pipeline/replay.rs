@@ -11,7 +11,7 @@ use super::counters::{Counters, Inputs};
 use super::decode::SharedRules;
 use super::decode::reader::ReadError;
 use super::link::channel::{self, ChannelError, Reading};
-use super::plan::{self, Plan};
+use super::plan::{self, RunPlan};
 use super::rejects::{Damaged, RejectLog};
 use crate::decode::Tally;
 use crate::detect::rules::{FactRule, RuleSpec, Rules};
@@ -97,7 +97,7 @@ impl ReplayProgress for NoProgress {
 
 /// Reads everything and gives the final incidents.
 pub fn replay(replay: Replay, progress: &mut dyn ReplayProgress) -> Result<Replayed, ReplayError> {
-    let plan = Plan::of_replay(&replay);
+    let plan = RunPlan::of_replay(&replay);
     let counters = Counters::new(Inputs::counted());
     let inputs = discover(&replay.paths, &replay.outputs)?;
     let total = inputs.iter().map(|input| match input {

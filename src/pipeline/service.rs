@@ -10,7 +10,7 @@ use super::counters::{Counters, Inputs};
 use super::decode::SharedRules;
 use super::decode::reader::ReadError;
 use super::link::channel::{self, ChannelError, Ended, Reading};
-use super::plan::{self, Link, Plan};
+use super::plan::{self, Link, RunPlan};
 use super::rejects::{Damaged, RejectLog};
 use super::{Stop, liveness, spawn};
 use crate::config::inventory::{self, InventoryError};
@@ -149,7 +149,7 @@ pub fn run(
     mode: RunMode,
     requests: &Requests,
 ) -> Result<(), ServiceError> {
-    let plan = Plan::of_service(service, mode)?;
+    let plan = RunPlan::of_service(service, mode)?;
     let counters = Counters::new(Inputs::default());
     let rules = SharedRules::new(Rules::new(&config.rules, &config.fact_rules));
     let spec = CorrelatorSpec {
@@ -189,7 +189,7 @@ pub fn run(
 /// One copy that has all sources to itself.
 fn run_channel(
     service: &Service,
-    plan: &Plan,
+    plan: &RunPlan,
     mode: RunMode,
     spec: &CorrelatorSpec,
     reading: Reading<'_>,
@@ -216,7 +216,7 @@ fn run_channel(
 #[cfg(feature = "kafka")]
 fn run_topic(
     service: &Service,
-    plan: &Plan,
+    plan: &RunPlan,
     link: &super::link::topic::TopicLinkSpec,
     spec: &CorrelatorSpec,
     reading: Reading<'_>,

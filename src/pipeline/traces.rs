@@ -1,5 +1,5 @@
 //! Trace contexts (W3C `traceparent`) that came with messages: an incident is
-//! told with that of one of its records. A courtesy to whoever traces the
+//! reported with that of one of its records. A courtesy to whoever traces the
 //! pipeline: it decides nothing, and the oldest are forgotten first.
 
 use std::collections::VecDeque;

@@ -161,13 +161,13 @@ pub struct MismatchTruth {
     /// `None`: the target itself.
     pub peer: Option<String>,
     pub time: String,
-    pub cause: Cause,
+    pub cause: Culprit,
     pub record_id: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Cause {
+pub enum Culprit {
     Clone,
     StaleBoot,
     Manipulated,
@@ -264,7 +264,7 @@ pub fn read_truth(folder: &Path) -> io::Result<Truth> {
 struct TruthBuilder {
     /// Host and machine SID.
     evidence: BTreeSet<(usize, [u32; 3])>,
-    mismatches: Vec<(EventTime, usize, Option<usize>, Cause, u64)>,
+    mismatches: Vec<(EventTime, usize, Option<usize>, Culprit, u64)>,
     events: BTreeMap<(&'static str, u16), u64>,
     records: u64,
     bytes: u64,
@@ -1047,7 +1047,7 @@ mod tests {
     fn every_mismatch_stands_in_the_log_beside_the_logon_that_failed() {
         let (truth, files) = write(&FleetSpec { hours: 2, ..spec(Form::Evtx) });
         let events = read(Form::Evtx, &files);
-        for cause in [Cause::Clone, Cause::StaleBoot, Cause::Manipulated] {
+        for cause in [Culprit::Clone, Culprit::StaleBoot, Culprit::Manipulated] {
             assert!(truth.mismatches.iter().any(|mismatch| mismatch.cause == cause), "{cause:?}");
         }
         assert_eq!(truth.events["LsaSrv/6167"], truth.mismatches.len() as u64);

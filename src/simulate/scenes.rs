@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::dice::Dice;
-use super::fleet::Cause;
+use super::fleet::Culprit;
 use super::shapes;
 use super::shapes::{
     EventShape, FleetEvent, LogonFailure, Origin, Package, Principal, Who, account_renamed,
@@ -18,7 +18,7 @@ use super::shapes::{
     preauthentication_failed, privileges, process, secure_channel, service_state, service_ticket,
     started, stopped, ticket_granting, update_installed,
 };
-use super::story::{FleetHost, HostKind, LOCAL_ACCOUNTS, Life, LifeStart, Naming, Quirk, Story};
+use super::story::{HostKind, LOCAL_ACCOUNTS, Life, LifeStart, Naming, Quirk, Story, StoryHost};
 use crate::time::{EventTime, TICKS_PER_SEC};
 
 /// What the truth records about an event.
@@ -30,7 +30,7 @@ pub enum TruthNote {
     /// The peer is a host's index.
     Mismatch {
         peer: Option<usize>,
-        cause: Cause,
+        cause: Culprit,
     },
 }
 
@@ -294,7 +294,7 @@ impl<'s> Timeline<'s> {
         self.start_up(index, up, dice);
         let host = &self.story.hosts[index];
         if host.quirk == Quirk::StaleBoot {
-            self.refuse_itself(index, up.plus_ticks(30 * SECOND), Cause::StaleBoot, dice);
+            self.refuse_itself(index, up.plus_ticks(30 * SECOND), Culprit::StaleBoot, dice);
         }
         if host.role != HostKind::Controller && dice.permille(60) {
             let data = [&*self.story.domain.netbios, "%%1311"];
@@ -318,7 +318,7 @@ impl<'s> Timeline<'s> {
     }
 
     /// A mismatch of the host with its own earlier boot session, or with a forged one.
-    fn refuse_itself(&mut self, index: usize, at: EventTime, cause: Cause, dice: &mut Dice) {
+    fn refuse_itself(&mut self, index: usize, at: EventTime, cause: Culprit, dice: &mut Dice) {
         let story = self.story;
         let host = &story.hosts[index];
         for round in 0..1 + dice.below(2) {
@@ -421,7 +421,7 @@ impl<'s> Timeline<'s> {
             self.emit(controller, before, credentials(&who.name, &other_life.short, 0));
             Package::Ntlm
         };
-        let note = TruthNote::Mismatch { peer: Some(peer), cause: Cause::Clone };
+        let note = TruthNote::Mismatch { peer: Some(peer), cause: Culprit::Clone };
         self.emit_noted(target, at, at, mismatch(), note);
         let shape = logon_failed(&who.name, &who.domain, LogonFailure::REFUSED, package, &origin);
         self.emit(target, at.plus_ticks(dice.below(3 * SECOND / 2)), shape);
@@ -433,7 +433,7 @@ struct Scene<'a, 's> {
     timeline: &'a mut Timeline<'s>,
     story: &'s Story,
     index: usize,
-    host: &'s FleetHost,
+    host: &'s StoryHost,
     life: &'s Life,
     begin: EventTime,
     down_until: EventTime,
@@ -658,7 +658,7 @@ impl Scene<'_, '_> {
             Quirk::None | Quirk::StaleBoot | Quirk::TwoCollectors => {}
             Quirk::Manipulated => {
                 if [minutes / 2, minutes * 4 / 5].contains(&minute) {
-                    let cause = Cause::Manipulated;
+                    let cause = Culprit::Manipulated;
                     self.timeline.refuse_itself(self.index, self.begin, cause, dice);
                 }
             }
@@ -739,7 +739,7 @@ impl Scene<'_, '_> {
     }
 }
 
-fn origin_of(host: &FleetHost, life: &Life, dice: &mut Dice) -> Origin {
+fn origin_of(host: &StoryHost, life: &Life, dice: &mut Dice) -> Origin {
     Origin {
         workstation: Arc::clone(&life.short),
         ip: Arc::clone(&host.ip),
@@ -753,7 +753,7 @@ fn mapped(ip: &str) -> String {
 }
 
 /// The host's own account, as the subject of its events.
-fn system_of(host: &FleetHost, life: &Life, story: &Story) -> Who {
+fn system_of(host: &StoryHost, life: &Life, story: &Story) -> Who {
     let domain = match life.entry {
         LifeStart::Setup => "WORKGROUP".into(),
         _ => Arc::clone(&story.domain_of(host).netbios),
@@ -771,7 +771,7 @@ fn local(life: &Life, account: usize, dice: &mut Dice) -> Who {
     }
 }
 
-fn person(story: &Story, host: &FleetHost, user: usize, dice: &mut Dice) -> Who {
+fn person(story: &Story, host: &StoryHost, user: usize, dice: &mut Dice) -> Who {
     let domain = story.domain_of(host);
     let user = &story.users[user];
     Who {

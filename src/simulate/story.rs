@@ -125,7 +125,7 @@ pub struct Life {
 }
 
 #[derive(Debug)]
-pub struct FleetHost {
+pub struct StoryHost {
     pub lives: Vec<Life>,
     pub role: HostKind,
     pub build: WindowsBuild,
@@ -145,7 +145,7 @@ pub struct FleetHost {
     pub first_start: Option<u64>,
 }
 
-impl FleetHost {
+impl StoryHost {
     pub fn life_at(&self, time: EventTime) -> Option<(usize, &Life)> {
         self.lives.iter().enumerate().find(|(_, life)| life.from <= time && time < life.until)
     }
@@ -201,7 +201,7 @@ pub struct Story {
     /// The second domain, which has one host in the fleet.
     pub other: Domain,
     /// The controllers come first.
-    pub hosts: Vec<FleetHost>,
+    pub hosts: Vec<StoryHost>,
     pub controllers: usize,
     pub groups: Vec<CloneGroup>,
     pub users: Vec<Person>,
@@ -290,12 +290,12 @@ impl Story {
         self.from.plus_ticks(self.minutes * MINUTE / 1000 * permille)
     }
 
-    pub fn domain_of(&self, host: &FleetHost) -> &Domain {
+    pub fn domain_of(&self, host: &StoryHost) -> &Domain {
         if host.foreign { &self.other } else { &self.domain }
     }
 
     /// The account of a host in its domain.
-    pub fn computer_account(&self, host: &FleetHost) -> Principal {
+    pub fn computer_account(&self, host: &StoryHost) -> Principal {
         Principal::Issued(self.domain_of(host).sid, host.rid)
     }
 
@@ -320,7 +320,7 @@ impl Story {
         let index = self.hosts.len();
         let log = FirstRecordId::Fresh(1000 + 37 * index as u64);
         let life = self.life(name, machine, log, LifeStart::Running);
-        self.hosts.push(FleetHost {
+        self.hosts.push(StoryHost {
             lives: vec![life],
             role,
             build,
@@ -673,12 +673,12 @@ mod tests {
     #[test]
     fn names_differ_but_for_the_pair_in_two_domains() {
         let story = story(60, 5, 1, Traps::On);
-        let mut names: Vec<_> = story.hosts.iter().map(FleetHost::name).collect();
+        let mut names: Vec<_> = story.hosts.iter().map(StoryHost::name).collect();
         names.sort_unstable();
         let count = names.len();
         names.dedup();
         assert_eq!(names.len(), count - 1);
-        let mut computers: Vec<_> = story.hosts.iter().map(FleetHost::computer).collect();
+        let mut computers: Vec<_> = story.hosts.iter().map(StoryHost::computer).collect();
         computers.sort_unstable();
         computers.dedup();
         assert_eq!(computers.len(), count);

@@ -2,7 +2,7 @@
 //! not be decoded to a file, and the journal that ties them together.
 //!
 //! ```text
-//!  commit ─▶ put files aside ─▶ append dead letters, sync ─▶ append incidents, sync
+//!  commit ─▶ rotate files ─▶ append dead letters, sync ─▶ append incidents, sync
 //!         ─▶ append the journal's entry: frame, lengths of the files ─▶ sync
 //! ```
 //!
@@ -168,19 +168,21 @@ impl OpenSink {
     fn commit(&mut self, disk: &mut dyn Disk, commit: &Commit<'_>) -> Result<(), StoreError> {
         state_log::check_size(commit.frame, commit.snapshot)?;
         let now_secs = disk.now_secs();
-        let (mut letters, mut lines) = (Vec::new(), Vec::new());
+        let (mut dead_letters, mut lines) = (Vec::new(), Vec::new());
         if self.dead_letters.is_some() {
-            for letter in commit.dead_letters {
-                self.put(&mut letters, |out| write_line(out, &WireDeadLetter::from(letter)))?;
+            for dead_letter in commit.dead_letters {
+                self.put(&mut dead_letters, |out| {
+                    write_line(out, &WireDeadLetter::from(dead_letter))
+                })?;
             }
         }
         for incident in commit.incidents {
             self.put(&mut lines, |out| (self.write)(incident, out))?;
         }
-        self.rotate(disk, |open| open.dead_letters.as_mut(), letters.len() as u64)?;
+        self.rotate(disk, |open| open.dead_letters.as_mut(), dead_letters.len() as u64)?;
         self.rotate(disk, |open| open.incidents.file(), lines.len() as u64)?;
         if let Some(file) = &mut self.dead_letters {
-            file.append(&letters, now_secs)?;
+            file.append(&dead_letters, now_secs)?;
         }
         match &mut self.incidents {
             IncidentOutput::File(file) => file.append(&lines, now_secs)?,
@@ -295,7 +297,7 @@ mod tests {
         RotatingFileSpec { path: path.into(), bytes_max: None, interval_secs: None, keep: None }
     }
 
-    /// Both files are put aside now and then, by size and by time.
+    /// Both files are rotated now and then, by size and by time.
     fn spec() -> FileSinkSpec {
         let incidents = RotatingFileSpec { bytes_max: Some(60), ..rotated(OUTPUT) };
         let letters = RotatingFileSpec { interval_secs: Some(4), ..rotated(LETTERS) };
@@ -307,7 +309,7 @@ mod tests {
         }
     }
 
-    /// Nothing is ever put aside.
+    /// Nothing is ever rotated.
     fn plain() -> FileSinkSpec {
         FileSinkSpec {
             incidents: IncidentsTo::File(rotated(OUTPUT)),
@@ -392,7 +394,7 @@ mod tests {
         [lines, letters].map(|bytes| String::from_utf8(bytes).unwrap())
     }
 
-    /// The counter that a restart goes on from; the frames are those committed
+    /// The counter that a restart continues; the frames are those committed
     /// since the last snapshot.
     #[track_caller]
     fn counter(kept: &RestoredState) -> u64 {
@@ -406,7 +408,7 @@ mod tests {
         last
     }
 
-    /// The files put aside, the oldest first, and the one that grows.
+    /// The rotated files, the oldest first, and the one that grows.
     fn family(disk: &MemoryDisk, path: &str) -> Vec<String> {
         let path = Path::new(path);
         let stem = path.with_extension("");
@@ -842,7 +844,7 @@ mod tests {
         assert_eq!(content(&disk, OUTPUT), "");
     }
 
-    /// A stream that can be looked at.
+    /// A stream whose bytes a test can read.
     #[derive(Clone, Default)]
     struct Shared(Arc<Mutex<Vec<u8>>>);
 

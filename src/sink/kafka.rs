@@ -19,7 +19,7 @@
 //! and the same one is sent again. Where it cannot be taken back, a new producer
 //! ends it one way or the other, and the changelog tells which: its last entry is
 //! that of the commit, or the one before. If it is neither, another copy wrote it;
-//! that is looked for first, so as not to take over from the other.
+//! that is searched for first, so as not to take over from the other.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -39,6 +39,7 @@ use crate::incident::Incident;
 use crate::output::escape;
 use crate::output::format::Format;
 use crate::output::wire::WireDeadLetter;
+use crate::retry::Retry;
 
 /// A piece fits a message of the broker's default size, with room to spare.
 const PIECE_BYTES_MAX: usize = 900 * 1024;
@@ -57,6 +58,9 @@ const ABORT_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// A step whose answer is still to come is asked for again after that.
 const RETRY_PAUSE: Duration = Duration::from_millis(10);
+
+/// A full queue is tried again after that.
+const QUEUE_PAUSE: Duration = Duration::from_millis(5);
 
 /// After this long without a commit the broker gives the transaction up.
 pub const TRANSACTION_TIMEOUT_MS: u32 = 60_000;
@@ -160,7 +164,7 @@ impl KafkaSink {
         if fails("detector sent") {
             return Err(lost_answer());
         }
-        let committed = patiently(|| self.producer.commit_transaction(STEP_TIMEOUT));
+        let committed = repeat_step(|| self.producer.commit_transaction(STEP_TIMEOUT));
         point("detector committed");
         if fails("detector committed") {
             return Err(lost_answer());
@@ -172,8 +176,8 @@ impl KafkaSink {
         for incident in commit.incidents {
             self.send_incident(incident)?;
         }
-        for letter in commit.dead_letters {
-            let value = line(&WireDeadLetter::from(letter));
+        for dead_letter in commit.dead_letters {
+            let value = line(&WireDeadLetter::from(dead_letter));
             let record = BaseRecord::<[u8], str>::to(&self.spec.dead_letter_topic).payload(&value);
             send(&self.producer, record)?;
         }
@@ -302,28 +306,20 @@ fn lost_answer() -> BrokerError {
     BrokerError::Kafka { doing: "commit a transaction", cause }
 }
 
-/// Asks again where the client says that the answer is still to come: whether a
-/// step was done is not known then, and must not be guessed. Not so if another step
-/// is still waited for.
-pub fn patiently(mut step: impl FnMut() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
-    let until = Instant::now() + STEP_TIMEOUT * 2;
-    loop {
-        match step() {
-            Err(KafkaError::Transaction(error))
-                if error.is_retriable()
-                    && error.code() != RDKafkaErrorCode::Conflict
-                    && Instant::now() < until =>
-            {
-                // Some are told at once.
-                std::thread::sleep(RETRY_PAUSE);
-            }
-            done => return done,
+/// Repeats a step of a transaction while the client says that its answer is still to come: whether
+/// it was done is not known then, and must not be guessed. Not while another step is under way.
+pub fn repeat_step(step: impl FnMut() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+    let is_pending = |error: &KafkaError| match error {
+        KafkaError::Transaction(error) => {
+            error.is_retriable() && error.code() != RDKafkaErrorCode::Conflict
         }
-    }
+        _ => false,
+    };
+    Retry::for_at_most(STEP_TIMEOUT * 2, RETRY_PAUSE).run(is_pending, step)
 }
 
 /// Waits until everything sent was delivered or has failed. Committing waits for
-/// it too, but looks only every tenth of a second.
+/// it too, but polls only every tenth of a second.
 pub fn drain(producer: &ThreadedProducer<Reports>) {
     let until = Instant::now() + STEP_TIMEOUT;
     while producer.in_flight_count() > 0 && Instant::now() < until {
@@ -331,25 +327,22 @@ pub fn drain(producer: &ThreadedProducer<Reports>) {
     }
 }
 
-/// Waits while the queue is full.
+/// Sends a record, waiting while the queue is full.
 pub fn send<K: rdkafka::message::ToBytes + ?Sized, P: rdkafka::message::ToBytes + ?Sized>(
     producer: &ThreadedProducer<Reports>,
     record: BaseRecord<'_, K, P>,
 ) -> Result<(), KafkaError> {
-    let until = Instant::now() + STEP_TIMEOUT;
-    let mut record = record;
-    loop {
-        record = match producer.send(record) {
-            Ok(()) => return Ok(()),
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), back))
-                if Instant::now() < until =>
-            {
-                back
-            }
-            Err((error, _)) => return Err(error),
-        };
-        std::thread::sleep(Duration::from_millis(5));
-    }
+    let is_full = |error: &KafkaError| {
+        matches!(error, KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull))
+    };
+    let mut record = Some(record);
+    Retry::for_at_most(STEP_TIMEOUT, QUEUE_PAUSE).run(is_full, || {
+        let sent = producer.send(record.take().expect("a record that was not sent is given back"));
+        sent.map_err(|(error, back)| {
+            record = Some(back);
+            error
+        })
+    })
 }
 
 fn line(value: &impl serde::Serialize) -> String {

@@ -50,9 +50,9 @@ const ZSTD_WINDOW_LOG_MAX: u32 = 24;
 pub struct Files {
     inputs: VecDeque<Input>,
     cut: Cut,
-    current: Option<(Reading, Arc<Outer>)>,
-    /// Bytes of the current file that were told as progress.
-    told: u64,
+    current: Option<(OpenInput, Arc<Outer>)>,
+    /// Bytes of the current file that were reported as progress.
+    reported: u64,
 }
 
 impl std::fmt::Debug for Files {
@@ -62,7 +62,7 @@ impl std::fmt::Debug for Files {
 }
 
 /// An input that has been opened.
-enum Reading {
+enum OpenInput {
     Evtx(Evtx),
     Stream(Stream),
     Archive(Box<Archive>),
@@ -118,7 +118,7 @@ struct Archive {
     /// Whether a member was a log or an archive.
     has_logs: bool,
     /// The member at hand.
-    member: Option<Box<Reading>>,
+    member: Option<Box<OpenInput>>,
 }
 
 /// Why an input was passed over.
@@ -133,14 +133,14 @@ impl From<io::Error> for GiveUp {
 impl Files {
     /// `cut` finds the end of the last whole event in a block of text.
     pub fn new(inputs: Vec<Input>, cut: Cut) -> Files {
-        Files { inputs: inputs.into(), cut, current: None, told: 0 }
+        Files { inputs: inputs.into(), cut, current: None, reported: 0 }
     }
 
     fn open(
         &mut self,
         input: Input,
         outer: &Arc<Outer>,
-    ) -> Result<Result<Reading, Skipped>, SourceError> {
+    ) -> Result<Result<OpenInput, Skipped>, SourceError> {
         let (path, named) = match input {
             Input::StandardInput => {
                 let input: Arc<str> = "standard input".into();
@@ -181,7 +181,7 @@ impl Source for Files {
                     Some(Next::Batch(mut batch)) => {
                         let consumed = outer.consumed();
                         batch.progress_bytes +=
-                            consumed - std::mem::replace(&mut self.told, consumed);
+                            consumed - std::mem::replace(&mut self.reported, consumed);
                         return Ok(Next::Batch(batch));
                     }
                     Some(next) => return Ok(next),
@@ -194,7 +194,7 @@ impl Source for Files {
                 Input::StandardInput | Input::Unreadable { .. } => 0,
             };
             let outer = Outer::new(bytes);
-            self.told = 0;
+            self.reported = 0;
             match self.open(input, &outer)? {
                 Ok(reading) => self.current = Some((reading, outer)),
                 Err(skipped) => return Ok(Next::Skipped(skipped)),
@@ -223,7 +223,7 @@ fn open_file(
     outer: &Arc<Outer>,
     input: &Arc<str>,
     cut: Cut,
-) -> Result<Reading, OpenError> {
+) -> Result<OpenInput, OpenError> {
     let mut file = File::open(path).map_err(OpenError::NotOpened)?;
     let seekable = file.metadata().map_err(OpenError::NotOpened)?.is_file();
     if !seekable {
@@ -241,7 +241,7 @@ fn open_file(
             return Err(GiveUp("ends within its header".to_owned()).into());
         }
         let input = Arc::clone(input);
-        return Ok(Reading::Evtx(Evtx { input, file, offset: EVTX_HEADER_BYTES, end }));
+        return Ok(OpenInput::Evtx(Evtx { input, file, offset: EVTX_HEADER_BYTES, end }));
     }
     if has_evtx_name(path) {
         let what = if read == 0 { "is empty" } else { "does not start with `ElfFile`" };
@@ -273,7 +273,7 @@ fn open_stream(
     outer: &Arc<Outer>,
     depth: usize,
     cut: Cut,
-) -> Result<Reading, GiveUp> {
+) -> Result<OpenInput, GiveUp> {
     if depth > NESTED_MAX {
         return Err(GiveUp(format!("is packed more than {NESTED_MAX} times")));
     }
@@ -308,11 +308,11 @@ fn open_stream(
             let header = EVTX_HEADER_BYTES - read as u64;
             io::copy(&mut (&mut stream).take(header), &mut io::sink())?;
             let content = StreamContent::Chunks { stream, next_chunk: 0, failed: None };
-            Ok(Reading::Stream(Stream { input: Arc::clone(input), content }))
+            Ok(OpenInput::Stream(Stream { input: Arc::clone(input), content }))
         }
         _ => {
             let blocks = Blocks::new(&head, stream, cut, BATCH_BYTES as usize);
-            Ok(Reading::Stream(Stream {
+            Ok(OpenInput::Stream(Stream {
                 input: Arc::clone(input),
                 content: StreamContent::Text(blocks),
             }))
@@ -325,7 +325,7 @@ fn open_archive(
     input: &Arc<str>,
     outer: &Arc<Outer>,
     depth: usize,
-) -> Result<Reading, GiveUp> {
+) -> Result<OpenInput, GiveUp> {
     if depth > NESTED_MAX {
         return Err(GiveUp(format!("is packed more than {NESTED_MAX} times")));
     }
@@ -338,16 +338,16 @@ fn open_archive(
     let outer = Arc::clone(outer);
     let archive =
         Archive { input, zip, bytes, next: 0, outer, depth, has_logs: false, member: None };
-    Ok(Reading::Archive(Box::new(archive)))
+    Ok(OpenInput::Archive(Box::new(archive)))
 }
 
-impl Reading {
+impl OpenInput {
     /// `None` at the end.
     fn next(&mut self, cut: Cut) -> Option<Next> {
         match self {
-            Reading::Evtx(evtx) => evtx.next().map(Next::Batch),
-            Reading::Stream(stream) => stream.next(),
-            Reading::Archive(archive) => archive.next(cut),
+            OpenInput::Evtx(evtx) => evtx.next().map(Next::Batch),
+            OpenInput::Stream(stream) => stream.next(),
+            OpenInput::Archive(archive) => archive.next(cut),
         }
     }
 }
@@ -476,7 +476,12 @@ impl Archive {
     }
 
     /// Opens a member as a stream of its own on the archive's bytes.
-    fn open_member(&mut self, index: usize, input: &Arc<str>, cut: Cut) -> Result<Reading, GiveUp> {
+    fn open_member(
+        &mut self,
+        index: usize,
+        input: &Arc<str>,
+        cut: Cut,
+    ) -> Result<OpenInput, GiveUp> {
         let give_up = |error: zip::result::ZipError| GiveUp(error.to_string());
         let member = self.zip.by_index_raw(index).map_err(give_up)?;
         if member.encrypted() {
@@ -511,7 +516,7 @@ enum ArchiveBytes {
     Memory(Arc<[u8]>),
 }
 
-/// A stretch of an archive.
+/// A part of an archive.
 struct Window {
     bytes: ArchiveBytes,
     at: u64,

@@ -184,7 +184,7 @@ impl KafkaSource {
         }
     }
 
-    /// Reads nothing more from its partitions, though it stays a member of its group, or goes on.
+    /// Reads nothing more from its partitions, though it stays a member of its group, or reads again.
     pub fn pause(&mut self, pause: Pause) -> Result<(), BrokerError> {
         let mut list = TopicPartitionList::new();
         for (topic, partition) in self.assigned.keys() {
@@ -268,7 +268,7 @@ impl KafkaSource {
     }
 
     /// The next messages of one partition, as many as are there already; waits for the first.
-    fn poll(&mut self, wait: Duration) -> Result<Polled, BrokerError> {
+    fn poll(&mut self, wait: Duration) -> Result<PollOutcome, BrokerError> {
         let until = Instant::now() + wait;
         let consumer = self.consumer;
         let mut batch: Option<(PartKey, Messages)> = None;
@@ -281,7 +281,7 @@ impl KafkaSource {
             let polled = consumer.poll(wait);
             if self.follow_assignment() {
                 self.held = polled.and_then(Result::ok);
-                return Ok(Polled::Rewound);
+                return Ok(PollOutcome::Rewound);
             }
             match polled {
                 Some(Ok(message)) => {
@@ -311,17 +311,17 @@ impl KafkaSource {
         }
         let Some((key, messages)) = batch else {
             if self.spec.until == Until::End && self.is_done() {
-                return Ok(Polled::End);
+                return Ok(PollOutcome::End);
             }
             let caught_up = !self.assigned.is_empty() && self.assigned.values().all(|p| p.at_end);
-            return Ok(Polled::Nothing { caught_up });
+            return Ok(PollOutcome::Nothing { caught_up });
         };
         let part = self.assigned.get_mut(&key).map(|part| {
             (part.next_offset, part.at_end) = (Some(messages.end()), at_end);
             part.first_offset = part.first_offset.or(messages.first());
             Arc::clone(&part.name)
         });
-        Ok(part.map_or(Polled::Rewound, |part| Polled::Messages { part, messages }))
+        Ok(part.map_or(PollOutcome::Rewound, |part| PollOutcome::Messages { part, messages }))
     }
 
     /// Adds a message to the batch if it is of the same partition; gives it back if it is not.
@@ -388,7 +388,7 @@ impl KafkaSource {
 }
 
 /// What came of a poll.
-enum Polled {
+enum PollOutcome {
     Messages {
         part: Arc<str>,
         messages: Messages,
@@ -496,7 +496,7 @@ fn settings(spec: &KafkaSpec) -> ClientOptions {
         ("queued.max.messages.kbytes", PREFETCH_KBYTES.to_string()),
         ("fetch.message.max.bytes", PREFETCH_PARTITION_BYTES.to_string()),
         ("fetch.wait.max.ms", "50".to_owned()),
-        // When as much is fetched as may be, it is looked again so soon; by
+        // When as much is fetched as may be, the queue is polled again this soon; by
         // default a second later, in which nothing is read.
         ("fetch.queue.backoff.ms", "5".to_owned()),
         ("statistics.interval.ms", "5000".to_owned()),
@@ -511,16 +511,16 @@ fn settings(spec: &KafkaSpec) -> ClientOptions {
 impl Source for KafkaSource {
     fn next(&mut self, wait: Duration) -> Result<Next, SourceError> {
         Ok(match self.poll(wait).map_err(|error| Self::error(&error))? {
-            Polled::Messages { part, messages } => Next::Batch(Batch {
+            PollOutcome::Messages { part, messages } => Next::Batch(Batch {
                 input: Arc::clone(&self.input),
                 progress_bytes: messages.bytes as u64,
                 moved: vec![(part, Position::Offset(messages.end()))],
                 content: Content::Messages(messages),
             }),
-            Polled::Nothing { caught_up: true } => Next::Idle,
-            Polled::Nothing { caught_up: false } => Next::Waiting,
-            Polled::Rewound => Next::Rewound,
-            Polled::End => Next::End,
+            PollOutcome::Nothing { caught_up: true } => Next::Idle,
+            PollOutcome::Nothing { caught_up: false } => Next::Waiting,
+            PollOutcome::Rewound => Next::Rewound,
+            PollOutcome::End => Next::End,
         })
     }
 

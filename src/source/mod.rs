@@ -2,7 +2,7 @@
 //!
 //! A source knows containers (files, archives, compression, text encodings)
 //! and positions; what the bytes mean is the decoders' business. A batch is
-//! either bytes at hand, or a stretch of a file that whoever decodes it reads
+//! either bytes at hand, or a segment of a file that whoever decodes it reads
 //! for itself, so that reading is as parallel as decoding.
 //!
 //! | module | reads |
@@ -12,10 +12,10 @@
 //! | `kafka` | Kafka topics, shared with other copies or alone |
 //! | [`follow`] | EVTX files that others append to |
 //! | [`text`] | text streams: encodings, blocks of whole events |
-//! | [`pipe`] | live: standard input that goes on |
+//! | [`pipe`] | live: standard input that stays open |
 //!
-//! A live source is one that goes on: it waits for what comes, tells with each
-//! batch where it stands behind it, and goes on from there after a restart.
+//! A live source does not end: it waits for what comes, gives with each batch
+//! the position behind it, and resumes from there after a restart.
 
 pub mod discover;
 pub mod files;
@@ -47,7 +47,7 @@ pub const BATCH_BYTES: u64 = 16 * EVTX_CHUNK_BYTES;
 #[derive(Debug)]
 pub enum Next {
     Batch(Batch),
-    /// An input, or a part of one, that cannot be read; the source goes on.
+    /// An input, or a part of one, that cannot be read; the source continues behind it.
     Skipped(Skipped),
     /// Nothing came within the time; what there is was handed over.
     Idle,
@@ -147,7 +147,7 @@ pub enum SourceError {
 
 const EXTENSIONS: &str = ".evtx, .xml, .json, .jsonl, .ndjson or .log";
 
-/// Reads a stretch of a file, or as much of it as there is: the file may have
+/// Reads a segment of a file, or as much of it as there is: the file may have
 /// become shorter meanwhile.
 pub fn read_segment(file: &File, offset: u64, len: usize, buffer: &mut Vec<u8>) -> io::Result<()> {
     buffer.resize(len, 0);

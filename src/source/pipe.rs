@@ -1,4 +1,4 @@
-//! Standard input, or any other stream, that goes on: events are handed over
+//! Standard input, or any other stream, that stays open: events are handed over
 //! when whoever writes them pauses, not when a block is full.
 //!
 //! A thread reads, `PIECES_MAX` pieces ahead at most; whoever writes then
@@ -21,10 +21,10 @@ const PIECES_MAX: usize = 8;
 /// Bytes read at a time: as many as a pipe holds, times two.
 const READ_BYTES: usize = 128 * 1024;
 
-/// A stream that goes on.
+/// A stream that stays open.
 #[derive(Debug)]
 pub struct Pipe {
-    /// `None` once the end was told.
+    /// `None` once the end was reported.
     pieces: Option<Receiver<Next>>,
 }
 
@@ -175,7 +175,7 @@ mod tests {
 
     #[test]
     fn no_more_is_read_than_the_pieces_that_may_wait_and_a_drop_ends_the_reading() {
-        let (gone, told) = sync_channel(1);
+        let (gone, seen) = sync_channel(1);
         let read = Arc::new(AtomicUsize::new(0));
         let endless = Endless { read: Arc::clone(&read), gone };
         let mut pipe = Pipe::new(Box::new(endless), "-", last_boundary).expect("a thread");
@@ -186,6 +186,6 @@ mod tests {
             assert!(read.load(Ordering::SeqCst) <= bound, "read ahead of {taken} pieces");
         }
         drop(pipe);
-        assert_eq!(told.recv_timeout(WAIT), Ok(()));
+        assert_eq!(seen.recv_timeout(WAIT), Ok(()));
     }
 }

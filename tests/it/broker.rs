@@ -12,7 +12,7 @@ use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
@@ -62,9 +62,33 @@ pub fn shared() -> Option<&'static Broker> {
     available().then(|| SHARED.get_or_init(|| Broker::start(None)))
 }
 
-/// A broker of one's own.
-pub fn own(proxy_port: Option<u16>) -> Option<Broker> {
-    available().then(|| Broker::start(proxy_port))
+/// A broker of one's own. Whoever has one, or a [`Trio`], is alone with it: the next waits until
+/// it has stopped, so that a small machine never runs more of them at once.
+pub fn own(proxy_port: Option<u16>) -> Option<OwnBroker> {
+    available().then(|| {
+        let turn = own_turn();
+        OwnBroker { broker: Broker::start(proxy_port), _turn: turn }
+    })
+}
+
+pub struct OwnBroker {
+    // Stops before the next may start.
+    broker: Broker,
+    _turn: MutexGuard<'static, ()>,
+}
+
+impl std::ops::Deref for OwnBroker {
+    type Target = Broker;
+
+    fn deref(&self) -> &Broker {
+        &self.broker
+    }
+}
+
+fn own_turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    // A test that failed leaves nothing behind that could harm the next one.
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A port that nobody has, and that no client is given by chance before it is
@@ -292,6 +316,7 @@ pub struct Trio {
     pub nodes: Vec<Node>,
     pub brokers: String,
     _folder: tempfile::TempDir,
+    _turn: MutexGuard<'static, ()>,
 }
 
 impl Trio {
@@ -300,6 +325,7 @@ impl Trio {
         if !available() {
             return None;
         }
+        let turn = own_turn();
         let folder = tempfile::tempdir().expect("a folder");
         let ports: Vec<(u16, u16)> = (0..3).map(|_| (free_port(), free_port())).collect();
         let voters: Vec<String> = (1..)
@@ -332,7 +358,7 @@ impl Trio {
         nodes.iter().for_each(Node::launch);
         let brokers: Vec<String> =
             ports.iter().map(|(port, _)| format!("127.0.0.1:{port}")).collect();
-        let trio = Trio { nodes, brokers: brokers.join(","), _folder: folder };
+        let trio = Trio { nodes, brokers: brokers.join(","), _folder: folder, _turn: turn };
         wait_for(&trio.cluster());
         let (client, start) = (trio.cluster().connect().expect("a broker"), Instant::now());
         let known = || {

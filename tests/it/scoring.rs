@@ -12,7 +12,7 @@ use twinsid::incident::{Class, HostStatus, Incident, Kind, State};
 use twinsid::observation::short_host;
 use twinsid::pipeline::replay::{NoProgress, OnDamage, Replay, replay};
 use twinsid::simulate::fleet;
-use twinsid::simulate::fleet::{Cause, FleetSpec, Form, Traps, Truth, simulate};
+use twinsid::simulate::fleet::{Culprit, FleetSpec, Form, Traps, Truth, simulate};
 
 const FORMS: [Form; 5] = [Form::Forwarded, Form::Xml, Form::Winlogbeat, Form::Nxlog, Form::Openwec];
 
@@ -114,9 +114,9 @@ fn score(truth: &Truth, incidents: &[Incident]) -> Score {
         let own = |incident: &&Incident| incident.kind == Kind::MachineIdMismatch;
         let said = incidents.iter().filter(about).max_by_key(|incident| own(incident));
         let right = match mismatch.cause {
-            Cause::Clone => Class::ClonedImage,
-            Cause::StaleBoot => Class::StaleBootSession,
-            Cause::Manipulated => Class::StaleOrManipulatedTicket,
+            Culprit::Clone => Class::ClonedImage,
+            Culprit::StaleBoot => Class::StaleBootSession,
+            Culprit::Manipulated => Class::StaleOrManipulatedTicket,
         };
         score.verdicts += 1;
         score.right += u64::from(said.is_some_and(|incident| incident.verdict.class == right));

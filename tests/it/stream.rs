@@ -676,7 +676,7 @@ fn a_copy_that_does_not_judge_reads_its_inventory_anew_too() {
     broker.produce(&service.input, 2, &fleet.values);
     let mut judges = start_live(&service, &first);
     let mut waits = start(&second, &[], &[]);
-    await_log(&second, "going on");
+    await_log(&second, "working");
     let twins = format!("host,machine_sid\nINV-1,{IMAGE}\nINV-2,{IMAGE}\n");
     fs::write(&inventory, twins).expect("written");
     signal("-HUP", &waits);

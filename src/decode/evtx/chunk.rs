@@ -1,4 +1,4 @@
-//! Headers of chunks and records, checksums, and where a chunk goes on after damage.
+//! Headers of chunks and records, checksums, and where a chunk continues after damage.
 
 use crate::decode::binxml::{read_u32, read_u64};
 

@@ -7,7 +7,7 @@
 //!                         ▼ computer▼ followed  ▼ less what only looks like it
 //! ```
 //!
-//! | what only looks like clones | told by |
+//! | what only looks like clones | shown by |
 //! |---|---|
 //! | a renamed host | event 6011, or record ids that go on under the new name |
 //! | Windows Setup | its placeholder names, a random name that 6011 ends |
@@ -678,8 +678,8 @@ impl<'a> Renames<'a> {
     fn new(computers: &'a mut [Computer], names: &'a Names) -> Renames<'a> {
         let successors = vec![None; computers.len()];
         let mut renames = Renames { computers, names, successors };
-        let (told, held) = renames.shown();
-        renames.told(told);
+        let (logged, held) = renames.shown();
+        renames.logged(logged);
         renames.continued(&held);
         renames
     }
@@ -687,26 +687,26 @@ impl<'a> Renames<'a> {
     /// The renames that hosts logged, and the machine SIDs that they showed, each in
     /// order. At once, as the facts of many hosts are far apart in memory.
     fn shown(&self) -> (Vec<LoggedRename>, Vec<Held>) {
-        let (mut told, mut held) = (Vec::new(), Vec::with_capacity(self.computers.len()));
+        let (mut logged, mut held) = (Vec::new(), Vec::with_capacity(self.computers.len()));
         for (at, Computer { facts, .. }) in self.computers.iter().enumerate() {
             for (time, from, to) in &facts.renames {
                 let [from, to] = [from, to].map(|name| netbios(self.names.text(*name)));
-                told.push((*time, at, from, to));
+                logged.push((*time, at, from, to));
             }
             held.extend(facts.machine_sids.iter().map(|known| (known.sid, facts.seen.first, at)));
         }
-        told.sort();
+        logged.sort();
         held.sort_unstable();
-        (told, held)
+        (logged, held)
     }
 
     /// By event 6011.
-    fn told(&mut self, told: Vec<LoggedRename>) {
-        if told.is_empty() {
+    fn logged(&mut self, logged: Vec<LoggedRename>) {
+        if logged.is_empty() {
             return;
         }
         let mut by_netbios: FxHashMap<CompactString, Vec<usize>> = FxHashMap::default();
-        for (_, _, from, to) in &told {
+        for (_, _, from, to) in &logged {
             for name in [from, to] {
                 by_netbios.entry(name.clone()).or_default();
             }
@@ -716,7 +716,7 @@ impl<'a> Renames<'a> {
                 same.push(at);
             }
         }
-        for (time, at, from, to) in told {
+        for (time, at, from, to) in logged {
             let find = |name: &CompactString| {
                 let same = by_netbios.get(name)?;
                 if same.contains(&at) {

@@ -119,7 +119,7 @@ impl Copy<'_> {
         match self.source.next(POLL)? {
             Next::Rewound => {
                 if self.correlator.take().is_some() {
-                    info!("another copy judges from here on");
+                    info!("standby: another copy is active");
                 }
                 // Also while a commit is in doubt: the group decides who correlates.
                 self.paused = false;
@@ -162,7 +162,7 @@ impl Copy<'_> {
     }
 
     /// Takes the detector over: ends what the copy before left open, restores its
-    /// state, and goes on where that ends.
+    /// state, and continues where that ends.
     fn take_over(&mut self) -> Result<Correlator, TopicLinkError> {
         let start = Instant::now();
         let sink = KafkaSink::new(self.spec.sink.clone())?;
@@ -184,7 +184,7 @@ impl Copy<'_> {
         info!(
             seconds = start.elapsed().as_secs_f32(),
             offset = position,
-            "this copy judges from here on"
+            "active: this copy evaluates"
         );
         Ok(correlator)
     }
@@ -277,7 +277,7 @@ fn flushed(batch: Batch) -> Result<Flushed, TopicLinkError> {
     Ok(flushed)
 }
 
-/// Where the detector goes on in the observations.
+/// Where the detector continues in the observations.
 fn correlated_to(correlator: &Correlator, topic: &str) -> i64 {
     match correlator.position(topic, &format!("{topic}/0")) {
         Some(Position::Offset(offset)) => offset,

@@ -19,7 +19,7 @@ use crate::pipeline::Stop;
 use crate::pipeline::decode::batcher::Flushed;
 use crate::position::Position;
 use crate::retry::Retry;
-use crate::sink::kafka::{drain, patiently, send, transactional};
+use crate::sink::kafka::{drain, repeat_step, send, transactional};
 use crate::source::kafka::PartKey;
 use crate::store::checkpoint::{ObservationBatch, Traced};
 use crate::store::codec;
@@ -107,7 +107,7 @@ impl<'c> Committer<'c> {
     pub(super) fn run(
         &mut self,
         orders: &Receiver<PendingTransaction>,
-        tell: &SyncSender<Outcome>,
+        report: &SyncSender<Outcome>,
     ) {
         let mut aborts = 0;
         for pending in orders {
@@ -126,7 +126,7 @@ impl<'c> Committer<'c> {
                     outcome
                 }
             };
-            if tell.send(outcome).is_err() {
+            if report.send(outcome).is_err() {
                 return;
             }
         }
@@ -144,7 +144,7 @@ impl<'c> Committer<'c> {
             return self.begin_anew(epoch, error);
         }
         info!("a transaction is taken back and done again: {error}");
-        match patiently(|| self.producer.abort_transaction(STEP_TIMEOUT)) {
+        match repeat_step(|| self.producer.abort_transaction(STEP_TIMEOUT)) {
             Ok(()) => Outcome::Aborted { epoch },
             Err(cause) if is_fenced(&cause) || is_permanent(&cause) => Outcome::Failed(
                 BrokerError::of_transaction(&self.id, "take a transaction back")(cause),
@@ -209,13 +209,13 @@ impl<'c> Committer<'c> {
         if list.count() > 0 {
             let membership = membership.ok_or_else(stale)?;
             point("collector sent");
-            patiently(|| {
+            repeat_step(|| {
                 self.producer.send_offsets_to_transaction(&list, &membership, STEP_TIMEOUT)
             })?;
         }
         point("collector sent offsets");
         drain(&self.producer);
-        patiently(|| self.producer.commit_transaction(STEP_TIMEOUT))?;
+        repeat_step(|| self.producer.commit_transaction(STEP_TIMEOUT))?;
         point("collector committed");
         Ok(offsets)
     }
