@@ -32,7 +32,6 @@
 //! | [`pipeline`] | the wiring of all stages |
 //! | [`simulate`] | writes event logs of a fleet, for tests, benches and a first look |
 //! | [`cli`] | flags, and what each command prints |
-//! | [`heap`] | how the C library's heap is laid out; the only unsafe code |
 //! | [`faults`] | points at which tests let the process die |
 //!
 //! Invariants, each tested: `decode` and `detect` are pure (no input or output, clock or thread;
@@ -72,7 +71,6 @@ pub mod decode;
 pub mod detect;
 pub mod explain;
 pub mod faults;
-pub mod heap;
 pub mod incident;
 pub mod net;
 pub mod observation;

@@ -7,8 +7,11 @@ use clap::Parser;
 use twinsid::cli::{Cli, progress};
 use twinsid::output::escape;
 
+#[cfg(target_os = "linux")]
+#[global_allocator]
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
+
 fn main() -> ExitCode {
-    twinsid::heap::share();
     let cli = Cli::parse();
     let mut bar = progress::start(&cli);
     match cli.run(&mut bar) {

@@ -5,6 +5,7 @@
 //! | `settings` | clients and their options |
 //! | `reports` | what a client reports by itself: errors, rebalances, lag |
 //! | `error` | why brokers cannot be used; which errors are retryable, fenced, permanent |
+//! | `inspector` | a client for questions |
 //! | `topics` | topics: created, their partitions, ends and committed offsets |
 //!
 //! Every option of librdkafka can be passed through by its own name. Those that would break
@@ -12,6 +13,8 @@
 
 #[cfg(feature = "kafka")]
 mod error;
+#[cfg(feature = "kafka")]
+mod inspector;
 #[cfg(feature = "kafka")]
 mod reports;
 #[cfg(feature = "kafka")]
@@ -25,6 +28,8 @@ use std::path::PathBuf;
 
 #[cfg(feature = "kafka")]
 pub use error::{BrokerError, is_fenced, is_permanent, is_retryable};
+#[cfg(feature = "kafka")]
+pub use inspector::Inspector;
 #[cfg(feature = "kafka")]
 pub use reports::{AssignmentChange, Reports};
 #[cfg(feature = "kafka")]

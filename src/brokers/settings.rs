@@ -7,7 +7,7 @@ use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 
 use super::error::is_login;
-use super::{BrokerError, Cluster, Reports};
+use super::{BrokerError, Cluster, Inspector, Reports};
 
 /// How long a broker may take to answer at the start.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
@@ -72,12 +72,12 @@ impl Cluster {
     }
 
     /// A consumer without a group, to read metadata, offsets and single records.
-    pub fn inspector(&self, isolation: Isolation) -> Result<BaseConsumer<Reports>, BrokerError> {
+    pub fn inspector(&self, isolation: Isolation) -> Result<Inspector, BrokerError> {
         let isolation = match isolation {
             Isolation::Committed => "read_committed",
             Isolation::Uncommitted => "read_uncommitted",
         };
-        self.client(&vec![
+        let client = self.client(&vec![
             ("group.id", "twinsid-check".to_owned()),
             ("enable.auto.commit", "false".to_owned()),
             ("isolation.level", isolation.to_owned()),
@@ -86,12 +86,13 @@ impl Cluster {
             // The end of a partition is reported when the broker has waited so long for more.
             ("fetch.wait.max.ms", "5".to_owned()),
             ("allow.auto.create.topics", "false".to_owned()),
-        ])
+        ])?;
+        Ok(Inspector::new(client))
     }
 
     /// An inspector, once a broker has answered. [`BrokerError::Refused`] as soon as a login fails,
     /// [`BrokerError::Unreachable`] after [`CONNECT_TIMEOUT`].
-    pub fn connect(&self) -> Result<BaseConsumer<Reports>, BrokerError> {
+    pub fn connect(&self) -> Result<Inspector, BrokerError> {
         let inspector = self.inspector(Isolation::Committed)?;
         let start = Instant::now();
         loop {

@@ -9,7 +9,7 @@ use rdkafka::{Message, Offset, TopicPartitionList};
 use tracing::info;
 
 use super::settings::CONNECT_TRY;
-use super::{BrokerError, CONNECT_TIMEOUT, Cluster, Reports, is_retryable};
+use super::{BrokerError, CONNECT_TIMEOUT, Cluster, Inspector, Reports, is_retryable};
 use crate::retry::Retry;
 
 /// How long brokers that have answered before may be away.
@@ -30,10 +30,7 @@ pub struct TopicSpec {
 }
 
 /// Partitions of a topic; `None` when it does not exist.
-pub fn partitions(
-    client: &BaseConsumer<Reports>,
-    topic: &str,
-) -> Result<Option<Vec<i32>>, BrokerError> {
+pub fn partitions(client: &Inspector, topic: &str) -> Result<Option<Vec<i32>>, BrokerError> {
     let partitions = persistently("read the metadata of a topic", || {
         let metadata = client.fetch_metadata(Some(topic), CONNECT_TIMEOUT)?;
         let known = metadata.topics().iter().find(|known| known.name() == topic);
@@ -54,11 +51,7 @@ pub fn partitions(
 }
 
 /// The first offset of a partition, and the one behind its last.
-pub fn ends(
-    client: &BaseConsumer<Reports>,
-    topic: &str,
-    partition: i32,
-) -> Result<(i64, i64), BrokerError> {
+pub fn ends(client: &Inspector, topic: &str, partition: i32) -> Result<(i64, i64), BrokerError> {
     persistently("read the end of a partition", || {
         client.fetch_watermarks(topic, partition, CONNECT_TIMEOUT)
     })
@@ -68,7 +61,7 @@ pub fn ends(
 /// Behind it are only control records, and records of aborted transactions. The isolation is that of
 /// `client`.
 pub fn end_of_records(
-    client: &BaseConsumer<Reports>,
+    client: &Inspector,
     topic: &str,
     partition: i32,
     (first, end): (i64, i64),
@@ -132,7 +125,7 @@ pub fn committed(
 /// Creates the topics that are missing, and waits until they are known. Returns their names.
 pub fn create_missing(
     cluster: &Cluster,
-    client: &BaseConsumer<Reports>,
+    client: &Inspector,
     topics: &[TopicSpec],
 ) -> Result<Vec<String>, BrokerError> {
     let mut created = Vec::new();
@@ -174,7 +167,7 @@ pub fn create_missing(
 }
 
 /// Waits until a new topic is known: not all brokers know it at once.
-fn await_topic(client: &BaseConsumer<Reports>, topic: &str) -> Result<(), BrokerError> {
+fn await_topic(client: &Inspector, topic: &str) -> Result<(), BrokerError> {
     let start = Instant::now();
     while partitions(client, topic)?.is_none() {
         if start.elapsed() > CONNECT_TIMEOUT {

@@ -7,15 +7,11 @@ use tracing::{error, info};
 
 use super::Stop;
 use super::counters::Counters;
-use crate::heap;
 use crate::time::EventTime;
 
 /// A stage that commits nothing and reads nothing for so long hangs: no call in
 /// it may take that long.
 const SILENT_MAX: Duration = Duration::from_secs(180);
-
-/// How often free memory is handed back; it takes some milliseconds.
-const TRIM_EVERY: Duration = Duration::from_secs(1);
 
 /// The exit code when the watchdog ends the process.
 const EXIT_HANGS: i32 = 70;
@@ -24,7 +20,7 @@ const POLL_EVERY: Duration = Duration::from_millis(20);
 
 /// Runs beside a service until it is done.
 pub(crate) fn watch(counters: &Counters, done: &Stop, every: Duration) {
-    let (mut status_at, mut trimmed) = (Instant::now(), Instant::now());
+    let mut status_at = Instant::now();
     let mut before = (0, 0);
     while !done.is_asked() {
         std::thread::sleep(POLL_EVERY);
@@ -35,10 +31,6 @@ pub(crate) fn watch(counters: &Counters, done: &Stop, every: Duration) {
                 SILENT_MAX.as_secs()
             );
             std::process::exit(EXIT_HANGS);
-        }
-        if trimmed.elapsed() >= TRIM_EVERY {
-            heap::trim();
-            trimmed = Instant::now();
         }
         if status_at.elapsed() >= every {
             before = write_status(counters, status_at.elapsed(), before);

@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, Instant};
 
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
@@ -33,7 +33,9 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::info;
 
 use super::{Commit, CommitOutcome, RestoredState, Sink, SinkError};
-use crate::brokers::{BrokerError, CONNECT_TIMEOUT, ClientOptions, Cluster, Reports, ends};
+use crate::brokers::{
+    BrokerError, CONNECT_TIMEOUT, ClientOptions, Cluster, Inspector, Reports, ends,
+};
 use crate::faults::{fails, point};
 use crate::incident::Incident;
 use crate::output::escape;
@@ -200,7 +202,7 @@ impl KafkaSink {
 
     fn outcome_by_changelog(
         &self,
-        inspector: &BaseConsumer<Reports>,
+        inspector: &Inspector,
         commit: &Commit<'_>,
     ) -> Result<CommitOutcome, BrokerError> {
         let (generation, entries) = read_changelog(inspector, &self.spec.changelog_topic)?;
@@ -432,7 +434,7 @@ impl Entry {
 
 /// The newest generation and its entries.
 fn read_changelog(
-    inspector: &BaseConsumer<Reports>,
+    inspector: &Inspector,
     topic: &str,
 ) -> Result<(u64, BTreeMap<u64, Entry>), BrokerError> {
     let (first, end) = ends(inspector, topic, 0)?;
@@ -481,7 +483,7 @@ fn read_changelog(
     Ok((newest, entries))
 }
 
-fn inspector_position(inspector: &BaseConsumer<Reports>, topic: &str) -> i64 {
+fn inspector_position(inspector: &Inspector, topic: &str) -> i64 {
     let position = inspector.position().ok();
     let part = position.as_ref().and_then(|list| list.find_partition(topic, 0));
     part.and_then(|part| part.offset().to_raw()).unwrap_or(-1)

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::Consumer;
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
@@ -455,7 +455,7 @@ pub fn produce(
 /// Every committed record of a topic, in the order of their times,
 /// and of their partitions where those are the same.
 pub fn consume(cluster: &Cluster, topic: &str) -> Vec<Record> {
-    let client: BaseConsumer<Reports> = cluster.connect().expect("a broker");
+    let client = cluster.connect().expect("a broker");
     let parts = twinsid::brokers::partitions(&client, topic).expect("metadata");
     let mut records = Vec::new();
     for partition in parts.unwrap_or_default() {

@@ -45,8 +45,14 @@ pub(super) fn collect(
     drop(pool);
     let mut reader = reading.reader(&spec.input.group, Box::new(source), lanes);
     std::thread::scope(|scope| {
-        let mut committer = Committer::new(spec, consumer, &epoch, reading.stop)?;
-        spawn(scope, "commit", move || committer.run(&taken, &report));
+        // Reading begins meanwhile.
+        spawn(scope, "commit", {
+            let epoch = &epoch;
+            move || match Committer::new(spec, consumer, epoch, reading.stop) {
+                Ok(mut committer) => committer.run(&taken, &report),
+                Err(error) => drop(report.send(Outcome::Failed(error))),
+            }
+        });
         let collector = Collector {
             reader: &mut reader,
             pending,
@@ -172,29 +178,36 @@ impl Collector<'_, '_> {
                 Err(TryRecvError::Empty) => return Ok(()),
                 Err(TryRecvError::Disconnected) => return Err(TopicLinkError::InDoubt),
             };
-            self.in_flight -= 1;
-            let now = self.epoch.load(Ordering::SeqCst);
             match outcome {
-                Outcome::Committed { epoch, offsets } if epoch == now => {
-                    self.committed(offsets)?;
-                }
-                Outcome::Aborted { epoch } if epoch == now => {
-                    self.epoch.fetch_add(1, Ordering::SeqCst);
-                    self.reader.discard();
-                    // Before anything of a partition was committed, its first message is where
-                    // to go back to.
-                    let mut back: BTreeMap<PartKey, i64> = self.reader.source().firsts().collect();
-                    back.extend(self.safe.iter().map(|(key, at)| (key.clone(), *at)));
-                    let back: Vec<(PartKey, i64)> = back.into_iter().collect();
-                    self.reader.source().rewind(&back)?;
-                }
-                Outcome::Committed { .. } | Outcome::Aborted { .. } => {}
                 Outcome::Failed(error) => return Err(error.into()),
+                Outcome::Committed { epoch, offsets } => {
+                    self.in_flight -= 1;
+                    if epoch == self.epoch.load(Ordering::SeqCst) {
+                        self.committed(offsets)?;
+                    }
+                }
+                Outcome::Aborted { epoch } => {
+                    self.in_flight -= 1;
+                    if epoch == self.epoch.load(Ordering::SeqCst) {
+                        self.go_back()?;
+                    }
+                }
             }
             if wait.is_some() {
                 return Ok(());
             }
         }
+    }
+
+    /// Reads again what was not committed.
+    fn go_back(&mut self) -> Result<(), TopicLinkError> {
+        self.epoch.fetch_add(1, Ordering::SeqCst);
+        self.reader.discard();
+        // Before anything of a partition was committed, its first message is where to go back to.
+        let mut back: BTreeMap<PartKey, i64> = self.reader.source().firsts().collect();
+        back.extend(self.safe.iter().map(|(key, at)| (key.clone(), *at)));
+        let back: Vec<(PartKey, i64)> = back.into_iter().collect();
+        Ok(self.reader.source().rewind(&back)?)
     }
 
     fn committed(&mut self, offsets: Vec<(PartKey, i64)>) -> Result<(), TopicLinkError> {

@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions};
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
+use rdkafka::consumer::{CommitMode, Consumer};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{info, warn};
 
 use super::{TopicLinkError, TopicLinkSpec};
 use crate::brokers::{
-    BrokerError, Cluster, Isolation, Reports, SharedConsumer, committed, end_of_records, ends,
+    BrokerError, Cluster, Inspector, Isolation, Reports, SharedConsumer, committed, end_of_records,
+    ends,
 };
 use crate::detect::watermark::CaughtUp;
 use crate::observation::ListedHost;
@@ -95,8 +96,8 @@ struct Copy<'c> {
     spec: &'c TopicLinkSpec,
     correlator_spec: CorrelatorSpec,
     counters: &'c Counters,
-    inspector: BaseConsumer<Reports>,
-    uncommitted: BaseConsumer<Reports>,
+    inspector: Inspector,
+    uncommitted: Inspector,
     source: KafkaSource,
     /// While the group gives this copy the observations.
     correlator: Option<Correlator>,
