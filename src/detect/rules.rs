@@ -383,7 +383,7 @@ impl Rule {
 
 impl Rule {
     /// What the record says of its computer beside what the rule is about.
-    fn lessons(&self, record: &Record<'_>) -> impl Iterator<Item = Fact> {
+    fn own_facts(&self, record: &Record<'_>) -> impl Iterator<Item = Fact> {
         let number = |fields: &[FieldId]| {
             let number = first_of(record, fields).and_then(Value::as_u64);
             number.and_then(|number| u32::try_from(number).ok())
@@ -558,22 +558,26 @@ impl Observer {
         if self.facts.entries.len() >= FACTS_MAX {
             self.facts.drain(observations);
         }
-        let rules = Arc::clone(&self.rules);
+        let Observer { rules, facts, matched } = self;
         for CompiledFactRule { fields, address, fact_rule } in &rules.fact_rules {
             if !fact_rule.except.contains(&record.event_id) {
-                self.teach(record, fields.map(|field| record.field(field)), fact_rule.machine_sid);
+                facts.account(
+                    record,
+                    fields.map(|field| record.field(field)),
+                    fact_rule.machine_sid,
+                );
             }
             if let (Some(address), Some(at)) = (&fact_rule.address, address)
                 && address.event_ids.contains(&record.event_id)
             {
                 let [sid, name, _] = fields.map(|field| record.field(field));
                 let [host, ip] = at.map(|field| record.field(field));
-                self.address(record, [sid, name, host, ip]);
+                facts.address(record, [sid, name, host, ip]);
             }
         }
         let Some(rule) = rules.rule_for(record) else { return };
-        for fact in rule.lessons(record) {
-            self.facts.own(record, fact);
+        for fact in rule.own_facts(record) {
+            facts.own(record, fact);
         }
         let what = match rule.spec.kind {
             RuleKind::Mismatch => What::Mismatch(Mismatch { account: rule.account(record) }),
@@ -584,21 +588,21 @@ impl Observer {
             }
             RuleKind::Fact(FactKind::Boot) => What::Fact(Fact::Boot),
             RuleKind::Fact(FactKind::Host) => {
-                self.facts.host(record, Fact::Host);
+                facts.host(record, Fact::Host);
                 return;
             }
             RuleKind::Fact(FactKind::DomainController) => {
-                self.facts.host(record, Fact::DomainController);
+                facts.host(record, Fact::DomainController);
                 return;
             }
         };
         if rule.spec.side == Side::Kdc {
-            self.facts.host(record, Fact::DomainController);
+            facts.host(record, Fact::DomainController);
         }
         match what {
             What::Mismatch(_) | What::Failure(_) => {
                 let event = (rule.spec.provider.as_str().into(), record.event_id);
-                *self.matched.entry(event).or_default() += 1;
+                *matched.entry(event).or_default() += 1;
             }
             What::Success(_) | What::Fact(_) => {}
         }
@@ -624,68 +628,6 @@ impl Observer {
     /// and event id, since the last call.
     pub fn take_matched(&mut self) -> BTreeMap<(Box<str>, u32), u64> {
         std::mem::take(&mut self.matched)
-    }
-
-    /// Whose address stands in a logon that worked: the computer's, when it
-    /// logs on by itself, else the one that the client calls itself.
-    fn address(&mut self, record: &Record<'_>, fields: [Option<&Value<'_>>; 4]) {
-        let [sid, name, host, ip] = fields.map(|value| value.filter(|v| !v.is_nothing()));
-        let (Some(sid), Some(name), Some(ip)) = (sid, name, ip) else { return };
-        if !sid.as_sid().is_some_and(|sid| sid.is_account()) {
-            return;
-        }
-        let by_itself = match name {
-            Value::Utf16(bytes) => bytes.ends_with(&[b'$', 0]),
-            name => name.text().ends_with('$'),
-        };
-        let Some(host) = (if by_itself { Some(name) } else { host }) else { return };
-        let facts = &mut self.facts;
-        facts.key_start();
-        facts.key_part(host);
-        facts.key_part(ip);
-        facts.seen(record, || {
-            let host = host_name(&name_of(host)?)?;
-            Some(Fact::Address { host, ip: address(ip)? })
-        });
-    }
-
-    fn teach(
-        &mut self,
-        record: &Record<'_>,
-        fields: [Option<&Value<'_>>; 3],
-        shows_machine_sid: bool,
-    ) {
-        let [Some(sid), Some(name), Some(domain)] = fields else { return };
-        let facts = &mut self.facts;
-        facts.key_start();
-        facts.key_computer(&record.computer);
-        let in_text = match sid {
-            Value::Sid(bytes) if Sid::is_account_bytes(bytes) => {
-                facts.scratch.extend_from_slice(bytes);
-                None
-            }
-            Value::Sid(_) => return,
-            text => {
-                let Some(sid) = text.as_sid().filter(Sid::is_account) else { return };
-                facts.key_sid(&sid);
-                Some(sid)
-            }
-        };
-        facts.key_part(name);
-        facts.key_part(domain);
-        let own = shows_machine_sid && is_own_name(&record.computer, domain);
-        if own {
-            // Told apart by event.
-            facts.key_record(record);
-        }
-        facts.seen(record, || {
-            let sid = in_text.or_else(|| sid.as_sid())?;
-            // A distinguished name (`MemberName`) is no account name.
-            let name = name_of(name).filter(|name| !name.contains('='))?;
-            let mut account = Account { sid: Some(sid), name: Some(name), domain: name_of(domain) };
-            split_account(&mut account);
-            Some(Fact::Account { sid, name: account.name?, domain: account.domain?, own })
-        });
     }
 }
 
@@ -770,20 +712,24 @@ impl FactBatch {
 
     /// The record's computer, as a short number.
     fn key_computer(&mut self, computer: &Value<'_>) {
-        let (known, number) = &mut self.last_computer;
-        let is_last = match computer {
-            Value::Utf16(bytes) => *known == **bytes,
-            Value::Text(text) => *known == text.as_bytes(),
-            _ => false,
+        let text;
+        let bytes = match computer {
+            Value::Utf16(bytes) => bytes.as_ref(),
+            Value::Text(text) => text.as_bytes(),
+            other => {
+                text = other.text();
+                text.as_bytes()
+            }
         };
-        if !is_last || self.computers.is_empty() {
-            let bytes = match computer {
-                Value::Utf16(bytes) => bytes.to_vec(),
-                value => value.text().as_bytes().to_vec(),
-            };
+        let (known, number) = &mut self.last_computer;
+        if *known != bytes || self.computers.is_empty() {
             let next = self.computers.len() as u32;
-            *number = *self.computers.entry(bytes.as_slice().into()).or_insert(next);
-            *known = bytes;
+            *number = match self.computers.get(bytes) {
+                Some(number) => *number,
+                None => *self.computers.entry(bytes.into()).or_insert(next),
+            };
+            known.clear();
+            known.extend_from_slice(bytes);
         }
         self.scratch.extend_from_slice(&number.to_le_bytes());
     }
@@ -825,6 +771,67 @@ impl FactBatch {
             key: start..self.keys.len(),
             last: (record.time, record.record_id),
             observation,
+        });
+    }
+
+    /// Whose address stands in a logon that worked: the computer's, when it
+    /// logs on by itself, else the one that the client calls itself.
+    fn address(&mut self, record: &Record<'_>, fields: [Option<&Value<'_>>; 4]) {
+        let [sid, name, host, ip] = fields.map(|value| value.filter(|v| !v.is_nothing()));
+        let (Some(sid), Some(name), Some(ip)) = (sid, name, ip) else { return };
+        if !sid.as_sid().is_some_and(|sid| sid.is_account()) {
+            return;
+        }
+        let by_itself = match name {
+            Value::Utf16(bytes) => bytes.ends_with(&[b'$', 0]),
+            name => name.text().ends_with('$'),
+        };
+        let Some(host) = (if by_itself { Some(name) } else { host }) else { return };
+        self.key_start();
+        self.key_part(host);
+        self.key_part(ip);
+        self.seen(record, || {
+            let host = host_name(&name_of(host)?)?;
+            Some(Fact::Address { host, ip: address(ip)? })
+        });
+    }
+
+    /// The account that a record names.
+    fn account(
+        &mut self,
+        record: &Record<'_>,
+        fields: [Option<&Value<'_>>; 3],
+        shows_machine_sid: bool,
+    ) {
+        let [Some(sid), Some(name), Some(domain)] = fields else { return };
+        self.key_start();
+        self.key_computer(&record.computer);
+        let in_text = match sid {
+            Value::Sid(bytes) if Sid::is_account_bytes(bytes) => {
+                self.scratch.extend_from_slice(bytes);
+                None
+            }
+            Value::Sid(_) => return,
+            text => {
+                let Some(sid) = text.as_sid().filter(Sid::is_account) else { return };
+                self.key_sid(&sid);
+                Some(sid)
+            }
+        };
+        self.key_part(name);
+        self.key_part(domain);
+        let own = shows_machine_sid && is_own_name(&record.computer, domain);
+        if own {
+            // Distinguished by event.
+            self.key_record(record);
+        }
+        self.seen(record, || {
+            let sid = in_text.or_else(|| sid.as_sid())?;
+            // A distinguished name (`MemberName`) is no account name.
+            let name = name_of(name).filter(|name| !name.contains('='))?;
+            let mut account = Account { sid: Some(sid), name: Some(name), domain: name_of(domain) };
+            split_account(&mut account);
+            Some(Fact::Account { sid, name: account.name?, domain: account.domain?, own })
         });
     }
 

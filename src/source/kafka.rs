@@ -494,10 +494,7 @@ fn settings(spec: &KafkaSpec) -> ClientOptions {
         ("heartbeat.interval.ms", "2000".to_owned()),
         ("max.poll.interval.ms", "60000".to_owned()),
         ("queued.max.messages.kbytes", PREFETCH_KBYTES.to_string()),
-        (
-            "fetch.message.max.bytes",
-            PREFETCH_PARTITION_BYTES.to_string(),
-        ),
+        ("fetch.message.max.bytes", PREFETCH_PARTITION_BYTES.to_string()),
         ("fetch.wait.max.ms", "50".to_owned()),
         // When as much is fetched as may be, the queue is polled again this soon; by
         // default a second later, in which nothing is read.
