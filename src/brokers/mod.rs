@@ -5,16 +5,16 @@
 //! | `settings` | clients and their options |
 //! | `reports` | what a client reports by itself: errors, rebalances, lag |
 //! | `error` | why brokers cannot be used; which errors are retryable, fenced, permanent |
-//! | `inspector` | a client for questions |
+//! | `detached` | clients whose end nobody waits for |
 //! | `topics` | topics: created, their partitions, ends and committed offsets |
 //!
 //! Every option of librdkafka can be passed through by its own name. Those that would break
 //! exactly-once delivery are refused with the reason.
 
 #[cfg(feature = "kafka")]
-mod error;
+mod detached;
 #[cfg(feature = "kafka")]
-mod inspector;
+mod error;
 #[cfg(feature = "kafka")]
 mod reports;
 #[cfg(feature = "kafka")]
@@ -27,9 +27,9 @@ use std::fmt;
 use std::path::PathBuf;
 
 #[cfg(feature = "kafka")]
-pub use error::{BrokerError, is_fenced, is_permanent, is_retryable};
+pub use detached::{Detached, Inspector};
 #[cfg(feature = "kafka")]
-pub use inspector::Inspector;
+pub use error::{BrokerError, is_fenced, is_permanent, is_retryable};
 #[cfg(feature = "kafka")]
 pub use reports::{AssignmentChange, Reports};
 #[cfg(feature = "kafka")]

@@ -353,9 +353,11 @@ impl Correlator {
         self.resolve(STOP_TRIES_MAX, counters)
     }
 
-    /// Closes everything, as at the end of a replay.
+    /// Closes everything, as at the end of a replay; with a snapshot, as [`Correlator::stop`] makes
+    /// one.
     pub(crate) fn finish(&mut self, counters: &Counters) -> Result<CommitProgress, CorrelateError> {
         self.resolve(TRIES_MAX, counters)?;
+        self.snapshot_next = true;
         self.commit(Advance::End, TRIES_MAX, counters)?;
         self.resolve(TRIES_MAX, counters)
     }

@@ -34,7 +34,7 @@ use tracing::info;
 
 use super::{Commit, CommitOutcome, RestoredState, Sink, SinkError};
 use crate::brokers::{
-    BrokerError, CONNECT_TIMEOUT, ClientOptions, Cluster, Inspector, Reports, ends,
+    BrokerError, CONNECT_TIMEOUT, ClientOptions, Cluster, Detached, Inspector, Reports, ends,
 };
 use crate::faults::{fails, point};
 use crate::incident::Incident;
@@ -88,7 +88,7 @@ pub struct KafkaSinkSpec {
 
 pub struct KafkaSink {
     spec: KafkaSinkSpec,
-    producer: ThreadedProducer<Reports>,
+    producer: Detached<ThreadedProducer<Reports>>,
     /// Of the next entry.
     place: Place,
     producer_state: ProducerState,
@@ -148,7 +148,7 @@ pub fn transactional(id: &str) -> ClientOptions {
 
 impl KafkaSink {
     pub fn new(spec: KafkaSinkSpec) -> Result<KafkaSink, BrokerError> {
-        let producer = spec.cluster.client(&transactional(&spec.transactional_id))?;
+        let producer = Detached::new(spec.cluster.client(&transactional(&spec.transactional_id))?);
         let place = Place { generation: 0, entry: 1 };
         Ok(KafkaSink { spec, producer, place, producer_state: ProducerState::Ready })
     }
@@ -195,7 +195,8 @@ impl KafkaSink {
         }
         let inspector = self.spec.cluster.connect()?;
         self.outcome_by_changelog(&inspector, commit)?;
-        self.producer = self.spec.cluster.client(&transactional(&self.spec.transactional_id))?;
+        let settings = transactional(&self.spec.transactional_id);
+        self.producer = Detached::new(self.spec.cluster.client(&settings)?);
         self.begin()?;
         self.outcome_by_changelog(&inspector, commit)
     }

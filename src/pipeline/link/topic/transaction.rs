@@ -11,7 +11,9 @@ use rdkafka::{Offset, TopicPartitionList};
 use tracing::{info, warn};
 
 use super::TopicLinkSpec;
-use crate::brokers::{BrokerError, Cluster, Reports, SharedConsumer, is_fenced, is_permanent};
+use crate::brokers::{
+    BrokerError, Cluster, Detached, Reports, SharedConsumer, is_fenced, is_permanent,
+};
 use crate::faults::point;
 use crate::observation::Observation;
 use crate::output::wire::WireDeadLetter;
@@ -75,7 +77,7 @@ pub(super) fn part_key(part: &str) -> Option<PartKey> {
 /// Commits one transaction after the other.
 pub(super) struct Committer<'c> {
     cluster: Cluster,
-    producer: ThreadedProducer<Reports>,
+    producer: Detached<ThreadedProducer<Reports>>,
     consumer: SharedConsumer,
     epoch: &'c AtomicU64,
     stop: &'c Stop,
@@ -262,14 +264,17 @@ fn is_fatal(error: &KafkaError) -> bool {
     matches!(error, KafkaError::Transaction(error) if error.is_fatal())
 }
 
-fn producer(cluster: &Cluster, id: &str) -> Result<ThreadedProducer<Reports>, BrokerError> {
+fn producer(
+    cluster: &Cluster,
+    id: &str,
+) -> Result<Detached<ThreadedProducer<Reports>>, BrokerError> {
     let mut settings = transactional(id);
     // A copy that was killed holds the observations up no longer than that.
     settings.retain(|(name, _)| !matches!(*name, "transaction.timeout.ms" | "message.timeout.ms"));
     settings.push(("transaction.timeout.ms", "12000".to_owned()));
     settings.push(("message.timeout.ms", "10000".to_owned()));
     settings.push(("socket.timeout.ms", "10000".to_owned()));
-    let producer: ThreadedProducer<Reports> = cluster.client(&settings)?;
+    let producer: Detached<ThreadedProducer<Reports>> = Detached::new(cluster.client(&settings)?);
     producer
         .init_transactions(STEP_TIMEOUT)
         .map_err(BrokerError::of_transaction(id, "begin transactions with the brokers"))?;
