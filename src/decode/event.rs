@@ -93,8 +93,9 @@ impl<'p, 'a> WantedData<'p, 'a> {
 
     /// Adds the value of a known field.
     pub(super) fn read(&mut self, field: FieldId, value: Value<'a>) {
-        self.carries_fact |= self.plan.wanted.carries_fact(field)
-            && value.as_sid().is_some_and(|sid| sid.is_account());
+        self.carries_fact = self.carries_fact
+            || self.plan.wanted.carries_fact(field)
+                && value.as_sid().is_some_and(|sid| sid.is_account());
         self.push(field, value);
     }
 

@@ -58,8 +58,13 @@ impl ChunkHead {
 
 impl ChunkSeen {
     pub(super) fn offset(&self) -> u64 {
-        EVTX_HEADER_BYTES + self.chunk * EVTX_CHUNK_BYTES
+        chunk_offset(self.chunk)
     }
+}
+
+/// Where a chunk begins in its file.
+pub(super) fn chunk_offset(chunk: u64) -> u64 {
+    EVTX_HEADER_BYTES + chunk * EVTX_CHUNK_BYTES
 }
 
 impl LogRecord {
@@ -75,8 +80,7 @@ pub(super) fn scan(file: &File, bytes: u64) -> io::Result<Vec<ChunkSeen>> {
     let mut seen = Vec::new();
     let mut head = Vec::new();
     for chunk in 0..chunks.min(FILE_CHUNKS_MAX) {
-        let offset = EVTX_HEADER_BYTES + chunk * EVTX_CHUNK_BYTES;
-        read_segment(file, offset, HEAD_BYTES, &mut head)?;
+        read_segment(file, chunk_offset(chunk), HEAD_BYTES, &mut head)?;
         if head.is_empty() {
             break;
         }
@@ -92,8 +96,7 @@ pub(super) fn scan(file: &File, bytes: u64) -> io::Result<Vec<ChunkSeen>> {
 pub(super) fn heads(file: &File, newest: u64) -> Vec<u8> {
     let (mut heads, mut head) = (Vec::new(), Vec::new());
     for chunk in [newest, newest + 1, 0] {
-        let offset = EVTX_HEADER_BYTES + chunk * EVTX_CHUNK_BYTES;
-        if read_segment(file, offset, HEAD_BYTES, &mut head).is_err() {
+        if read_segment(file, chunk_offset(chunk), HEAD_BYTES, &mut head).is_err() {
             return Vec::new();
         }
         head.resize(HEAD_BYTES, 0);

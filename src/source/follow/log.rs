@@ -11,7 +11,7 @@ use super::super::{
     BATCH_BYTES, Batch, Content, EVTX_CHUNK_BYTES, Next, Skipped, SkippedWhat, read_segment,
 };
 use super::chunk::{
-    ChunkHead, ChunkSeen, RECORD_HEADER_BYTES, heads, is_whole, record_in, record_of,
+    ChunkHead, ChunkSeen, RECORD_HEADER_BYTES, chunk_offset, heads, is_whole, record_in, record_of,
 };
 use super::files::{Found, Identity};
 use crate::position::{LogPosition, LogRecord, Position};
@@ -243,17 +243,23 @@ impl Log {
         };
         let after_record = self.position.last.map(|last| last.id);
         let (mut bytes, mut first_chunk) = (Vec::new(), 0);
-        let mut chunk = Vec::new();
+        let mut taken = 0;
         while let Some(next) = self.due.front().copied() {
-            let so_far = bytes.len() as u64;
-            let follows = first_chunk + so_far / EVTX_CHUNK_BYTES == next.chunk
-                && so_far.is_multiple_of(EVTX_CHUNK_BYTES);
-            if so_far > 0 && (!follows || so_far + EVTX_CHUNK_BYTES > BATCH_BYTES) {
+            if taken == 0 {
+                first_chunk = next.chunk;
+                let read = read_segment(&file, next.offset(), self.due_run_bytes(), &mut bytes);
+                if read.is_err() {
+                    bytes.clear();
+                }
+            } else if next.offset() != chunk_offset(first_chunk) + taken as u64
+                || taken >= bytes.len()
+            {
                 break;
             }
-            let read = read_segment(&file, next.offset(), EVTX_CHUNK_BYTES as usize, &mut chunk);
-            let head = read.ok().and_then(|()| ChunkHead::read(&chunk));
-            let Some(head) = head.filter(|head| head.first_id == next.first_id) else {
+            let chunk = &bytes[taken..];
+            let chunk = &chunk[..chunk.len().min(EVTX_CHUNK_BYTES as usize)];
+            let head = ChunkHead::read(chunk).filter(|head| head.first_id == next.first_id);
+            let Some(head) = head else {
                 self.rescan_later();
                 break;
             };
@@ -262,14 +268,14 @@ impl Log {
                 self.due.pop_front();
                 continue;
             }
-            if so_far > 0 && last.is_some_and(|last| head.first_id != last.saturating_add(1)) {
+            if taken > 0 && last.is_some_and(|last| head.first_id != last.saturating_add(1)) {
                 break;
             }
-            if !is_whole(&chunk) {
-                if so_far > 0 {
+            if !is_whole(chunk) {
+                if taken > 0 {
                     break;
                 }
-                if self.still_torn(next.chunk, &chunk, patience) {
+                if self.still_torn(next.chunk, chunk, patience) {
                     self.rescan_later();
                     break;
                 }
@@ -291,18 +297,16 @@ impl Log {
             }
             self.torn = None;
             self.due.pop_front();
-            if so_far == 0 {
-                first_chunk = next.chunk;
-            }
-            let record = record_in(&chunk, head, head.last_id);
+            let record = record_in(chunk, head, head.last_id);
             self.anchor = record.map(|(at, record)| (next.offset() + at as u64, record));
             let unread = LogRecord { id: head.last_id, written: 0 };
             self.position.last = Some(record.map_or(unread, |(_, record)| record));
-            bytes.extend_from_slice(&chunk);
+            taken += chunk.len();
         }
-        if bytes.is_empty() {
+        if taken == 0 {
             return None;
         }
+        bytes.truncate(taken);
         self.position.moves = moves;
         Some(Next::Batch(Batch {
             input,
@@ -310,6 +314,14 @@ impl Log {
             content: Content::Chunks { bytes, first_chunk, after_record },
             moved: vec![(Arc::clone(&self.key), Position::Log(self.position.clone()))],
         }))
+    }
+
+    /// Bytes of the chunks that are due and stand one behind the other, as many as a batch may hold.
+    fn due_run_bytes(&self) -> usize {
+        let first = self.due.front().map_or(0, |seen| seen.chunk);
+        let follows = |(seen, chunk): &(&ChunkSeen, u64)| seen.chunk == *chunk;
+        let run = self.due.iter().zip(first..).take_while(follows).count() as u64;
+        (run * EVTX_CHUNK_BYTES).min(BATCH_BYTES) as usize
     }
 
     /// Leaves out a chunk whose header cannot be right, until the header changes.
