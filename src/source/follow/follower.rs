@@ -2,12 +2,13 @@
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::fs::{File, Metadata};
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::FollowSpec;
-use super::chunk::scan;
+use super::chunk::{ChunkSeen, scan};
 use super::files::{FILES_MAX, Found, Identity, find_files, identify};
 use super::log::{Holds, Log, Patience, REPORTED_MAX, holds, skipped};
 use crate::position::{Position, Positions};
@@ -40,8 +41,17 @@ pub struct Follow {
     next_poll: Option<Instant>,
     /// What distinguishes files from each other.
     identify: fn(&Metadata) -> Identity,
-    /// With `until_end`: the files that were there, and their last record ids.
-    ends: Option<Vec<(Found, u64)>>,
+    /// With `until_end`: the files that were there.
+    ends: Option<Vec<EndOfFile>>,
+}
+
+/// A file as it was at the beginning.
+#[derive(Debug)]
+struct EndOfFile {
+    found: Found,
+    last_id: u64,
+    /// Until the first poll takes them.
+    chunks: Vec<ChunkSeen>,
 }
 
 /// Whether only what is certain counts.
@@ -70,8 +80,9 @@ impl Follow {
             let found = follow.find();
             let ends = found.into_iter().filter_map(|found| {
                 let file = File::open(&found.path).ok()?;
-                let last = scan(&file, found.bytes).ok()?.iter().map(|seen| seen.last_id).max()?;
-                Some((found, last))
+                let chunks = scan(&file, found.bytes).ok()?;
+                let last_id = chunks.iter().map(|seen| seen.last_id).max()?;
+                Some(EndOfFile { found, last_id, chunks })
             });
             follow.ends = Some(ends.collect());
         }
@@ -96,7 +107,7 @@ impl Follow {
         }
         if let Some(ends) = &self.ends {
             all.retain_mut(|found| {
-                found.end = ends.iter().find(|(end, _)| end.is(found)).map(|(_, last)| *last);
+                found.end = ends.iter().find(|end| end.found.is(found)).map(|end| end.last_id);
                 found.end.is_some()
             });
         }
@@ -112,10 +123,10 @@ impl Follow {
         // Files that hold a log for certain come before those that may.
         let mut rest = Vec::new();
         for found in files.into_iter().flatten() {
-            rest.extend(self.match_other_file(found, Certain::Yes));
+            rest.extend(self.match_other_file(found, None, Certain::Yes));
         }
-        for found in rest {
-            self.match_other_file(found, Certain::No);
+        for (found, chunks) in rest {
+            self.match_other_file(found, Some(chunks), Certain::No);
         }
         for (log, had) in self.logs.iter_mut().zip(had) {
             if had && log.found.is_none() {
@@ -194,11 +205,31 @@ impl Follow {
         }
     }
 
+    /// The chunks of a file; those seen at the beginning, if it has not changed since.
+    fn scan(&mut self, file: &File, found: &Found) -> io::Result<Vec<ChunkSeen>> {
+        let is_same = |end: &&mut EndOfFile| {
+            end.found.is(found)
+                && (end.found.bytes, end.found.modified) == (found.bytes, found.modified)
+        };
+        let end = self.ends.iter_mut().flatten().find(is_same);
+        match end.map(|end| std::mem::take(&mut end.chunks)) {
+            Some(chunks) if !chunks.is_empty() => Ok(chunks),
+            Some(_) | None => scan(file, found.bytes),
+        }
+    }
+
     /// A file that is no log's own: a log's that had another one, or new. Gives
-    /// it back when that is not certain.
-    fn match_other_file(&mut self, found: Found, certain: Certain) -> Option<Found> {
-        let scanned =
-            File::open(&found.path).and_then(|file| Ok((scan(&file, found.bytes)?, file)));
+    /// it back, with its chunks, when that is not certain.
+    fn match_other_file(
+        &mut self,
+        found: Found,
+        chunks: Option<Vec<ChunkSeen>>,
+        certain: Certain,
+    ) -> Option<(Found, Vec<ChunkSeen>)> {
+        let scanned = File::open(&found.path).and_then(|file| {
+            let chunks = chunks.map_or_else(|| self.scan(&file, &found), Ok)?;
+            Ok((chunks, file))
+        });
         let (chunks, file) = match scanned {
             Ok(scanned) => scanned,
             Err(cause) => {
@@ -228,7 +259,7 @@ impl Follow {
             return None;
         }
         if certain == Certain::Yes || found.beside {
-            return Some(found);
+            return Some((found, chunks));
         }
         let index = self.place_for_new();
         let log = &mut self.logs[index];
