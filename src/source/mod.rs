@@ -26,7 +26,7 @@ pub mod pipe;
 pub mod text;
 
 use std::fs::File;
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -146,6 +146,14 @@ pub enum SourceError {
 }
 
 const EXTENSIONS: &str = ".evtx, .xml, .json, .jsonl, .ndjson or .log";
+
+/// [`read_segment`] into new memory, which is not filled with zeros first.
+fn read_new(mut file: &File, offset: u64, len: usize) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity(len);
+    file.seek(SeekFrom::Start(offset))?;
+    file.take(len as u64).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
 
 /// Reads a segment of a file, or as much of it as there is: the file may have
 /// become shorter meanwhile.

@@ -11,8 +11,17 @@ use crate::pipeline::rejects::KeepBytes;
 use crate::pipeline::spawn;
 use crate::source::Batch;
 
-/// Batches of one source on their way to one worker, and back from it.
+/// Batches of one source that are in flight, for each worker.
 const BATCHES_PER_WORKER: usize = 2;
+
+/// Most of them with one worker, by [`turn`].
+const BATCHES_WITH_ONE: usize = BATCHES_PER_WORKER + 1;
+
+/// The worker of a source's nth batch. Each round begins with another one: of two logs that take
+/// turns, the one that costs more would always go to the same.
+fn turn(nth: usize, workers: usize) -> usize {
+    (nth + nth / workers) % workers
+}
 
 /// What a worker is asked for.
 enum Request {
@@ -34,7 +43,7 @@ impl WorkerPool {
         threads: usize,
     ) -> WorkerPool {
         let start = |number: usize| {
-            let (request, requests) = sync_channel::<Request>(BATCHES_PER_WORKER);
+            let (request, requests) = sync_channel::<Request>(BATCHES_WITH_ONE);
             spawn(scope, &format!("decode {number}"), move || {
                 let mut worker = Worker::new(rules, keep_bytes);
                 for request in requests {
@@ -90,7 +99,7 @@ impl<'r> Lanes<'r> {
 
     pub(crate) fn on(pool: &WorkerPool) -> Lanes<'r> {
         let lane = |requests: &SyncSender<Request>| {
-            let (reply, replies) = sync_channel(BATCHES_PER_WORKER);
+            let (reply, replies) = sync_channel(BATCHES_WITH_ONE);
             Lane { requests: requests.clone(), reply, replies }
         };
         Lanes::Pool { lanes: pool.requests.iter().map(lane).collect(), submitted: 0, taken: 0 }
@@ -117,7 +126,7 @@ impl<'r> Lanes<'r> {
         match self {
             Lanes::Inline { worker, done } => done.push_back(worker.decode(batch)),
             Lanes::Pool { lanes, submitted, .. } => {
-                let lane = &lanes[*submitted % lanes.len()];
+                let lane = &lanes[turn(*submitted, lanes.len())];
                 let request = Request::Decode { batch, reply: lane.reply.clone() };
                 lane.requests.send(request).expect(ALIVE);
                 *submitted += 1;
@@ -128,7 +137,7 @@ impl<'r> Lanes<'r> {
     /// The next result in the order of the batches, if it is there.
     pub(crate) fn try_take(&mut self) -> Option<Decoded> {
         if let Lanes::Pool { lanes, submitted, taken } = self {
-            let lane = &lanes[*taken % lanes.len()];
+            let lane = &lanes[turn(*taken, lanes.len())];
             let ready = (*submitted > *taken).then(|| lane.replies.try_recv().ok()).flatten();
             *taken += usize::from(ready.is_some());
             return ready;
@@ -144,7 +153,7 @@ impl<'r> Lanes<'r> {
                 if submitted == taken {
                     return None;
                 }
-                let decoded = lanes[*taken % lanes.len()].replies.recv().expect(ALIVE);
+                let decoded = lanes[turn(*taken, lanes.len())].replies.recv().expect(ALIVE);
                 *taken += 1;
                 Some(decoded)
             }
@@ -166,6 +175,31 @@ impl<'r> Lanes<'r> {
                 let replies: Vec<Receiver<Vec<Observation>>> = lanes.iter().map(ask).collect();
                 for reply in replies {
                     facts.extend(reply.recv().expect(ALIVE));
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_that_alternate_in_cost_are_shared_evenly_and_no_worker_has_too_many() {
+        for workers in 1..=9 {
+            let all: Vec<usize> = (0..workers * workers * 2).map(|n| turn(n, workers)).collect();
+            for worker in 0..workers {
+                let of = |parity| {
+                    let batches = all.iter().enumerate().filter(|(n, _)| n % 2 == parity);
+                    batches.filter(|(_, of)| **of == worker).count()
+                };
+                assert_eq!(of(0), of(1), "worker {worker} of {workers}");
+            }
+            for in_flight in all.windows(workers * BATCHES_PER_WORKER) {
+                for worker in 0..workers {
+                    let of_worker = in_flight.iter().filter(|of| **of == worker).count();
+                    assert!(of_worker <= BATCHES_WITH_ONE, "worker {worker} of {workers}");
                 }
             }
         }

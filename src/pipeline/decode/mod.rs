@@ -6,7 +6,7 @@
 //!                   └─▶ …                                   ─┘
 //! ```
 //!
-//! Batch `n` of a source goes to worker `n mod N`, and results are taken back in the same turn:
+//! A source's batches go to the workers in turn, each round beginning with another, and results are taken back in the same turn:
 //! what a source's reader passes on has the order of the source whatever the number of workers.
 //! All sources share the workers.
 //!

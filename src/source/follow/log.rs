@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::super::{
-    BATCH_BYTES, Batch, Content, EVTX_CHUNK_BYTES, Next, Skipped, SkippedWhat, read_segment,
+    BATCH_BYTES, Batch, Content, EVTX_CHUNK_BYTES, Next, Skipped, SkippedWhat, read_new,
+    read_segment,
 };
 use super::chunk::{
     ChunkHead, ChunkSeen, RECORD_HEADER_BYTES, chunk_offset, heads, is_whole, record_in, record_of,
@@ -247,10 +248,8 @@ impl Log {
         while let Some(next) = self.due.front().copied() {
             if taken == 0 {
                 first_chunk = next.chunk;
-                let read = read_segment(&file, next.offset(), self.due_run_bytes(), &mut bytes);
-                if read.is_err() {
-                    bytes.clear();
-                }
+                let read = read_new(&file, next.offset(), self.due_run_bytes());
+                bytes = read.unwrap_or_default();
             } else if next.offset() != chunk_offset(first_chunk) + taken as u64
                 || taken >= bytes.len()
             {
