@@ -1,8 +1,8 @@
 //! What is said of simulated fleets against what is true of them.
 //!
-//! The whole scoring, fifty fleets of a thousand hosts, needs a release build:
-//! `TWINSID_FLEETS=50 cargo test --release --test it scoring` (`scripts/test`
-//! does it).
+//! The whole scoring, fifty fleets of a thousand hosts, needs optimised code:
+//! `CARGO_PROFILE_DEV_OPT_LEVEL=2 TWINSID_FLEETS=50 cargo test --test it order_and_form`
+//! (`scripts/test` scores twelve).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

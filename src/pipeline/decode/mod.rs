@@ -6,9 +6,9 @@
 //!                   └─▶ …                                   ─┘
 //! ```
 //!
-//! A source's batches go to the workers in turn, each round beginning with another, and results are taken back in the same turn:
-//! what a source's reader passes on has the order of the source whatever the number of workers.
-//! All sources share the workers.
+//! A source's batches go to the workers in turn, each round beginning with another one, and results
+//! are taken back in the same turn: what a reader passes on has the order of its source whatever the
+//! number of workers. All sources share the workers.
 //!
 //! | module | holds |
 //! |---|---|
