@@ -714,7 +714,7 @@ impl FactBatch {
     fn key_computer(&mut self, computer: &Value<'_>) {
         let text;
         let bytes = match computer {
-            Value::Utf16(bytes) => bytes.as_ref(),
+            Value::Utf16(bytes) => bytes,
             Value::Text(text) => text.as_bytes(),
             other => {
                 text = other.text();

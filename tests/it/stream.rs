@@ -622,6 +622,8 @@ fn what_cannot_be_decoded_goes_to_dead_letters_and_stops_nothing() {
     broker.produce(&service.input, 2, &values);
     run_to_end(&config);
     assert_same(&service.told(), &fleet.replayed);
+    let (records, _, _) = crate::ways::check_account(&log_of(&config));
+    assert_eq!(records, fleet.values.len() as u64, "all but the two that are rejected");
     let letters = broker.consume(&format!("{}-dead-letters", service.output));
     let letters: Vec<Value> =
         letters.iter().map(|letter| serde_json::from_str(&letter.value).expect("JSON")).collect();
