@@ -1,7 +1,7 @@
 //! Findings: what the detector concludes, as data without a sentence.
 //!
 //! A finding holds nothing that its incident does not show: whether it is news
-//! is decided by a digest of all of it (see [`revisions`](super::revisions)),
+//! is decided by a digest of all of it (see `revisions`),
 //! so what nobody sees must not change it. Lists are cut to what is shown.
 
 use std::collections::BTreeSet;

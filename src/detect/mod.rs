@@ -22,17 +22,17 @@
 //! | module | holds |
 //! |---|---|
 //! | [`rules`] | what makes a record an observation |
-//! | [`settings`] | time spans, thresholds and bounds |
-//! | [`detector`] | the two calls, saving and restoring |
-//! | [`tables`] | the state as a whole |
-//! | [`ingest`] | observations into tables |
-//! | [`emit`] | tables into findings |
-//! | [`state`] | dedup, names, accounts, runs, pairing |
-//! | [`fleet`] | hosts, twins, and which builds refuse them |
-//! | [`judge`] | verdicts |
-//! | [`revisions`] | the last revision of each finding, and what is news |
+//! | `settings` | time spans, thresholds and bounds |
+//! | `detector` | the two calls, saving and restoring |
+//! | `tables` | the state as a whole |
+//! | `ingest` | observations into tables |
+//! | `emit` | tables into findings |
+//! | `state` | dedup, names, accounts, runs, pairing |
+//! | `fleet` | hosts, twins, and which builds refuse them |
+//! | `judge` | verdicts |
+//! | `revisions` | the last revision of each finding, and what is news |
 //! | [`findings`] | what is concluded |
-//! | [`watermark`] | event time up to which everything is believed to have arrived |
+//! | `watermark` | event time up to which everything is believed to have arrived |
 
 mod detector;
 mod emit;

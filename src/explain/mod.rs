@@ -3,13 +3,13 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`titles`] | one line for a list of incidents |
-//! | [`reasons`] | what a verdict rests on |
-//! | [`actions`] | what to do |
-//! | [`references`] | where to read on |
-//! | [`evidence`] | what a record shows |
-//! | [`phrases`] | what several sentences share |
-//! | [`codes`] | codes and events of Windows authentication |
+//! | `titles` | one line for a list of incidents |
+//! | `reasons` | what a verdict rests on |
+//! | `actions` | what to do |
+//! | `references` | where to read on |
+//! | `evidence` | what a record shows |
+//! | `phrases` | what several sentences share |
+//! | `codes` | codes and events of Windows authentication |
 
 mod actions;
 pub(crate) mod codes;

@@ -11,18 +11,18 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`plan`] | the only wiring: which sources, link, output, and when to emit |
-//! | [`decode`] | raw batches to flushed batches of observations, on all cores |
-//! | [`rejects`] | what cannot be read or decoded: counted, sampled, named |
-//! | [`link`] | how flushed batches get from the readers to the detector |
-//! | [`correlate`] | detector and sink: take in, emit, commit |
-//! | [`restore`] | the detector's state as a sink kept it |
+//! | `plan` | the only wiring: which sources, link, output, and when to emit |
+//! | `decode` | raw batches to flushed batches of observations, on all cores |
+//! | `rejects` | what cannot be read or decoded: counted, sampled, named |
+//! | `link` | how flushed batches get from the readers to the detector |
+//! | `correlate` | detector and sink: take in, emit, commit |
+//! | `restore` | the detector's state as a sink kept it |
 //! | [`replay`] | start and report of a run over archived logs |
 //! | [`service`] | start, reload and stop of `twinsid run` |
-//! | [`liveness`] | the status line and the watchdog |
-//! | [`topics`] | the Kafka topics that a service needs |
-//! | [`counters`] | what all threads count |
-//! | [`traces`] | trace contexts that came with messages |
+//! | `liveness` | the status line and the watchdog |
+//! | `topics` | the Kafka topics that a service needs |
+//! | `counters` | what all threads count |
+//! | `traces` | trace contexts that came with messages |
 //!
 //! Plain threads and bounded channels.
 

@@ -2,7 +2,7 @@
 //!
 //! | module | promises |
 //! |---|---|
-//! | [`file`] | files or standard output, tied together by a state log |
+//! | [`mod@file`] | files or standard output, tied together by a state log |
 //! | `kafka` | incidents, dead letters and state as one transaction |
 
 pub mod file;
