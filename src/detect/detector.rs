@@ -1,13 +1,10 @@
 //! The detector's two calls, and what is asked of it between them.
 
-use borsh::{BorshDeserialize, BorshSerialize};
-
 use super::findings::Finding;
 use super::fleet::twins::Fleet;
-use super::ingest::Memo;
 use super::settings::Settings;
 use super::state::names::{Names, Symbol};
-use super::tables::{DetectorState, MalformedState};
+use super::tables::{DetectorState, Ingested, MalformedState, Memo};
 use crate::observation::{ListedHost, Observation};
 use crate::time::EventTime;
 
@@ -17,20 +14,6 @@ pub const OVER_BOUNDS: usize = 7;
 /// Observations of one stage: enough for the processor to have work while it
 /// waits for memory, few enough to stay in its cache.
 const STAGED_MAX: usize = 256;
-
-/// How many observations were ingested of each kind, duplicates not counted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
-pub struct Ingested {
-    pub mismatches: u64,
-    pub failures: u64,
-    pub successes: u64,
-    pub facts: u64,
-    /// Records that had come before.
-    pub duplicates: u64,
-    /// Failures and mismatches left out because their session had been closed
-    /// and forgotten.
-    pub late: u64,
-}
 
 #[derive(Debug)]
 pub struct Detector {

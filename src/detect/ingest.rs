@@ -8,7 +8,7 @@ use rustc_hash::FxHasher;
 use super::detector::Detector;
 use super::fleet::hosts::Shown;
 use super::state::directory::AccountSid;
-use super::state::names::{Address, Names, Symbol, spread};
+use super::state::names::{Address, Symbol, spread};
 use super::state::pairing::{Trace, TraceOrigin};
 use super::state::sessions::{Line, LineOrder, Pattern, SourceKey};
 use crate::observation::{
@@ -16,23 +16,6 @@ use crate::observation::{
 };
 use crate::status::deciding_status;
 use crate::time::EventTime;
-
-/// The last channel and provider: most records repeat them.
-#[derive(Debug, Default)]
-pub(super) struct Memo([Option<(Box<str>, Symbol)>; 2]);
-
-impl Memo {
-    fn intern(&mut self, slot: usize, text: &str, names: &mut Names) -> Symbol {
-        match &self.0[slot] {
-            Some((known, symbol)) if **known == *text => *symbol,
-            _ => {
-                let symbol = names.intern(text);
-                self.0[slot] = Some((text.into(), symbol));
-                symbol
-            }
-        }
-    }
-}
 
 /// What an observation names, as symbols.
 #[derive(Clone, Copy)]

@@ -47,6 +47,6 @@ mod state;
 mod tables;
 pub(crate) mod watermark;
 
-pub use detector::{Detector, Ingested, OVER_BOUNDS};
+pub use detector::{Detector, OVER_BOUNDS};
 pub use settings::{Bounds, Settings, seconds};
-pub use tables::{DetectorState, MalformedState};
+pub use tables::{DetectorState, Ingested, MalformedState};

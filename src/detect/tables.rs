@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use borsh::{BorshDeserialize, BorshSerialize};
 use rustc_hash::FxHashMap;
 
-use super::detector::Ingested;
 use super::fleet::hosts::Hosts;
 use super::judge::duplicates::Refusals;
 use super::judge::mismatches::Suspects;
@@ -45,6 +44,37 @@ pub struct DetectorState {
     /// The last watermark: sessions that ended before it were closed.
     pub(super) closed_to: EventTime,
     pub(super) ingested: Ingested,
+}
+
+/// How many observations were ingested of each kind, duplicates not counted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct Ingested {
+    pub mismatches: u64,
+    pub failures: u64,
+    pub successes: u64,
+    pub facts: u64,
+    /// Records that had come before.
+    pub duplicates: u64,
+    /// Failures and mismatches left out because their session had been closed
+    /// and forgotten.
+    pub late: u64,
+}
+
+/// The last channel and provider: most records repeat them.
+#[derive(Debug, Default)]
+pub(super) struct Memo([Option<(Box<str>, Symbol)>; 2]);
+
+impl Memo {
+    pub(super) fn intern(&mut self, slot: usize, text: &str, names: &mut Names) -> Symbol {
+        match &self.0[slot] {
+            Some((known, symbol)) if **known == *text => *symbol,
+            _ => {
+                let symbol = names.intern(text);
+                self.0[slot] = Some((text.into(), symbol));
+                symbol
+            }
+        }
+    }
 }
 
 /// Why a restored state cannot be used.

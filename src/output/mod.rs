@@ -6,6 +6,7 @@
 //! |---|---|
 //! | [`wire`] | the shapes that others rely on, as `schemas/` describes them |
 //! | [`mod@format`] | an incident as a line: native, ECS or OCSF |
+//! | `siem` | what ECS and OCSF have in common |
 //! | [`cards`] | an incident as a person reads it on a terminal |
 //! | `card_layout` | a card in columns: labels, wrapped text, colour |
 //! | [`summary`] | the totals of a run, for a person |
@@ -17,6 +18,7 @@ mod ecs;
 pub mod escape;
 pub mod format;
 mod ocsf;
+mod siem;
 pub mod summary;
 pub mod wire;
 

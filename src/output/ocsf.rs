@@ -6,7 +6,7 @@ use std::net::IpAddr;
 
 use serde::Serialize;
 
-use super::format::{
+use super::siem::{
     PRODUCT, PRODUCT_VERSION, distinct, events, revision_id, rule_name, severity_number,
 };
 use super::wire::{WireEvidence, WireIncident};

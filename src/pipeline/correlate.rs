@@ -18,12 +18,13 @@ use tracing::{info, warn};
 
 use super::counters::{Counters, Taken};
 use super::decode::batcher::{Flushed, NO_PARTITION};
+pub use super::restore::{CorrelateError, CorrelatorSpec, EmitMode};
 use super::restore::{Restored, SnapshotHead};
 use super::traces::Traces;
 use super::wall_clock;
 use crate::detect::findings::Finding;
 use crate::detect::watermark::{CaughtUp, Watermark};
-use crate::detect::{Detector, MalformedState, OVER_BOUNDS, Settings};
+use crate::detect::{Detector, OVER_BOUNDS};
 use crate::explain;
 use crate::incident::Incident;
 use crate::observation::{ListedHost, What, short_host};
@@ -32,7 +33,7 @@ use crate::reject::DeadLetter;
 use crate::retry::Retry;
 use crate::sink::{Commit, CommitOutcome, Sink, SinkError};
 use crate::store::checkpoint::{Advance, ChangelogEntry, ObservationBatch};
-use crate::store::codec::{self, StoredError};
+use crate::store::codec;
 use crate::time::{EventTime, TICKS_PER_SEC};
 
 /// What waits for a commit waits so long at the most; positions alone, so long at least.
@@ -52,44 +53,6 @@ const WARN_EVERY: Duration = Duration::from_secs(60);
 
 /// Sessions are closed no more often than that by the watermark alone.
 const WATERMARK_STEP_TICKS: u64 = 60 * TICKS_PER_SEC;
-
-/// When incidents are emitted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EmitMode {
-    /// As they come.
-    Live,
-    /// When everything is known, as a replay does.
-    AtEnd,
-}
-
-#[derive(Clone, Debug)]
-pub struct CorrelatorSpec {
-    pub settings: Settings,
-    pub inventory: Vec<ListedHost>,
-    pub lateness_ticks: u64,
-    pub idle_ticks: u64,
-    pub emit_mode: EmitMode,
-}
-
-#[derive(Debug, thiserror::Error)]
-pub enum CorrelateError {
-    #[error(transparent)]
-    Sink(#[from] SinkError),
-    #[error(transparent)]
-    Stored(#[from] StoredError),
-    #[error(transparent)]
-    State(#[from] MalformedState),
-}
-
-impl CorrelateError {
-    /// Whether it may end by itself; then [`Correlator::deliver`] tries again.
-    pub fn is_retryable(&self) -> bool {
-        match self {
-            CorrelateError::Sink(error) => error.is_retryable(),
-            _ => false,
-        }
-    }
-}
 
 /// What is to be committed in one step.
 struct Step {
@@ -525,6 +488,7 @@ mod tests {
 
     use super::*;
     use crate::config::Config;
+    use crate::detect::Settings;
     use crate::observation::{Account, Failure, Observation, RecordKey};
     use crate::pipeline::counters::Inputs;
     use crate::store::RestoredState;

@@ -16,9 +16,10 @@
 //! | `rejects` | what cannot be read or decoded: counted, sampled, named |
 //! | `link` | how flushed batches get from the readers to the detector |
 //! | `correlate` | detector and sink: take in, emit, commit |
-//! | `restore` | the detector's state as a sink kept it |
+//! | `restore` | what a correlator begins with: what it is asked for, the state that a sink kept |
 //! | [`replay`] | start and report of a run over archived logs |
 //! | [`service`] | start, reload and stop of `twinsid run` |
+//! | `mode` | how long a service runs, and why it cannot |
 //! | `liveness` | the status line and the watchdog |
 //! | `topics` | the Kafka topics that a service needs |
 //! | `counters` | what all threads count |
@@ -31,6 +32,7 @@ pub(crate) mod counters;
 pub(crate) mod decode;
 pub(crate) mod link;
 pub(crate) mod liveness;
+pub(crate) mod mode;
 pub(crate) mod plan;
 pub(crate) mod rejects;
 pub mod replay;

@@ -7,12 +7,11 @@ use std::sync::Arc;
 
 use tracing::info;
 
-use super::correlate::EmitMode;
 use super::decode::batcher::Linger;
 use super::link::channel::{NamedSources, Threads};
+use super::mode::{RunMode, ServiceError};
 use super::rejects::{KeepBytes, OnDamage};
-use super::replay::Replay;
-use super::service::{RunMode, ServiceError};
+use super::restore::EmitMode;
 use crate::config::service::Service;
 use crate::config::sinks::SinkSpec;
 use crate::config::sources::{NamedSource, SourceSpec};
@@ -49,17 +48,17 @@ pub(crate) struct RunPlan {
 
 impl RunPlan {
     /// Archived logs: everything is read, then emitted.
-    pub(crate) fn of_replay(replay: &Replay) -> RunPlan {
+    pub(crate) fn of_replay(threads: usize, on_damage: OnDamage) -> RunPlan {
         RunPlan {
             link: Link::Channel,
             emit_mode: EmitMode::AtEnd,
             linger: Linger::UntilFull,
-            threads: match replay.threads {
+            threads: match threads {
                 0 | 1 => Threads::One,
                 workers => Threads::Workers(workers),
             },
             keep_bytes: KeepBytes::No,
-            on_damage: replay.damage,
+            on_damage,
         }
     }
 

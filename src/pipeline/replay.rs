@@ -97,7 +97,7 @@ impl ReplayProgress for NoProgress {
 
 /// Reads everything and gives the final incidents.
 pub fn replay(replay: Replay, progress: &mut dyn ReplayProgress) -> Result<Replayed, ReplayError> {
-    let plan = RunPlan::of_replay(&replay);
+    let plan = RunPlan::of_replay(replay.threads, replay.damage);
     let counters = Counters::new(Inputs::counted());
     let inputs = discover(&replay.paths, &replay.outputs)?;
     let total = inputs.iter().map(|input| match input {

@@ -1,17 +1,54 @@
-//! The detector's state as a sink kept it: what stands in a snapshot, and how a detector is made of
-//! it again.
+//! What a correlator begins with: what it is asked for, and the detector's state as a sink kept it.
 
 use borsh::{BorshDeserialize, BorshSerialize};
 
-use super::correlate::{CorrelateError, CorrelatorSpec};
 use super::traces::Traces;
-use crate::detect::{Detector, DetectorState, Settings};
+use crate::detect::{Detector, DetectorState, MalformedState, Settings};
 use crate::observation::ListedHost;
 use crate::position::SourcePositions;
+use crate::sink::SinkError;
 use crate::store::RestoredState;
 use crate::store::checkpoint::{Advance, ChangelogEntry, Traced};
-use crate::store::codec;
+use crate::store::codec::{self, StoredError};
 use crate::time::EventTime;
+
+/// When incidents are emitted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EmitMode {
+    /// As they come.
+    Live,
+    /// When everything is known, as a replay does.
+    AtEnd,
+}
+
+#[derive(Clone, Debug)]
+pub struct CorrelatorSpec {
+    pub settings: Settings,
+    pub inventory: Vec<ListedHost>,
+    pub lateness_ticks: u64,
+    pub idle_ticks: u64,
+    pub emit_mode: EmitMode,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum CorrelateError {
+    #[error(transparent)]
+    Sink(#[from] SinkError),
+    #[error(transparent)]
+    Stored(#[from] StoredError),
+    #[error(transparent)]
+    State(#[from] MalformedState),
+}
+
+impl CorrelateError {
+    /// Whether it may end by itself; then the commit is tried again.
+    pub fn is_retryable(&self) -> bool {
+        match self {
+            CorrelateError::Sink(error) => error.is_retryable(),
+            _ => false,
+        }
+    }
+}
 
 /// What stands before the detector's state in a snapshot: positions, and all
 /// that the entries behind it are made with, so that they can be made again.

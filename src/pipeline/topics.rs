@@ -2,7 +2,7 @@
 //! its configuration.
 
 use crate::config::service::Service;
-use crate::pipeline::service::ServiceError;
+use crate::pipeline::mode::ServiceError;
 #[cfg(feature = "kafka")]
 pub(crate) use kafka::{link_spec, open_sink, prepare, source_alone};
 
@@ -36,7 +36,7 @@ mod kafka {
     use crate::config::sinks::{KafkaOutput, SinkSpec};
     use crate::config::sources::{KafkaInput, NamedSource, SourceSpec};
     use crate::pipeline::link::topic::TopicLinkSpec;
-    use crate::pipeline::service::RunMode;
+    use crate::pipeline::mode::RunMode;
     use crate::pipeline::wall_clock;
     use crate::sink::Sink;
     use crate::sink::kafka::{KafkaSink, KafkaSinkSpec};

@@ -3,7 +3,8 @@
 //!
 //! | module | holds |
 //! |---|---|
-//! | [`fleet`] | a fleet's logs in six forms, and the truth about it |
+//! | [`fleet`] | a fleet's logs in six forms |
+//! | `truth` | what is asked of a fleet, and the truth about it |
 //! | `story` | who is in the fleet: domain, hosts and their lives, clones, traps |
 //! | `scenes` | what happens there, minute by minute |
 //! | `shapes` | the events: fields, order, types |
@@ -19,3 +20,4 @@ mod lines;
 mod scenes;
 mod shapes;
 mod story;
+mod truth;

@@ -9,7 +9,6 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::dice::Dice;
-use super::fleet::Culprit;
 use super::shapes;
 use super::shapes::{
     EventShape, FleetEvent, LogonFailure, Origin, Package, Principal, Who, account_renamed,
@@ -19,6 +18,7 @@ use super::shapes::{
     started, stopped, ticket_granting, update_installed,
 };
 use super::story::{HostKind, LOCAL_ACCOUNTS, Life, LifeStart, Naming, Quirk, Story, StoryHost};
+use super::truth::Culprit;
 use crate::time::{EventTime, TICKS_PER_SEC};
 
 /// What the truth records about an event.

@@ -14,8 +14,8 @@
 use std::sync::Arc;
 
 use super::dice::Dice;
-use super::fleet::{FleetSpec, GroupState, Traps};
 use super::shapes::{Principal, WindowsBuild};
+use super::truth::{FleetSpec, GroupState, Traps};
 use crate::observation::NETBIOS_NAME_CHARS_MAX;
 use crate::sid::DomainSid;
 use crate::time::{EventTime, TICKS_PER_SEC};

@@ -4,7 +4,6 @@ use super::advice::{
     FIX_ENCRYPTION, FIX_SPN, NOTHING_TO_DO, REACH_DC, REPAIR_SECURE_CHANNEL, SET_CLOCKS,
     USE_KERBEROS,
 };
-use super::query::folded;
 
 /// One event of the channels that the rules read.
 pub(super) struct EventInfo {
@@ -322,6 +321,11 @@ pub(super) static EVENTS: &[EventInfo] = events! {
 };
 
 // Sentences that several codes share.
+
+/// Letters and digits in lower case: `Logon Type` and `LogonType` are one.
+pub(super) fn folded(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,6 +1,6 @@
 //! What a person typed after `twinsid explain`, in words.
 
-use super::events::{EVENTS, EventInfo};
+use super::events::{EVENTS, EventInfo, folded};
 use super::numbers::{encryption_type, failure_reason, logon_type, message_code, preauth_type};
 use super::table::{CodeInfo, lookup};
 use crate::status::{Category, CodeFamily, KNOWN_CODES, StatusCode, failure_reason_category};
@@ -272,11 +272,6 @@ pub(super) fn without_prefix(name: &str) -> &str {
         .iter()
         .find_map(|prefix| name.strip_prefix(prefix).filter(|rest| !rest.is_empty()))
         .unwrap_or(name)
-}
-
-/// Letters and digits in lower case: `Logon Type` and `LogonType` are one.
-pub(super) fn folded(text: &str) -> String {
-    text.chars().filter(|c| c.is_alphanumeric()).map(|c| c.to_ascii_lowercase()).collect()
 }
 
 #[cfg(test)]
