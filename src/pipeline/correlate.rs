@@ -18,8 +18,7 @@ use tracing::{info, warn};
 
 use super::counters::{Counters, Taken};
 use super::decode::batcher::{Flushed, NO_PARTITION};
-pub use super::restore::{CorrelateError, CorrelatorSpec, EmitMode};
-use super::restore::{Restored, SnapshotHead};
+use super::restore::{CorrelateError, CorrelatorSpec, EmitMode, Restored, SnapshotHead};
 use super::traces::Traces;
 use super::wall_clock;
 use crate::detect::findings::Finding;

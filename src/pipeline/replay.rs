@@ -6,13 +6,14 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::Stop;
-use super::correlate::{CorrelateError, Correlator, CorrelatorSpec};
+use super::correlate::Correlator;
 use super::counters::{Counters, Inputs};
 use super::decode::SharedRules;
 use super::decode::reader::ReadError;
 use super::link::channel::{self, ChannelError, Reading};
 use super::plan::{self, RunPlan};
 use super::rejects::{Damaged, RejectLog};
+use super::restore::{CorrelateError, CorrelatorSpec};
 use crate::decode::Tally;
 use crate::detect::rules::{FactRule, RuleSpec, Rules};
 use crate::detect::{Detector, Ingested, Settings};

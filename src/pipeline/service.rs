@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use tracing::{error, info};
 
-use super::correlate::{Correlator, CorrelatorSpec};
+use super::correlate::Correlator;
 use super::counters::{Counters, Inputs};
 use super::decode::SharedRules;
 use super::link::channel::{self, Ended, Reading};
 use super::plan::{self, Link, RunPlan};
 use super::rejects::RejectLog;
+use super::restore::CorrelatorSpec;
 use super::{Stop, liveness, spawn};
 use crate::config::Config;
 use crate::config::inventory::{self, InventoryError};

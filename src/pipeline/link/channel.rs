@@ -15,13 +15,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use crate::detect::watermark::CaughtUp;
-use crate::pipeline::correlate::{CommitProgress, CorrelateError, Correlator};
+use crate::pipeline::correlate::{CommitProgress, Correlator};
 use crate::pipeline::counters::Counters;
 use crate::pipeline::decode::SharedRules;
 use crate::pipeline::decode::batcher::{Batcher, Flushed, Linger};
 use crate::pipeline::decode::lanes::{Lanes, WorkerPool};
 use crate::pipeline::decode::reader::{Polled, ReadError, Reader};
 use crate::pipeline::rejects::{KeepBytes, RejectLog};
+use crate::pipeline::restore::CorrelateError;
 use crate::pipeline::{Stop, spawn};
 use crate::position::Positions;
 use crate::source::Source;

@@ -133,6 +133,8 @@ impl Collector<'_, '_> {
     }
 
     fn settle_all(&mut self) -> Result<(), TopicLinkError> {
+        // Also with nothing in flight: a committer that could not begin says why.
+        self.settle(None)?;
         let until = Instant::now() + STEP_TIMEOUT * 3;
         while self.in_flight > 0 {
             if Instant::now() > until {

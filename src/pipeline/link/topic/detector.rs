@@ -17,10 +17,11 @@ use crate::brokers::{
 };
 use crate::detect::watermark::CaughtUp;
 use crate::observation::ListedHost;
-use crate::pipeline::correlate::{CommitProgress, Correlator, CorrelatorSpec};
+use crate::pipeline::correlate::{CommitProgress, Correlator};
 use crate::pipeline::counters::Counters;
 use crate::pipeline::decode::batcher::Flushed;
 use crate::pipeline::link::channel::Reading;
+use crate::pipeline::restore::CorrelatorSpec;
 use crate::position::Position;
 use crate::retry::Retry;
 use crate::sink::kafka::KafkaSink;
