@@ -25,7 +25,7 @@ Exit codes:
   2   wrong flags, or a mistake in the configuration, a rule file or the inventory
   3   a source cannot be read
   5   another copy took over: this one was given up for dead and can commit nothing more
-  70  nothing went on for three minutes, and the watchdog ended the process";
+  70  no progress for three minutes: the watchdog ended the process";
 
 #[derive(Debug, clap::Args)]
 pub(super) struct RunFlags {

@@ -26,7 +26,7 @@ pub(crate) fn watch(counters: &Counters, done: &Stop, every: Duration) {
         std::thread::sleep(POLL_EVERY);
         if counters.silent_for() > SILENT_MAX {
             error!(
-                "nothing went on for {} seconds; this process ends, so that another can take over \
+                "no progress for {} seconds; this process ends so that another can take over \
                  (nothing that was committed is lost)",
                 SILENT_MAX.as_secs()
             );

@@ -145,7 +145,7 @@ impl<'c> Committer<'c> {
         if is_fatal(error) {
             return self.begin_anew(epoch, error);
         }
-        info!("a transaction is taken back and done again: {error}");
+        info!("a transaction was aborted and is retried: {error}");
         match repeat_step(|| self.producer.abort_transaction(STEP_TIMEOUT)) {
             Ok(()) => Outcome::Aborted { epoch },
             Err(cause) if is_fenced(&cause) || is_permanent(&cause) => Outcome::Failed(
@@ -159,12 +159,12 @@ impl<'c> Committer<'c> {
     /// open. Should that have been committed after all, observations come twice,
     /// and the detector knows them.
     fn begin_anew(&mut self, epoch: u64, error: &KafkaError) -> Outcome {
-        warn!("a new producer takes back what is open, and it is done again: {error}");
+        warn!("a new producer aborts what was left open, and the transaction is retried: {error}");
         let stop = self.stop;
         let is_retryable = |error: &BrokerError| error.is_retryable() && !stop.is_asked();
         let begun = Retry::for_at_most(AWAY_MAX, ABORT_PAUSE).run(is_retryable, || {
             let begun = producer(&self.cluster, &self.id);
-            begun.inspect_err(|error| info!("brokers are waited for: {error}"))
+            begun.inspect_err(|error| info!("waiting for the brokers: {error}"))
         });
         match begun {
             Ok(producer) => {
