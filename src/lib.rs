@@ -33,6 +33,7 @@
 //! | [`simulate`] | writes event logs of a fleet, for tests, benches and a first look |
 //! | [`cli`] | flags, and what each command prints |
 //! | [`faults`] | points at which tests let the process die |
+//! | `hash` | a hash that is the same in every version: for what is stored |
 //!
 //! Invariants, each tested: `decode` and `detect` are pure (no input or output, clock or thread;
 //! `tests/it/house.rs`); every map and queue has a bound; a malformed record never stops a run and
@@ -71,6 +72,7 @@ pub mod decode;
 pub mod detect;
 pub mod explain;
 pub mod faults;
+pub(crate) mod hash;
 pub mod incident;
 pub mod net;
 pub mod observation;

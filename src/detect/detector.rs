@@ -1,11 +1,16 @@
 //! The detector's two calls, and what is asked of it between them.
 
+use std::collections::BTreeSet;
+
+use super::evaluated::Evaluated;
 use super::findings::Finding;
 use super::fleet::twins::Fleet;
 use super::settings::Settings;
 use super::state::names::{Names, Symbol};
+use super::state::sessions::HOUR_TICKS;
 use super::tables::{DetectorState, Ingested, MalformedState, Memo};
 use crate::observation::{ListedHost, Observation};
+use crate::sid::DomainSid;
 use crate::time::EventTime;
 
 /// Things that may be given up because a bound was reached.
@@ -23,6 +28,22 @@ pub struct Detector {
     pub(super) memo: Memo,
     /// Short names of computers, by the index of the symbol.
     pub(super) short_hosts: Vec<Option<Symbol>>,
+    /// What follows of the facts, until others are learnt.
+    concluded: Option<Concluded>,
+    /// Groups that the last evaluation of mismatches found refusals of.
+    pub(super) refused: BTreeSet<DomainSid>,
+    pub(super) evaluated: Evaluated,
+}
+
+/// What followed of the facts when they were at these generations.
+#[derive(Debug)]
+struct Concluded {
+    fleet: Fleet,
+    hosts: u64,
+    addresses: u64,
+    accounts: u64,
+    /// Whether the groups of this fleet were evaluated.
+    is_evaluated: bool,
 }
 
 impl Detector {
@@ -31,8 +52,16 @@ impl Detector {
     }
 
     fn with_state(state: DetectorState, settings: Settings) -> Detector {
-        let (inventory, memo, short_hosts) = (Vec::new(), Memo::default(), Vec::new());
-        Detector { settings, state, inventory, memo, short_hosts }
+        Detector {
+            settings,
+            state,
+            inventory: Vec::new(),
+            memo: Memo::default(),
+            short_hosts: Vec::new(),
+            concluded: None,
+            refused: BTreeSet::new(),
+            evaluated: Evaluated::default(),
+        }
     }
 
     pub fn ingest(&mut self, observations: &[Observation]) {
@@ -44,14 +73,75 @@ impl Detector {
     /// nothing from before `watermark` can come any more. [`EventTime::MAX`]
     /// closes everything.
     pub fn advance(&mut self, watermark: EventTime, findings: &mut Vec<Finding>) {
+        if watermark != EventTime::MAX {
+            self.conclude();
+        }
+        self.advance_concluded(watermark, findings);
+    }
+
+    /// Works out anew what follows of the facts, if any came that matter: costs what is known.
+    /// [`Detector::advance`] begins with it.
+    pub fn conclude(&mut self) {
+        let (hosts, addresses) =
+            (self.state.hosts.generation(), self.state.hosts.address_generation());
+        let accounts = self.state.directory.generation();
+        let known = self.concluded.take().filter(|known| known.hosts == hosts);
+        let is_same = |known: &Concluded| known.accounts == accounts;
+        if known.as_ref().is_some_and(|known| is_same(known) && known.addresses == addresses) {
+            self.concluded = known;
+            return;
+        }
+        self.state.mismatches_touched = true;
+        let (fleet, is_evaluated, is_resolved) = match known {
+            Some(known) => {
+                let is_resolved = is_same(&known);
+                (known.fleet, known.is_evaluated, is_resolved)
+            }
+            None => {
+                let fleet = self.fleet();
+                self.state.hosts.watch_former(fleet.former_names());
+                (fleet, false, false)
+            }
+        };
+        if !is_resolved {
+            self.state.flush();
+            self.resolve_anew(&fleet);
+        }
+        self.concluded = Some(Concluded { fleet, hosts, addresses, accounts, is_evaluated });
+    }
+
+    /// Whether [`Detector::conclude`] would work out anything.
+    pub fn is_concluded(&self) -> bool {
+        self.concluded.as_ref().is_some_and(|known| {
+            known.hosts == self.state.hosts.generation()
+                && known.addresses == self.state.hosts.address_generation()
+                && known.accounts == self.state.directory.generation()
+        })
+    }
+
+    /// As [`Detector::advance`], with the fleet as it was concluded last: costs what changed.
+    pub fn advance_concluded(&mut self, watermark: EventTime, findings: &mut Vec<Finding>) {
+        if watermark == EventTime::MAX {
+            self.concluded = None;
+        }
+        if self.concluded.is_none() {
+            self.conclude();
+        }
+        let Some(mut concluded) = self.concluded.take() else { return };
         let from = findings.len();
+        self.evaluated.clear();
+        self.state.failure_revisions.forget_changes();
+        self.state.mismatch_revisions.forget_changes();
         self.state.flush();
-        self.state.traces.settle();
-        self.state.successes.settle();
-        let fleet = self.fleet();
-        let mismatches = self.emit_mismatches(&fleet, watermark, findings);
-        self.emit_failures(&fleet, watermark, findings);
-        self.emit_groups(&fleet, mismatches, watermark, findings);
+        self.state.traces.trim();
+        self.state.successes.trim();
+        let fleet = &concluded.fleet;
+        let mismatches = self.emit_mismatches(fleet, watermark, findings);
+        self.emit_failures(fleet, watermark, findings);
+        let is_other_fleet = !concluded.is_evaluated;
+        self.emit_groups(fleet, is_other_fleet, mismatches, watermark, findings);
+        concluded.is_evaluated = true;
+        self.concluded = Some(concluded);
         findings[from..].sort_by_key(|finding| (finding.first_seen, finding.id));
         // The largest time stands for the end, not for a time that was reached.
         if watermark != EventTime::MAX {
@@ -59,14 +149,37 @@ impl Detector {
         }
     }
 
-    /// Evicts what can no longer change.
-    fn evict(&mut self, watermark: EventTime) {
+    /// The watermark, or at the end the last one before it.
+    pub(super) fn reached(&self, watermark: EventTime) -> EventTime {
+        if watermark == EventTime::MAX { self.state.closed_to } else { watermark }
+    }
+
+    /// From which watermark on an evaluation closes or forgets something;
+    /// [`EventTime::MAX`]: none does.
+    pub fn next_due(&self) -> EventTime {
+        self.state.failures.next_due().min(self.state.mismatches.next_due())
+    }
+
+    /// Sessions that were judged since the detector was made.
+    pub fn judged(&self) -> u64 {
+        self.evaluated.sessions
+    }
+
+    /// Evicts what can no longer change, by the hour.
+    pub(super) fn evict(&mut self, watermark: EventTime) {
         let state = &mut self.state;
+        let before = state.closed_to;
         state.closed_to = watermark.max(state.closed_to);
-        let keep_from = watermark
-            .minus_ticks(self.settings.session_max_ticks)
-            .minus_ticks(self.settings.session_gap_ticks)
-            .minus_ticks(self.settings.known_ticks);
+        let keep_from = |watermark: EventTime| {
+            watermark
+                .minus_ticks(self.settings.session_max_ticks)
+                .minus_ticks(self.settings.session_gap_ticks)
+                .minus_ticks(self.settings.known_ticks)
+        };
+        let (before, keep_from) = (keep_from(before), keep_from(state.closed_to));
+        if before.0 / HOUR_TICKS == keep_from.0 / HOUR_TICKS {
+            return;
+        }
         state.seen.forget_before(keep_from);
         state.traces.forget_before(keep_from);
         state.successes.forget_before(keep_from);
@@ -74,6 +187,9 @@ impl Detector {
             windows.forget_before(keep_from);
             !windows.is_empty()
         });
+        state.note_mismatch_windows();
+        // Spans of time have grown meanwhile; whatever followed of them is worked out anew.
+        self.concluded = None;
     }
 
     /// The whole state, for [`Detector::restore`]. The same calls give the same
@@ -141,6 +257,7 @@ impl Detector {
     /// Takes in known hosts in place of those of an earlier call. What an
     /// inventory says of a host wins over events.
     pub fn learn_inventory(&mut self, inventory: Vec<ListedHost>) {
+        self.concluded = None;
         self.inventory.clear();
         self.state.hosts.clear_listed();
         for entry in inventory {

@@ -1,7 +1,18 @@
-//! Tables into findings: sessions are cut, judged, and emitted where they are
-//! news.
+//! Tables into findings: sessions are cut, judged, and emitted where they are news.
+//!
+//! An evaluation looks at what changed, not at what is known:
+//!
+//! ```text
+//!  keys with new observations ┐
+//!  keys whose timer is due    ├─▶ sources ─▶ their sessions ─▶ judged, if touched
+//!  sources of renamed keys    ┘
+//!  a mismatch, or what stands beside one ─▶ all sessions of mismatches
+//!  a fact that matters ─▶ the fleet anew ─▶ all groups of twins
+//! ```
+//!
+//! At the end everything is judged.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rustc_hash::{FxHashMap, FxHashSet};
 
@@ -14,7 +25,7 @@ use super::judge::failures;
 use super::judge::mismatches::{self, JudgedSession, MismatchSession, Suspects};
 use super::revisions::{RunSpan, SessionRevisions};
 use super::state::names::Symbol;
-use super::state::pairing::{TraceAt, Windows};
+use super::state::pairing::{Trace, TraceAt, Windows};
 use super::state::sessions::{Run, SourceKey, cut};
 use crate::incident::{IncidentId, Role, State};
 use crate::sid::DomainSid;
@@ -33,8 +44,33 @@ enum SessionStage {
     Gone,
 }
 
+/// How much of a source is judged.
+#[derive(Debug, Default)]
+struct Touched {
+    /// Times of new observations.
+    times: Vec<EventTime>,
+    /// Whether all sessions are judged: names resolve to it that did not before, or no longer do.
+    whole: bool,
+}
+
 /// A finding of a session, how far that is, and its runs.
 type OfSession<K> = (Finding, SessionStage, Vec<RunSpan<K>>);
+
+/// What judging some sessions came to.
+#[derive(Debug)]
+struct Judged<K> {
+    found: Vec<OfSession<K>>,
+    /// The ids of sessions beside them that were not judged again.
+    standing: Vec<IncidentId>,
+    /// Runs that are no longer needed.
+    gone: Vec<(K, EventTime)>,
+}
+
+impl<K> Default for Judged<K> {
+    fn default() -> Self {
+        Judged { found: Vec::new(), standing: Vec::new(), gone: Vec::new() }
+    }
+}
 
 /// A session of mismatches, how far it is, and its runs.
 #[derive(Debug)]
@@ -64,74 +100,169 @@ struct TwinRefusals {
 }
 
 impl Detector {
-    /// Emits sessions of failures that reach the threshold.
+    /// Emits sessions of failures that reach the threshold, of the sources that were touched.
     pub(super) fn emit_failures(
         &mut self,
         fleet: &Fleet,
         watermark: EventTime,
         findings: &mut Vec<Finding>,
     ) {
-        let context = self.context(fleet);
-        let paired = self.paired(&context);
-        let (gap, max) = (self.settings.session_gap_ticks, self.settings.session_max_ticks);
-        let mut runs: Vec<(SourceKey, SourceKey, &Run)> = self
-            .state
-            .failures
-            .iter()
-            .flat_map(|(key, runs)| runs.iter().map(move |run| (key, run)))
-            .map(|(key, run)| (context.resolve(key, run.first), key, run))
-            .collect();
-        runs.sort_unstable_by(|(a, _, run_a), (b, _, run_b)| {
-            (a, run_a.first).cmp(&(b, run_b.first))
-        });
-        let mut found: Vec<OfSession<SourceKey>> = Vec::new();
-        let mut gone: FxHashSet<(SourceKey, EventTime)> = FxHashSet::default();
-        for of_source in runs.chunk_by(|(a, _, _), (b, _, _)| a == b) {
-            for session in cut(of_source.to_vec(), |(_, _, run)| run, gap, max) {
-                let last = session.iter().map(|(_, _, run)| run.last).max().unwrap_or_default();
-                let stage = self.stage(last, watermark);
-                let runs: Vec<(SourceKey, &Run)> =
-                    session.iter().map(|(_, key, run)| (*key, *run)).collect();
-                let (source, first) = (session[0].0, session[0].2.first);
-                let beside = |host| {
-                    let times = paired.get(&(host, source));
-                    times.is_some_and(|times| times.iter().any(|at| (first..=last).contains(at)))
-                };
-                let spans: Vec<RunSpan<SourceKey>> =
-                    runs.iter().map(|(key, run)| (*key, run.first, run.last)).collect();
-                // What was emitted once is followed to its end, also when it is
-                // less by what is known now.
-                let is_emitted = !self.state.failure_revisions.ids(&spans).is_empty();
-                let failures_min = if is_emitted { 1 } else { self.settings.failure_threshold };
-                let finding = failures::of_session(&context, source, &runs, failures_min, beside);
-                // A session below the threshold is not kept once it is closed.
-                let is_small = finding.is_none();
-                if stage == SessionStage::Gone || stage == SessionStage::Known && is_small {
-                    gone.extend(runs.iter().map(|(key, run)| (*key, run.first)));
-                }
-                found.extend(finding.map(|finding| (finding, stage, spans)));
+        let due = self.state.failures.take_due(watermark);
+        let touched = self.touched(fleet, &due, watermark);
+        let mut judged = Judged::default();
+        for (source, touched) in touched {
+            self.judge_source(fleet, source, &touched, watermark, &mut judged);
+        }
+        self.evaluated.sessions += judged.found.len() as u64;
+        emit(&mut self.state.failure_revisions, judged.found, &judged.standing, findings);
+        for (key, first) in judged.gone {
+            self.state.failures.remove(key, |run| run.first == first);
+            if self.state.failures.runs(key).is_empty() {
+                self.state.resolved.forget(key);
+            }
+            self.evaluated.removed_failures.push((key, first));
+        }
+        let now = self.reached(watermark);
+        due.into_iter().for_each(|key| self.state.failures.schedule(key, now));
+    }
+
+    /// The sources that an evaluation has to look at.
+    fn touched(
+        &mut self,
+        fleet: &Fleet,
+        due: &[SourceKey],
+        watermark: EventTime,
+    ) -> BTreeMap<SourceKey, Touched> {
+        let dirty = self.state.failures.take_dirty();
+        let mut touched: BTreeMap<SourceKey, Touched> = BTreeMap::new();
+        for moved in std::mem::take(&mut self.state.resolved_anew) {
+            touched.entry(moved).or_default().whole = true;
+        }
+        if watermark == EventTime::MAX {
+            let keys: Vec<SourceKey> = self.state.failures.iter().map(|(key, _)| key).collect();
+            for source in keys.into_iter().flat_map(|key| self.sources(fleet, key).0) {
+                touched.entry(source).or_default().whole = true;
+            }
+            return touched;
+        }
+        for of_key in dirty.chunk_by(|(one, _), (other, _)| one == other) {
+            let (sources, whole) = self.sources(fleet, of_key[0].0);
+            for source in sources {
+                let touched = touched.entry(source).or_default();
+                touched.times.extend(of_key.iter().map(|(_, time)| *time));
+                touched.whole |= whole;
             }
         }
-        emit(&mut self.state.failure_revisions, found, findings);
-        if !gone.is_empty() {
-            self.state.failures.remove(|key, run| gone.contains(&(key, run.first)));
+        for key in due {
+            let (sources, whole) = self.sources(fleet, *key);
+            for source in sources {
+                touched.entry(source).or_default().whole |= whole;
+            }
+        }
+        touched
+    }
+
+    /// The sources that a key's runs belong to by what is known now, and those that they belonged
+    /// to before; whether these differ.
+    fn sources(&mut self, fleet: &Fleet, key: SourceKey) -> (Vec<SourceKey>, bool) {
+        if !key.is_resolved() {
+            return (vec![key], false);
+        }
+        let context = self.context(fleet);
+        let now = resolve_all(&context, key, self.state.failures.runs(key));
+        let before = self.state.resolved.sources(key);
+        if before == now {
+            return (now, false);
+        }
+        let mut sources = before;
+        sources.extend(&now);
+        self.state.resolved.set(key, now);
+        (sources, true)
+    }
+
+    /// Judges the sessions of a source that were touched, or that have come to another stage.
+    fn judge_source(
+        &self,
+        fleet: &Fleet,
+        source: SourceKey,
+        touched: &Touched,
+        watermark: EventTime,
+        judged: &mut Judged<SourceKey>,
+    ) {
+        let context = self.context(fleet);
+        let (gap, max) = (self.settings.session_gap_ticks, self.settings.session_max_ticks);
+        let mut runs: Vec<(SourceKey, &Run)> = Vec::new();
+        for key in self.state.resolved.keys_of(source) {
+            let of_key = self.state.failures.runs(key).iter();
+            let is_of_source = |run: &&Run| context.resolve(key, run.first) == source;
+            runs.extend(of_key.filter(is_of_source).map(|run| (key, run)));
+        }
+        runs.sort_unstable_by_key(|(key, run)| (run.first, *key));
+        for session in cut(runs, |(_, run)| run, gap, max) {
+            let last = session.iter().map(|(_, run)| run.last).max().unwrap_or_default();
+            let first = session[0].1.first;
+            let stage = self.stage(last, watermark);
+            let spans: Vec<RunSpan<SourceKey>> =
+                session.iter().map(|(key, run)| (*key, run.first, run.last)).collect();
+            let emitted = self.state.failure_revisions.ids(&spans);
+            let is_touched = touched.whole
+                || stage != self.stage(last, self.state.closed_to)
+                || touched.times.iter().any(|at| (first..=last).contains(at));
+            if !is_touched {
+                judged.standing.extend(emitted);
+                continue;
+            }
+            // What was emitted once is followed to its end, also when it is
+            // less by what is known now.
+            let failures_min =
+                if emitted.is_empty() { self.settings.failure_threshold } else { 1 };
+            let beside = |host| self.is_beside(&context, host, source, first, last);
+            let finding = failures::of_session(&context, source, &session, failures_min, beside);
+            // A session below the threshold is not kept once it is closed.
+            let is_small = finding.is_none();
+            if stage == SessionStage::Gone || stage == SessionStage::Known && is_small {
+                judged.gone.extend(session.iter().map(|(key, run)| (*key, run.first)));
+            }
+            judged.found.extend(finding.map(|finding| (finding, stage, spans)));
+        }
+    }
+
+    /// Resolves all keys anew, as names may mean something else by what was learnt; what moved to
+    /// another source is judged with the next evaluation.
+    pub(super) fn resolve_anew(&mut self, fleet: &Fleet) {
+        let context = self.context(fleet);
+        let named = self.state.failures.iter().filter(|(key, _)| key.is_resolved());
+        let moved: Vec<(SourceKey, Vec<SourceKey>)> = named
+            .map(|(key, runs)| (key, resolve_all(&context, key, runs)))
+            .filter(|(key, now)| self.state.resolved.sources(*key) != *now)
+            .collect();
+        for (key, now) in moved {
+            self.state.resolved_anew.extend(self.state.resolved.sources(key));
+            self.state.resolved_anew.extend(&now);
+            self.state.resolved.set(key, now);
         }
     }
 
     /// Emits the sessions of mismatches that no twins explain, and returns those
-    /// that twins do.
+    /// that twins do; `None` when nothing about any of them changed.
     pub(super) fn emit_mismatches(
         &mut self,
         fleet: &Fleet,
         watermark: EventTime,
         findings: &mut Vec<Finding>,
-    ) -> Mismatches {
+    ) -> Option<Mismatches> {
+        let due = self.state.mismatches.take_due(watermark);
+        let is_dirty = !self.state.mismatches.take_dirty().is_empty();
+        let is_touched = std::mem::take(&mut self.state.mismatches_touched) || is_dirty;
+        if !is_touched && due.is_empty() && watermark != EventTime::MAX {
+            return None;
+        }
         if self.state.mismatches.key_count() == 0 {
-            return Mismatches::default();
+            return Some(Mismatches::default());
         }
         let context = self.context(fleet);
         let sessions = self.mismatch_sessions(&context, watermark);
-        let gone: FxHashSet<(Symbol, EventTime)> = sessions
+        let gone: Vec<(Symbol, EventTime)> = sessions
             .iter()
             .filter(|placed| placed.stage == SessionStage::Gone)
             .flat_map(|placed| placed.runs.iter().map(|(name, first, _)| (*name, *first)))
@@ -140,6 +271,7 @@ impl Detector {
         let mut suspects = self.state.suspects.clone();
         let mut refused: BTreeMap<DomainSid, TwinRefusals> = BTreeMap::new();
         let mut found: Vec<OfSession<Symbol>> = Vec::new();
+        let count = sessions.len() as u64;
         for (PlacedSession { session, stage, runs }, judged) in sessions.into_iter().zip(judged) {
             let Some(sid) = judged.group else {
                 let finding = mismatches::of_session(&context, &session, judged.judgement);
@@ -158,30 +290,60 @@ impl Detector {
             refused.now.add(&context, session, confidence);
             refused.runs.push(runs);
         }
-        let unexplained = emit(&mut self.state.mismatch_revisions, found, findings);
-        self.state.suspects = suspects;
-        if !gone.is_empty() {
-            self.state.mismatches.remove(|host, run| gone.contains(&(host, run.first)));
+        self.evaluated.sessions += count;
+        let unexplained = emit(&mut self.state.mismatch_revisions, found, &[], findings);
+        if suspects != self.state.suspects {
+            self.state.suspects = suspects;
+            self.evaluated.suspects_changed = true;
         }
-        Mismatches { refused, unexplained }
+        for (host, first) in gone {
+            self.state.mismatches.remove(host, |run| run.first == first);
+            self.evaluated.removed_mismatches.push((host, first));
+        }
+        let now = self.reached(watermark);
+        due.into_iter().for_each(|host| self.state.mismatches.schedule(host, now));
+        Some(Mismatches { refused, unexplained })
     }
 
     /// Emits the groups of twins that are news, and withdraws those that were
     /// emitted and are none by what is known now. At the end, all that changed
-    /// in any way.
+    /// in any way. Without `mismatches` and another fleet nothing did.
     pub(super) fn emit_groups(
         &mut self,
         fleet: &Fleet,
-        Mismatches { refused, unexplained }: Mismatches,
+        is_other_fleet: bool,
+        mismatches: Option<Mismatches>,
         watermark: EventTime,
         findings: &mut Vec<Finding>,
     ) {
-        let none = Refusals::default();
         let is_end = watermark == EventTime::MAX;
+        let is_all = is_other_fleet || is_end;
+        if mismatches.is_none() && !is_all {
+            return;
+        }
+        // Without an evaluation of their own they are as they were.
+        let is_judged = mismatches.is_some();
+        let Mismatches { refused, unexplained } = mismatches.unwrap_or_default();
+        let mut touched: BTreeSet<DomainSid> = if is_judged {
+            let before = std::mem::take(&mut self.refused);
+            self.refused = refused.keys().copied().collect();
+            before.into_iter().chain(refused.keys().copied()).collect()
+        } else {
+            BTreeSet::new()
+        };
+        let none = Refusals::default();
         let mut emitted = std::mem::take(&mut self.state.group_revisions);
         let mut mismatch_revisions = std::mem::take(&mut self.state.mismatch_revisions);
+        let mut revised = std::mem::take(&mut self.evaluated.groups);
         let context = self.context(fleet);
-        for (sid, group) in &fleet.groups {
+        for (sid, emitted) in &mut emitted {
+            if emitted.release(&unexplained) {
+                touched.insert(*sid);
+                revised.insert(*sid);
+            }
+        }
+        let is_touched = |sid: &DomainSid| is_all || touched.contains(sid);
+        for (sid, group) in fleet.groups.iter().filter(|(sid, _)| is_touched(sid)) {
             let now = refused.get(sid).map(|refused| &refused.now);
             let refusals = now.or_else(|| self.state.refusals.get(sid)).unwrap_or(&none);
             let mut finding = duplicates::of_group(&context, group, refusals);
@@ -189,28 +351,36 @@ impl Detector {
             for runs in refused.get(sid).into_iter().flat_map(|refused| &refused.runs) {
                 finding.supersedes.extend(mismatch_revisions.take_over(runs, &unexplained));
             }
-            let emitted = emitted.entry(*sid).or_default();
-            emitted.release(&unexplained);
-            if emitted.revise(&mut finding, is_end) {
+            if !finding.supersedes.is_empty() {
+                revised.insert(*sid);
+            }
+            if emitted.entry(*sid).or_default().revise(&mut finding, is_end) {
+                revised.insert(*sid);
                 findings.push(finding);
             }
         }
-        for (sid, emitted) in emitted.iter_mut().filter(|(sid, _)| !fleet.groups.contains_key(sid))
-        {
-            emitted.release(&unexplained);
-            if emitted.is_withdrawn(&duplicates::source_key(*sid)) {
+        let withdrawn = emitted.iter_mut();
+        for (sid, emitted) in withdrawn.filter(|(sid, _)| !fleet.groups.contains_key(sid)) {
+            if !is_touched(sid) || emitted.is_withdrawn(&duplicates::source_key(*sid)) {
                 continue;
             }
             let refusals = self.state.refusals.get(sid).unwrap_or(&none);
             let is_domain = self.state.hosts.domain(*sid).is_some();
             let mut finding = duplicates::withdrawn(&context, *sid, is_domain, refusals);
             if emitted.revise(&mut finding, is_end) {
+                revised.insert(*sid);
                 findings.push(finding);
             }
         }
         (self.state.group_revisions, self.state.mismatch_revisions) = (emitted, mismatch_revisions);
+        self.evaluated.groups = revised;
         let past = refused.into_iter().filter(|(_, refused)| refused.past.is_any());
-        self.state.refusals.extend(past.map(|(sid, refused)| (sid, refused.past)));
+        for (sid, TwinRefusals { past, .. }) in past {
+            if self.state.refusals.get(&sid) != Some(&past) {
+                self.evaluated.refusals.insert(sid);
+                self.state.refusals.insert(sid, past);
+            }
+        }
     }
 
     /// The sessions of mismatches of every host, with what stood beside them.
@@ -242,8 +412,10 @@ impl Detector {
                     .map(|(first, last)| (*first.max(&start), *last.min(&end)))
                     .filter(|(first, last)| first <= last)
                     .collect();
-                let mut traces: Vec<TraceAt> =
-                    self.traces_within(fleet, host, &of_session).cloned().collect();
+                let mut traces: Vec<TraceAt> = self
+                    .traces_within(fleet, host, &of_session)
+                    .map(|(host, time, trace)| (host, time, trace.clone()))
+                    .collect();
                 traces.sort_by_key(|(_, time, _)| *time);
                 let accepted = traces.iter().any(is_accepted);
                 let runs: Vec<&Run> = session.iter().map(|(_, run)| *run).collect();
@@ -281,17 +453,30 @@ impl Detector {
         }
     }
 
-    /// When failures of each source stood beside a mismatch on a host, by the
-    /// fullest spelling of its name.
-    fn paired(&self, context: &Context<'_>) -> FxHashMap<(Symbol, SourceKey), Vec<EventTime>> {
-        let mut paired: FxHashMap<(Symbol, SourceKey), Vec<EventTime>> = FxHashMap::default();
-        for (host, spans) in self.windows(context.fleet) {
-            for (_, time, trace) in self.traces_within(context.fleet, host, &spans) {
-                let source = context.resolve(trace.source, *time);
-                paired.entry((host, source)).or_default().push(*time);
+    /// Whether a failure of this source stood beside a mismatch on a host within a span of time.
+    fn is_beside(
+        &self,
+        context: &Context<'_>,
+        host: Symbol,
+        source: SourceKey,
+        first: EventTime,
+        last: EventTime,
+    ) -> bool {
+        let fleet = context.fleet;
+        if self.state.mismatch_windows.is_empty() || fleet.spelling(host) != host {
+            return false;
+        }
+        let mut windows = Windows::default();
+        for name in fleet.spellings(host) {
+            if let Some(of_name) = self.state.mismatch_windows.get(&name) {
+                windows.join(of_name);
             }
         }
-        paired
+        let spans = windows.spans();
+        let mut traces = self.traces_within(fleet, host, &spans);
+        traces.any(|(_, time, trace)| {
+            (first..=last).contains(&time) && context.resolve(trace.source, time) == source
+        })
     }
 
     /// The windows around mismatches, by the fullest spelling of the host.
@@ -309,7 +494,7 @@ impl Detector {
         fleet: &'a Fleet,
         host: Symbol,
         spans: &'a [(EventTime, EventTime)],
-    ) -> impl Iterator<Item = &'a TraceAt> {
+    ) -> impl Iterator<Item = (Symbol, EventTime, &'a Trace)> {
         fleet.spellings(host).into_iter().flat_map(move |name| {
             spans.iter().flat_map(move |(start, end)| self.state.traces.within(name, *start, *end))
         })
@@ -320,20 +505,32 @@ impl Detector {
         let mut accepted: FxHashMap<SourceKey, Vec<EventTime>> = FxHashMap::default();
         for (key, time, host) in self.state.successes.iter() {
             if context.role(*host) == Role::DomainController {
-                accepted.entry(context.resolve(*key, *time)).or_default().push(*time);
+                accepted.entry(context.resolve(key, time)).or_default().push(time);
             }
         }
         accepted
     }
 }
 
-/// Emits what is news of all sessions there are; returns the ids of all of them.
+/// The sources that runs of a key belong to, by what is known now.
+fn resolve_all(context: &Context<'_>, key: SourceKey, runs: &[Run]) -> Vec<SourceKey> {
+    let mut sources: Vec<SourceKey> =
+        runs.iter().map(|run| context.resolve(key, run.first)).collect();
+    sources.sort_unstable();
+    sources.dedup();
+    if sources.is_empty() { vec![key] } else { sources }
+}
+
+/// Emits what is news of sessions; returns their ids. `standing` has the ids of others that their
+/// runs may have been emitted under.
 fn emit<K: Copy + Ord>(
     revisions: &mut SessionRevisions<K>,
     found: Vec<OfSession<K>>,
+    standing: &[IncidentId],
     findings: &mut Vec<Finding>,
 ) -> FxHashSet<IncidentId> {
-    let produced: FxHashSet<IncidentId> = found.iter().map(|(finding, _, _)| finding.id).collect();
+    let ids = found.iter().map(|(finding, _, _)| finding.id);
+    let produced: FxHashSet<IncidentId> = ids.chain(standing.iter().copied()).collect();
     for (mut finding, stage, runs) in found {
         finding.state = match stage {
             SessionStage::Open => State::Open,

@@ -94,6 +94,8 @@ pub enum FailureSource {
     },
     /// Nobody in particular, on this host.
     Host(String),
+    /// More accounts on this host than are kept apart.
+    Crowd(String),
 }
 
 /// An account as a sentence names it.

@@ -1,16 +1,13 @@
 //! Observations into tables: names become symbols, facts are learnt, failures
 //! and mismatches join their runs.
 
-use std::hash::{Hash, Hasher};
-
-use rustc_hash::FxHasher;
-
 use super::detector::Detector;
 use super::fleet::hosts::Shown;
 use super::state::directory::AccountSid;
 use super::state::names::{Address, Symbol, spread};
 use super::state::pairing::{Trace, TraceOrigin};
 use super::state::sessions::{Line, LineOrder, Pattern, SourceKey};
+use crate::hash::stable_hash;
 use crate::observation::{
     Account, Fact, Failure, Observation, RecordKey, Side, Success, What, short_host,
 };
@@ -115,13 +112,12 @@ impl Detector {
     /// name is written with its domain or without.
     fn fingerprint(&mut self, key: &RecordKey, named: Named) -> u64 {
         let host = self.short_host(named.computer);
-        let mut hasher = FxHasher::default();
+        let mut names = (host.index() as u64) << 32 | named.channel.index() as u64;
         if host == Symbol::BEYOND || named.channel == Symbol::BEYOND {
-            short_host(&key.computer).to_lowercase().hash(&mut hasher);
-            key.channel.to_lowercase().hash(&mut hasher);
+            let computer = short_host(&key.computer).to_lowercase();
+            names = stable_hash(&(computer, key.channel.to_lowercase()));
         }
-        (host, named.channel, key.record_id).hash(&mut hasher);
-        let half = spread(hasher.finish());
+        let half = spread(spread(names) ^ key.record_id);
         spread(half ^ key.time.0.wrapping_mul(0x9e37_79b9_7f4a_7c15))
     }
 
@@ -175,11 +171,7 @@ impl Detector {
         let source = self.account_key(account, named);
         let order = LineOrder { names: &self.state.names, addresses: &self.state.addresses };
         self.state.mismatches.add(named.computer, line, &mut self.state.patterns, &order);
-        self.state
-            .mismatch_windows
-            .entry(named.computer)
-            .or_default()
-            .add(time, self.settings.pair_window_ticks);
+        self.state.add_mismatch_window(named.computer, time, self.settings.pair_window_ticks);
         if let Some(source) = source {
             let trace = Trace {
                 origin: TraceOrigin::Mismatch,
@@ -194,8 +186,11 @@ impl Detector {
 
     fn failure(&mut self, observation: &Observation, named: Named, failure: &Failure) {
         let line = self.line(observation, named, failure);
-        let source =
-            self.account_key(&failure.account, named).unwrap_or(SourceKey::Host(named.computer));
+        let nobody = match named.account {
+            Symbol::BEYOND => SourceKey::Crowd(named.computer),
+            _ => SourceKey::Host(named.computer),
+        };
+        let source = self.account_key(&failure.account, named).unwrap_or(nobody);
         if let SourceKey::Sid(sid) = source {
             self.state.directory.learn_label(sid, named.domain, named.account, &self.state.names);
             if let Some(issuer) = sid.domain().filter(|_| failure.side == Side::Kdc) {
@@ -215,7 +210,8 @@ impl Detector {
                 peer_ip: line.peer_ip,
                 status: deciding_status(failure.status, failure.sub_status),
             };
-            self.state.traces.add(named.computer, observation.key.time, trace);
+            self.state.traces.add(named.computer, time, trace);
+            self.state.mismatches_touched |= self.state.is_near_mismatch(time);
         }
         let order = LineOrder { names: &self.state.names, addresses: &self.state.addresses };
         self.state.failures.add(source, line, &mut self.state.patterns, &order);
@@ -241,6 +237,7 @@ impl Detector {
             self.state.hosts.learn_served(&shown(observation, named), issuer);
         }
         self.state.successes.add(source, time, named.computer);
+        self.state.mismatches_touched |= self.state.is_near_mismatch(time);
     }
 
     fn line(&mut self, observation: &Observation, named: Named, failure: &Failure) -> Line {

@@ -27,6 +27,7 @@
 //! | `tables` | the state as a whole |
 //! | `ingest` | observations into tables |
 //! | `emit` | tables into findings |
+//! | `evaluated` | what an evaluation changed, for whoever restores |
 //! | `state` | dedup, names, accounts, runs, pairing |
 //! | `fleet` | hosts, twins, and which builds refuse them |
 //! | `judge` | verdicts |
@@ -36,6 +37,7 @@
 
 mod detector;
 mod emit;
+mod evaluated;
 pub mod findings;
 mod fleet;
 mod ingest;
@@ -48,5 +50,6 @@ mod tables;
 pub(crate) mod watermark;
 
 pub use detector::{Detector, OVER_BOUNDS};
+pub use evaluated::EvaluationChanges;
 pub use settings::{Bounds, Settings, seconds};
 pub use tables::{DetectorState, Ingested, MalformedState};

@@ -14,13 +14,13 @@
 //! A consumer reads revisions in order: a finding ends those that it
 //! supersedes, and one that is emitted again continues its revisions.
 
-use std::collections::BTreeMap;
-use std::hash::{Hash, Hasher};
+use std::collections::{BTreeMap, BTreeSet};
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use rustc_hash::{FxHashSet, FxHasher};
+use rustc_hash::FxHashSet;
 
 use super::findings::Finding;
+use crate::hash::stable_hash;
 use crate::incident::{IncidentId, State};
 use crate::time::EventTime;
 
@@ -42,9 +42,11 @@ pub struct EmittedRevision {
 }
 
 impl EmittedRevision {
-    /// What is produced again is no longer superseded.
-    pub fn release(&mut self, produced: &FxHashSet<IncidentId>) {
+    /// What is produced again is no longer superseded; whether that changed anything.
+    pub fn release(&mut self, produced: &FxHashSet<IncidentId>) -> bool {
+        let before = self.supersedes.len();
         self.supersedes.retain(|id| !produced.contains(id));
+        self.supersedes.len() < before
     }
 
     /// Whether the last revision withdrew the finding of this source.
@@ -63,16 +65,23 @@ impl EmittedRevision {
         }
         finding.supersedes.clone_from(&self.supersedes);
         finding.revision = 0;
-        let (gist, whole) = (gist(finding), digest(&format!("{finding:?}")));
         let closed = finding.state == State::Closed;
-        let is_news = self.revision == 0
+        let gist = gist(finding);
+        let mut is_news = self.revision == 0
             || self.taken_over
             || self.gist != gist
-            || closed != self.closed
-            || ((closed || is_end) && self.whole != whole);
+            || closed != self.closed;
+        // Of a finding that goes on, its numbers alone are no news.
+        if is_news || closed || is_end {
+            let whole = stable_hash(&format!("{finding:?}"));
+            is_news |= self.whole != whole;
+            if is_news {
+                self.whole = whole;
+            }
+        }
         if is_news {
             self.revision += 1;
-            (self.gist, self.whole, self.closed) = (gist, whole, closed);
+            (self.gist, self.closed) = (gist, closed);
             self.taken_over = false;
         }
         finding.revision = self.revision;
@@ -88,11 +97,59 @@ pub type RunSpan<K> = (K, EventTime, EventTime);
 pub struct SessionRevisions<K: Ord> {
     marks: BTreeMap<(K, EventTime), IncidentId>,
     emitted: BTreeMap<IncidentId, EmittedRevision>,
+    /// What changed since [`SessionRevisions::take_changes`].
+    #[borsh(skip, bound(deserialize = ""))]
+    changed_marks: BTreeSet<(K, EventTime)>,
+    #[borsh(skip)]
+    changed_ids: BTreeSet<IncidentId>,
+}
+
+/// Marks and revisions that changed, as they are now; `None`: they are gone.
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
+pub struct RevisionChanges<K: Ord> {
+    marks: Vec<((K, EventTime), Option<IncidentId>)>,
+    emitted: Vec<(IncidentId, Option<EmittedRevision>)>,
 }
 
 impl<K: Copy + Ord> SessionRevisions<K> {
     pub fn new() -> SessionRevisions<K> {
-        SessionRevisions { marks: BTreeMap::new(), emitted: BTreeMap::new() }
+        SessionRevisions {
+            marks: BTreeMap::new(),
+            emitted: BTreeMap::new(),
+            changed_marks: BTreeSet::new(),
+            changed_ids: BTreeSet::new(),
+        }
+    }
+
+    /// What changed since the last call.
+    pub fn take_changes(&mut self) -> RevisionChanges<K> {
+        let marks = std::mem::take(&mut self.changed_marks).into_iter();
+        let ids = std::mem::take(&mut self.changed_ids).into_iter();
+        RevisionChanges {
+            marks: marks.map(|mark| (mark, self.marks.get(&mark).copied())).collect(),
+            emitted: ids.map(|id| (id, self.emitted.get(&id).cloned())).collect(),
+        }
+    }
+
+    pub fn forget_changes(&mut self) {
+        self.changed_marks.clear();
+        self.changed_ids.clear();
+    }
+
+    /// Takes over changes of another run with the same revisions before them.
+    pub fn apply(&mut self, changes: RevisionChanges<K>) {
+        for (mark, id) in changes.marks {
+            match id {
+                Some(id) => self.marks.insert(mark, id),
+                None => self.marks.remove(&mark),
+            };
+        }
+        for (id, emitted) in changes.emitted {
+            match emitted {
+                Some(emitted) => self.emitted.insert(id, emitted),
+                None => self.emitted.remove(&id),
+            };
+        }
     }
 
     /// The ids under which any of these runs was emitted.
@@ -112,8 +169,8 @@ impl<K: Copy + Ord> SessionRevisions<K> {
     }
 
     /// The finding as its next revision; `None` when it is not news. `produced`
-    /// has the ids of all sessions there are now: what was emitted under any
-    /// other id is taken over.
+    /// has the ids of all sessions there are now that these runs may have been
+    /// emitted under: what was emitted under any other id is taken over.
     pub fn revise(
         &mut self,
         mut finding: Finding,
@@ -122,11 +179,17 @@ impl<K: Copy + Ord> SessionRevisions<K> {
     ) -> Option<Finding> {
         finding.supersedes = self.take_over(runs, produced);
         for (key, first, _) in runs {
-            self.marks.insert((*key, *first), finding.id);
+            if self.marks.insert((*key, *first), finding.id) != Some(finding.id) {
+                self.changed_marks.insert((*key, *first));
+            }
         }
         let emitted = self.emitted.entry(finding.id).or_default();
-        emitted.release(produced);
-        emitted.revise(&mut finding, false).then_some(finding)
+        let is_released = emitted.release(produced);
+        let is_news = emitted.revise(&mut finding, false);
+        if is_released || is_news || !finding.supersedes.is_empty() {
+            self.changed_ids.insert(finding.id);
+        }
+        is_news.then_some(finding)
     }
 
     /// Returns the ids under which these runs were emitted and that no session
@@ -143,16 +206,23 @@ impl<K: Copy + Ord> SessionRevisions<K> {
                 taken.push(id);
                 if let Some(emitted) = self.emitted.get_mut(&id) {
                     emitted.taken_over = true;
+                    self.changed_ids.insert(id);
                     let earlier = emitted.supersedes.iter();
                     taken.extend(earlier.filter(|id| !produced.contains(id)));
                 }
             }
         }
+        let firsts: BTreeSet<(K, EventTime)> =
+            runs.iter().map(|(key, first, _)| (*key, *first)).collect();
         for (key, first, last) in runs {
-            let stale: Vec<(K, EventTime)> =
-                self.marks.range((*key, *first)..=(*key, *last)).map(|(mark, _)| *mark).collect();
+            let of_run = self.marks.range((*key, *first)..=(*key, *last));
+            let stale = |(mark, id): &(&(K, EventTime), &IncidentId)| {
+                !firsts.contains(mark) || !produced.contains(id)
+            };
+            let stale: Vec<(K, EventTime)> = of_run.filter(stale).map(|(mark, _)| *mark).collect();
             for mark in stale {
                 self.marks.remove(&mark);
+                self.changed_marks.insert(mark);
             }
         }
         taken
@@ -162,8 +232,10 @@ impl<K: Copy + Ord> SessionRevisions<K> {
     pub fn forget(&mut self, runs: &[RunSpan<K>]) {
         for id in self.ids(runs) {
             let emitted = self.emitted.remove(&id);
+            self.changed_ids.insert(id);
             for before in emitted.into_iter().flat_map(|emitted| emitted.supersedes) {
                 self.emitted.remove(&before);
+                self.changed_ids.insert(before);
             }
         }
         self.take_over(runs, &FxHashSet::default());
@@ -189,16 +261,10 @@ fn gist(finding: &Finding) -> u64 {
     let count = finding.counts.mismatches + finding.counts.failures;
     let class = (finding.class.name(), finding.confidence.name());
     let state = (finding.state.name(), finding.severity.name());
-    digest(&(class, state, hosts, count.checked_ilog10(), &finding.supersedes))
+    stable_hash(&(class, state, hosts, count.checked_ilog10(), &finding.supersedes))
 }
 
 /// The digest of a withdrawn finding.
 fn withdrawn(source_key: &str) -> u64 {
-    digest(&("withdrawn", source_key))
-}
-
-fn digest(value: &impl Hash) -> u64 {
-    let mut hasher = FxHasher::default();
-    value.hash(&mut hasher);
-    hasher.finish()
+    stable_hash(&("withdrawn", source_key))
 }

@@ -1,10 +1,10 @@
 //! All tables of the detector in one value, so that its state is written and
 //! read back as a whole. How that is done is the caller's business.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use borsh::{BorshDeserialize, BorshSerialize};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::fleet::hosts::Hosts;
 use super::judge::duplicates::Refusals;
@@ -15,9 +15,15 @@ use super::state::dedup::SeenRecords;
 use super::state::directory::Directory;
 use super::state::names::{Addresses, Names, Symbol};
 use super::state::pairing::{Nearby, Trace, Windows};
+use super::state::resolved::Resolved;
 use super::state::sessions::{LineOrder, Patterns, Sessions, SourceKey};
 use crate::sid::DomainSid;
-use crate::time::EventTime;
+use crate::time::{EventTime, TICKS_PER_SEC};
+
+const MINUTE_TICKS: u64 = 60 * TICKS_PER_SEC;
+
+/// The longest joined window of which every minute is noted: a damaged state may hold any.
+const WINDOW_MINUTES_MAX: u64 = 1 << 20;
 
 /// The detector's state. Equal calls give equal states, and equal states
 /// serialise to equal bytes. Indexes, bounds and the inventory are no part of
@@ -38,7 +44,15 @@ pub struct DetectorState {
     pub(super) mismatch_revisions: SessionRevisions<Symbol>,
     pub(super) failures: Sessions<SourceKey>,
     pub(super) mismatches: Sessions<Symbol>,
+    /// What keys of failures were resolved to, and sources that are evaluated because that changed.
+    pub(super) resolved: Resolved,
+    pub(super) resolved_anew: BTreeSet<SourceKey>,
+    /// Whether something came that bears on sessions of mismatches.
+    pub(super) mismatches_touched: bool,
     pub(super) mismatch_windows: FxHashMap<Symbol, Windows>,
+    /// The minutes of these windows.
+    #[borsh(skip)]
+    mismatch_minutes: FxHashSet<u64>,
     pub(super) traces: Nearby<Symbol, Trace>,
     pub(super) successes: Nearby<SourceKey, Symbol>,
     /// The last watermark: sessions that ended before it were closed.
@@ -97,14 +111,42 @@ impl DetectorState {
             group_revisions: BTreeMap::new(),
             failure_revisions: SessionRevisions::new(),
             mismatch_revisions: SessionRevisions::new(),
-            failures: Sessions::new(gap, bounds.open_runs),
-            mismatches: Sessions::new(gap, bounds.open_runs),
+            failures: Sessions::new(gap, settings.known_ticks, bounds.open_runs),
+            mismatches: Sessions::new(gap, settings.known_ticks, bounds.open_runs),
+            resolved: Resolved::default(),
+            resolved_anew: BTreeSet::new(),
+            mismatches_touched: false,
             mismatch_windows: FxHashMap::default(),
+            mismatch_minutes: FxHashSet::default(),
             traces: Nearby::new(bounds.nearby),
             successes: Nearby::new(bounds.nearby),
             closed_to: EventTime::MIN,
             ingested: Ingested::default(),
         }
+    }
+
+    /// Adds a mismatch on a host, with a window of time on both sides.
+    pub(super) fn add_mismatch_window(&mut self, host: Symbol, time: EventTime, ticks: u64) {
+        self.mismatch_windows.entry(host).or_default().add(time, ticks);
+        self.note_window((time.minus_ticks(ticks), time.plus_ticks(ticks)));
+    }
+
+    /// Whether there is a mismatch on any host near that time.
+    pub(super) fn is_near_mismatch(&self, time: EventTime) -> bool {
+        self.mismatch_minutes.contains(&(time.0 / MINUTE_TICKS))
+    }
+
+    /// Notes the minutes of all windows anew.
+    pub(super) fn note_mismatch_windows(&mut self) {
+        self.mismatch_minutes.clear();
+        let windows = self.mismatch_windows.values();
+        let spans: Vec<_> = windows.flat_map(|windows| windows.spans()).collect();
+        spans.into_iter().for_each(|span| self.note_window(span));
+    }
+
+    fn note_window(&mut self, (first, last): (EventTime, EventTime)) {
+        let (first, last) = (first.0 / MINUTE_TICKS, last.0 / MINUTE_TICKS);
+        self.mismatch_minutes.extend(first..=last.min(first + WINDOW_MINUTES_MAX));
     }
 
     /// Puts pending observations into their runs.
@@ -123,10 +165,13 @@ impl DetectorState {
         self.seen.rebuild(bounds.seen_records);
         self.directory.bound(bounds.accounts);
         self.hosts.rebuild(bounds.hosts, bounds.addresses);
-        self.failures.rebuild(gap, bounds.open_runs);
-        self.mismatches.rebuild(gap, bounds.open_runs);
+        let (known, runs_max, closed_to) = (settings.known_ticks, bounds.open_runs, self.closed_to);
+        self.failures.rebuild(gap, known, runs_max, closed_to);
+        self.mismatches.rebuild(gap, known, runs_max, closed_to);
         self.traces.bound(bounds.nearby);
         self.successes.bound(bounds.nearby);
+        self.resolved.rebuild();
+        self.note_mismatch_windows();
         Ok(())
     }
 }

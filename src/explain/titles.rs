@@ -17,6 +17,12 @@ pub(super) fn title(finding: &Finding) -> String {
                 FailureSource::Host(host) => {
                     format!("Authentication failed {times} on {host}: {what}")
                 }
+                FailureSource::Crowd(host) => {
+                    format!(
+                        "Authentication failed {times} on {host}, of more accounts than are kept \
+                         apart: {what}"
+                    )
+                }
             }
         }
         Subject::Mismatches { target, refused, event_id, .. } => {

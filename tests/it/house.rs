@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 /// The nouns that every stage shares.
 const VOCABULARY: &[&str] =
-    &["sid", "time", "status", "observation", "record", "incident", "position", "reject"];
+    &["sid", "time", "hash", "status", "observation", "record", "incident", "position", "reject"];
 
 /// Each part, the other parts that it may use beside the vocabulary, and what it must not name.
 const TABLE: [(&str, &[&str], &[&str]); 11] = [

@@ -16,7 +16,7 @@ use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
 use compact_str::CompactString;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use crate::detect::state::directory::{Span, make_room};
 use crate::detect::state::names::{Names, Symbol};
@@ -254,6 +254,14 @@ pub struct Hosts {
     #[borsh(skip)]
     addresses_max: usize,
     refused: u64,
+    /// Counts what may change the fleet; see [`Hosts::generation`].
+    #[borsh(skip)]
+    generation: u64,
+    #[borsh(skip)]
+    address_generation: u64,
+    /// Names that count as former ones of other hosts, as long as they stay silent.
+    #[borsh(skip)]
+    former: FxHashSet<Symbol>,
 }
 
 impl Hosts {
@@ -269,7 +277,33 @@ impl Hosts {
             hosts_max,
             addresses_max,
             refused: 0,
+            generation: 0,
+            address_generation: 0,
+            former: FxHashSet::default(),
         }
+    }
+
+    /// Goes up whenever something was learnt from which another fleet may follow. Later records
+    /// of what is known widen spans of time, which does not count.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Goes up whenever a host was seen with another address.
+    pub fn address_generation(&self) -> u64 {
+        self.address_generation
+    }
+
+    /// These names count as former ones of other hosts: a later record of theirs says that they
+    /// are none.
+    pub fn watch_former(&mut self, names: FxHashSet<Symbol>) {
+        self.former = names;
+    }
+
+    /// Something was learnt, or not; passes that on.
+    fn note(&mut self, is_new: bool) -> bool {
+        self.generation += u64::from(is_new);
+        is_new
     }
 
     /// Sets the bounds of facts that were read back, and clears what is not part
@@ -306,7 +340,14 @@ impl Hosts {
             self.refused += 1;
             return None;
         }
-        let facts = self.facts.entry(computer).or_insert_with(|| Arc::new(HostFacts::new(time)));
+        let generation = &mut self.generation;
+        let facts = self.facts.entry(computer).or_insert_with(|| {
+            *generation += 1;
+            Arc::new(HostFacts::new(time))
+        });
+        if time > facts.seen.last && !self.former.is_empty() && self.former.contains(&computer) {
+            *generation += 1;
+        }
         let facts = Arc::make_mut(facts);
         facts.seen.extend(time);
         Some(facts)
@@ -332,7 +373,8 @@ impl Hosts {
     /// Whether the host was not known as a domain controller before.
     pub fn learn_domain_controller(&mut self, shown: &Shown) -> bool {
         let Some(facts) = self.facts_mut(shown.computer, shown.time) else { return false };
-        !std::mem::replace(&mut facts.domain_controller, true)
+        let is_new = !std::mem::replace(&mut facts.domain_controller, true);
+        self.note(is_new)
     }
 
     /// Whether the start was not known before.
@@ -340,19 +382,21 @@ impl Hosts {
         let Some(facts) = self.facts_mut(shown.computer, shown.time) else { return false };
         let is_new = facts.boots.insert(shown.time);
         keep_last(&mut facts.boots, BOOTS_MAX);
-        is_new
+        self.note(is_new)
     }
 
     /// Whether the computer was not known to have this build.
     pub fn learn_build(&mut self, shown: &Shown, build: Build) -> bool {
         let Some(facts) = self.facts_mut(shown.computer, shown.time) else { return false };
-        add_span(&mut facts.builds, build, Span::at(shown.time), BUILDS_MAX)
+        let is_new = add_span(&mut facts.builds, build, Span::at(shown.time), BUILDS_MAX);
+        self.note(is_new)
     }
 
     /// Whether the update was not known to be installed.
     pub fn learn_update(&mut self, shown: &Shown, update: u32) -> bool {
         let Some(facts) = self.facts_mut(shown.computer, shown.time) else { return false };
-        add_update(&mut facts.updates, update, shown.time)
+        let is_new = add_update(&mut facts.updates, update, shown.time);
+        self.note(is_new)
     }
 
     /// Whether the rename was not known.
@@ -360,7 +404,7 @@ impl Hosts {
         let Some(facts) = self.facts_mut(shown.computer, shown.time) else { return false };
         let is_new = facts.renames.insert((shown.time, from, to));
         keep_last(&mut facts.renames, RENAMES_MAX);
-        is_new
+        self.note(is_new)
     }
 
     /// Notes that a computer logged an account of its own with this SID;
@@ -378,6 +422,10 @@ impl Hosts {
             .machine_sids
             .iter()
             .any(|known| known.sid == sid && known.pieces.contains(&piece));
+        let newest = |facts: &HostFacts| {
+            facts.machine_sids.iter().map(|known| (known.span.last, known.sid)).max()
+        };
+        let before = newest(facts).map(|(_, sid)| sid);
         facts.add_machine_sid(MachineSid {
             sid,
             span: Span::at(shown.time),
@@ -386,6 +434,9 @@ impl Hosts {
             account,
             rid,
         });
+        // Of several, the one seen last is the one that it has.
+        let after = newest(facts).map(|(_, sid)| sid);
+        self.note(is_new || before != after);
         is_new
     }
 
@@ -403,8 +454,11 @@ impl Hosts {
             self.refused += 1;
             return;
         }
-        let first = self.domains.entry(sid).or_insert(time);
-        *first = time.min(*first);
+        let is_new = self.domains.get(&sid).is_none_or(|first| time < *first);
+        if is_new {
+            self.domains.insert(sid, time);
+        }
+        self.note(is_new);
     }
 
     /// Notes that a domain controller judged an account of this issuer.
@@ -421,7 +475,10 @@ impl Hosts {
         self.served.push((shown.computer, sid, shown.time));
         self.learn_domain(sid, shown.time);
         if let Some(facts) = self.facts_mut(shown.computer, shown.time) {
+            let before = facts.domains.clone();
             insert_smallest(&mut facts.domains, sid, DOMAINS_MAX);
+            let is_new = before != facts.domains;
+            self.note(is_new);
         }
     }
 
@@ -435,7 +492,9 @@ impl Hosts {
             return false;
         }
         let hosts = self.addresses.entry(ip).or_default();
-        add_span(hosts, host, Span::at(time), HOSTS_PER_ADDRESS_MAX)
+        let is_new = add_span(hosts, host, Span::at(time), HOSTS_PER_ADDRESS_MAX);
+        self.address_generation += u64::from(is_new);
+        is_new
     }
 
     /// Forgets the inventory.

@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use compact_str::CompactString;
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 
 use super::exposure::{exposure_of, role_of};
 use super::hosts::{HostFacts, Hosts, MachineSid, is_placeholder, is_random, netbios};
@@ -489,6 +489,16 @@ impl Fleet {
 
     pub fn host(&self, name: Symbol) -> Option<usize> {
         self.index.by_symbol.get(&name).copied()
+    }
+
+    /// Names of hosts that go on under another name.
+    pub fn former_names(&self) -> FxHashSet<Symbol> {
+        let hosts = self.hosts.iter().filter(|host| host.names.len() > 1);
+        let former = hosts.flat_map(|host| {
+            let spelled = |name: &&Symbol| self.spelling(**name) != host.name;
+            host.names.iter().filter(spelled)
+        });
+        former.copied().collect()
     }
 
     /// A computer's name in its fullest spelling.

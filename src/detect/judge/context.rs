@@ -28,7 +28,7 @@ impl<'a> Context<'a> {
     pub fn resolve(&self, key: SourceKey, time: EventTime) -> SourceKey {
         let sid = |domain, name| self.directory.resolve(domain, name, time, self.names);
         let (domains, name) = match key {
-            SourceKey::Sid(_) | SourceKey::Host(_) => return key,
+            SourceKey::Sid(_) | SourceKey::Host(_) | SourceKey::Crowd(_) => return key,
             SourceKey::Account { domain, name } => (vec![domain], name),
             SourceKey::Bare { host, name } => {
                 let mut domains = match self.role(host) {
@@ -62,7 +62,7 @@ impl<'a> Context<'a> {
             }
             SourceKey::Account { domain, name } => (domain, name),
             SourceKey::Bare { name, .. } => (Symbol::NONE, name),
-            SourceKey::Host(_) => (Symbol::NONE, Symbol::NONE),
+            SourceKey::Host(_) | SourceKey::Crowd(_) => (Symbol::NONE, Symbol::NONE),
         };
         (self.names.text_opt(domain), self.names.text_opt(name))
     }
@@ -86,7 +86,7 @@ impl<'a> Context<'a> {
         if same(name, label.1) && alias { label } else { (domain, name) }
     }
 
-    /// `sid:…`, `name:DOMAIN\user` or `host:NAME`. Names in upper case, as
+    /// `sid:…`, `name:DOMAIN\user`, `host:NAME`, or `crowd:NAME`. Names in upper case, as
     /// their case differs from event to event.
     pub fn key_text(&self, source: SourceKey) -> String {
         let upper = |symbol| self.names.text(symbol).to_uppercase();
@@ -97,6 +97,7 @@ impl<'a> Context<'a> {
             }
             SourceKey::Bare { host, name } => format!("name:{}\\{}", upper(host), upper(name)),
             SourceKey::Host(host) => format!("host:{}", upper(host)),
+            SourceKey::Crowd(host) => format!("crowd:{}", upper(host)),
         }
     }
 
@@ -105,7 +106,9 @@ impl<'a> Context<'a> {
         match (self.label(source), source) {
             ((domain, Some(name)), _) => AccountName::Named(account_text(domain, name)),
             (_, SourceKey::Sid(sid)) => AccountName::Named(sid.sid().to_string()),
-            (_, SourceKey::Host(host)) => AccountName::Named(self.names.text(host).to_owned()),
+            (_, SourceKey::Host(host) | SourceKey::Crowd(host)) => {
+                AccountName::Named(self.names.text(host).to_owned())
+            }
             (_, SourceKey::Account { .. } | SourceKey::Bare { .. }) => AccountName::Unnamed,
         }
     }

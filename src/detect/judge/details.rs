@@ -26,7 +26,10 @@ const EVIDENCE_MAX: usize = 20;
 pub fn sid_of(source: SourceKey) -> Option<Sid> {
     match source {
         SourceKey::Sid(sid) => Some(sid.sid()),
-        SourceKey::Account { .. } | SourceKey::Bare { .. } | SourceKey::Host(_) => None,
+        SourceKey::Account { .. }
+        | SourceKey::Bare { .. }
+        | SourceKey::Host(_)
+        | SourceKey::Crowd(_) => None,
     }
 }
 
@@ -176,7 +179,7 @@ pub fn accounts_beside(context: &Context<'_>, traces: &[TraceAt]) -> Vec<Account
     let mut counts: BTreeMap<SourceKey, u64> = BTreeMap::new();
     for (_, time, trace) in traces {
         let source = context.resolve(trace.source, *time);
-        if !matches!(source, SourceKey::Host(_)) {
+        if !matches!(source, SourceKey::Host(_) | SourceKey::Crowd(_)) {
             *counts.entry(source).or_default() += 1;
         }
     }
@@ -213,7 +216,7 @@ pub fn accounts_of(
 ) -> Vec<AccountCount> {
     let mut counts: BTreeMap<(Option<&str>, Option<&str>), u64> = BTreeMap::new();
     for (key, run) in runs {
-        if !matches!(key, SourceKey::Host(_)) {
+        if !matches!(key, SourceKey::Host(_) | SourceKey::Crowd(_)) {
             *counts.entry(context.observed(*key, source)).or_default() += run.count();
         }
     }
@@ -320,7 +323,7 @@ fn shown(context: &Context<'_>, source: SourceKey, line: &Line, pattern: &Patter
     Shows::Refusal {
         cause,
         account: match source {
-            SourceKey::Host(_) => None,
+            SourceKey::Host(_) | SourceKey::Crowd(_) => None,
             SourceKey::Sid(_) | SourceKey::Account { .. } | SourceKey::Bare { .. } => {
                 Some(context.account_name(source))
             }

@@ -41,7 +41,7 @@ const EVIDENCE_OF_SIDS_MAX: usize = 12;
 const EVIDENCE_OF_MISMATCHES_MAX: usize = 8;
 
 /// The mismatches that the twins of a group explain.
-#[derive(Clone, Debug, Default, BorshSerialize, BorshDeserialize)]
+#[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct Refusals {
     mismatches: u64,
     failures: u64,

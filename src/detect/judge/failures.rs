@@ -108,6 +108,7 @@ fn subject(
 ) -> Subject {
     let whose = match source {
         SourceKey::Host(host) => FailureSource::Host(context.names.text(host).to_owned()),
+        SourceKey::Crowd(host) => FailureSource::Crowd(context.names.text(host).to_owned()),
         SourceKey::Sid(_) | SourceKey::Account { .. } | SourceKey::Bare { .. } => {
             let most = accounts.first().and_then(|account| {
                 let name = account.name.as_deref()?;

@@ -103,6 +103,9 @@ pub struct Directory {
     #[borsh(skip)]
     accounts_max: usize,
     refused: u64,
+    /// Counts what may change how names are resolved; see [`Directory::generation`].
+    #[borsh(skip)]
+    generation: u64,
 }
 
 impl Directory {
@@ -115,7 +118,13 @@ impl Directory {
             domain_names: FxHashMap::default(),
             accounts_max,
             refused: 0,
+            generation: 0,
         }
+    }
+
+    /// Goes up whenever something was learnt by which a name may belong to another SID.
+    pub fn generation(&self) -> u64 {
+        self.generation
     }
 
     /// Sets the bound of a directory that was read back.
@@ -148,9 +157,13 @@ impl Directory {
         let sids = self.accounts.entry((domain, name)).or_default();
         if let Some((_, span)) = sids.iter_mut().find(|(known, _)| *known == sid) {
             // The rest was added when it came first.
+            let before = *span;
             span.extend(time);
+            let is_wider = *span != before;
+            self.generation += u64::from(is_wider && sids.len() > 1);
             return false;
         }
+        self.generation += 1;
         make_room(sids);
         sids.push((sid, Span::at(time)));
         if sids.len() > SIDS_PER_NAME_MAX {

@@ -2,10 +2,12 @@
 //! controller's success for the same account. Either may arrive first, so both
 //! are kept until the watermark is past them.
 
+use std::collections::BTreeMap;
+
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::names::{Address, Symbol};
-use super::sessions::SourceKey;
+use super::sessions::{HOUR_TICKS, SourceKey};
 use crate::status::StatusCode;
 use crate::time::EventTime;
 
@@ -33,17 +35,20 @@ pub type TraceAt = (Symbol, EventTime, Trace);
 /// Values by key and time. The newest `count_max` are kept; while values are
 /// added there may be twice as many.
 #[derive(Debug, BorshSerialize, BorshDeserialize)]
-pub struct Nearby<K, V> {
-    /// As they came; by key and time once settled.
-    values: Vec<(K, EventTime, V)>,
+pub struct Nearby<K: Ord, V> {
+    /// Those of one key and time by the number of the last.
+    values: BTreeMap<(K, EventTime, u64), V>,
+    added: u64,
     #[borsh(skip)]
     count_max: usize,
     dropped: u64,
+    forgotten_to: EventTime,
 }
 
 impl<K: Copy + Ord, V> Nearby<K, V> {
     pub fn new(count_max: usize) -> Nearby<K, V> {
-        Nearby { values: Vec::new(), count_max, dropped: 0 }
+        let (values, forgotten_to) = (BTreeMap::new(), EventTime::MIN);
+        Nearby { values, added: 0, count_max, dropped: 0, forgotten_to }
     }
 
     /// Sets the bound of values that were read back.
@@ -52,29 +57,25 @@ impl<K: Copy + Ord, V> Nearby<K, V> {
     }
 
     pub fn add(&mut self, key: K, time: EventTime, value: V) {
-        self.values.push((key, time, value));
+        self.added += 1;
+        self.values.insert((key, time, self.added), value);
         if self.values.len() >= self.count_max.saturating_mul(2) {
             self.trim();
         }
     }
 
-    /// Drops what is beyond the bound and sorts the rest, for
-    /// [`Nearby::within`]. What is left does not depend on the order in which
-    /// values came.
-    pub fn settle(&mut self) {
-        self.trim();
-        self.values.sort_by_key(|(key, time, _)| (*key, *time));
-    }
-
-    fn trim(&mut self) {
+    /// Drops what is beyond the bound. What is left does not depend on the order
+    /// in which values came.
+    pub fn trim(&mut self) {
         if self.values.len() <= self.count_max {
             return;
         }
         let before = self.values.len();
-        let mut times: Vec<EventTime> = self.values.iter().map(|(_, at, _)| *at).collect();
+        let mut times: Vec<EventTime> = self.values.keys().map(|(_, at, _)| *at).collect();
         let beyond = before - self.count_max - 1;
         let (_, newest_beyond, _) = times.select_nth_unstable(beyond);
-        self.forget_before(EventTime(newest_beyond.0 + 1));
+        let keep_from = EventTime(newest_beyond.0 + 1);
+        self.values.retain(|(_, at, _), _| *at >= keep_from);
         self.dropped += (before - self.values.len()) as u64;
     }
 
@@ -83,21 +84,30 @@ impl<K: Copy + Ord, V> Nearby<K, V> {
         self.dropped
     }
 
+    /// Forgets the hours that end before `time`.
     pub fn forget_before(&mut self, time: EventTime) {
-        self.values.retain(|(_, at, _)| *at >= time);
+        let hour = EventTime(time.0 / HOUR_TICKS * HOUR_TICKS);
+        if hour > self.forgotten_to {
+            self.forgotten_to = hour;
+            self.values.retain(|(_, at, _), _| *at >= hour);
+        }
     }
 
-    /// The values of a key within a time span, both ends included, by time;
-    /// after [`Nearby::settle`].
-    pub fn within(&self, key: K, first: EventTime, last: EventTime) -> &[(K, EventTime, V)] {
-        let start = self.values.partition_point(|(k, at, _)| (*k, *at) < (key, first));
-        let end = self.values.partition_point(|(k, at, _)| (*k, *at) <= (key, last));
-        &self.values[start..end.max(start)]
+    /// The values of a key within a time span, both ends included, by time.
+    pub fn within(
+        &self,
+        key: K,
+        first: EventTime,
+        last: EventTime,
+    ) -> impl Iterator<Item = (K, EventTime, &V)> {
+        let last = last.max(first);
+        let span = (key, first, 0)..=(key, last, u64::MAX);
+        self.values.range(span).map(|((key, at, _), value)| (*key, *at, value))
     }
 
     /// All values.
-    pub fn iter(&self) -> impl Iterator<Item = &(K, EventTime, V)> {
-        self.values.iter()
+    pub fn iter(&self) -> impl Iterator<Item = (K, EventTime, &V)> {
+        self.values.iter().map(|((key, at, _), value)| (*key, *at, value))
     }
 }
 
@@ -161,13 +171,13 @@ mod tests {
             for time in times {
                 nearby.add("PC1", EventTime(time), time);
             }
-            nearby.settle();
-            let left = nearby.within("PC1", EventTime(0), EventTime(9));
-            assert_eq!(left.iter().map(|(_, _, value)| *value).collect::<Vec<_>>(), [6, 7, 8]);
-            assert_eq!(
-                nearby.within("PC1", EventTime(7), EventTime(7)),
-                [("PC1", EventTime(7), 7)]
-            );
+            nearby.trim();
+            let within = |first, last| {
+                let found = nearby.within("PC1", EventTime(first), EventTime(last));
+                found.map(|(_, _, value)| *value).collect::<Vec<_>>()
+            };
+            assert_eq!(within(0, 9), [6, 7, 8]);
+            assert_eq!(within(7, 7), [7]);
             assert_eq!(nearby.dropped(), 5);
         }
     }

@@ -18,6 +18,7 @@
 //! which it began.
 
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 use std::hash::{Hash, Hasher};
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -60,6 +61,15 @@ pub enum SourceKey {
     },
     /// No account at all.
     Host(Symbol),
+    /// Accounts on this host that there was no room to keep apart.
+    Crowd(Symbol),
+}
+
+impl SourceKey {
+    /// Whether what is learnt may say that it belongs to another source.
+    pub fn is_resolved(self) -> bool {
+        matches!(self, SourceKey::Account { .. } | SourceKey::Bare { .. })
+    }
 }
 
 /// What an observation says beside who and where: few are different, on
@@ -267,7 +277,36 @@ impl Runs {
     }
 }
 
-/// The open runs of all keys.
+/// The key under which observations of one kind are kept apart.
+pub trait SessionKey: Copy + Ord + Hash {
+    /// Under what observations of newcomers are counted together once there is no room to keep
+    /// them apart; `None`: they are counted, and not kept.
+    fn crowd(line: &Line) -> Option<Self>;
+}
+
+impl SessionKey for SourceKey {
+    fn crowd(line: &Line) -> Option<SourceKey> {
+        Some(SourceKey::Crowd(line.computer))
+    }
+}
+
+impl SessionKey for Symbol {
+    fn crowd(_: &Line) -> Option<Symbol> {
+        None
+    }
+}
+
+/// One key, its runs, and when it is next looked at.
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
+struct Keyed<K> {
+    key: K,
+    runs: Runs,
+    /// In seconds; of the entries in `due`, the one at this second counts.
+    #[borsh(skip)]
+    due: u64,
+}
+
+/// The runs of all keys, which of them have changed, and which are due.
 ///
 /// Observations are pending in a list and are put into their runs many at a
 /// time, those of one key together: runs are far apart in memory, and the
@@ -280,9 +319,16 @@ pub struct Sessions<K> {
     /// Indexes of `keyed`.
     #[borsh(skip)]
     index: HashTable<u32>,
-    keyed: Vec<(K, Runs)>,
+    keyed: Vec<Keyed<K>>,
+    /// Keys with observations that were not evaluated, and the times of these.
+    dirty: Vec<(K, EventTime)>,
+    /// Keys by the second of event time at which a session of theirs may close, or be forgotten.
+    #[borsh(skip, bound(deserialize = ""))]
+    due: BTreeMap<u64, Vec<K>>,
     #[borsh(skip)]
     gap_ticks: u64,
+    #[borsh(skip)]
+    known_ticks: u64,
     #[borsh(skip)]
     run_count: usize,
     #[borsh(skip)]
@@ -290,33 +336,58 @@ pub struct Sessions<K> {
     beyond: u64,
 }
 
-impl<K: Copy + Eq + Hash> Sessions<K> {
-    /// Keeps `runs_max` runs; later observations are dropped, also those that
-    /// would join a run: the bound is there for the memory, not for fairness.
-    pub fn new(gap_ticks: u64, runs_max: usize) -> Sessions<K> {
+impl<K: SessionKey> Sessions<K> {
+    /// Keeps `runs_max` runs; then keys that have any go on, and newcomers are folded into
+    /// [`SessionKey::crowd`].
+    pub fn new(gap_ticks: u64, known_ticks: u64, runs_max: usize) -> Sessions<K> {
         Sessions {
             pending: Vec::new(),
             index: HashTable::new(),
             keyed: Vec::new(),
+            dirty: Vec::new(),
+            due: BTreeMap::new(),
             gap_ticks,
+            known_ticks,
             run_count: 0,
             runs_max: runs_max.min(u32::MAX as usize),
             beyond: 0,
         }
     }
 
-    /// Sets bounds, count and index of runs that were read back.
-    pub fn rebuild(&mut self, gap_ticks: u64, runs_max: usize) {
-        (self.gap_ticks, self.runs_max) = (gap_ticks, runs_max.min(u32::MAX as usize));
-        self.run_count = self.keyed.iter().map(|(_, runs)| runs.as_slice().len()).sum();
-        self.rebuild_index();
+    /// Sets bounds, count, index and timers of runs that were read back. What was evaluated at
+    /// `watermark` is not due again.
+    pub fn rebuild(
+        &mut self,
+        gap_ticks: u64,
+        known_ticks: u64,
+        runs_max: usize,
+        watermark: EventTime,
+    ) {
+        (self.gap_ticks, self.known_ticks) = (gap_ticks, known_ticks);
+        self.runs_max = runs_max.min(u32::MAX as usize);
+        self.run_count = self.keyed.iter().map(|keyed| keyed.runs.as_slice().len()).sum();
+        self.index = HashTable::with_capacity(self.keyed.len());
+        for (at, keyed) in self.keyed.iter().enumerate() {
+            let rehash = |&at: &u32| key_hash(&self.keyed[at as usize].key);
+            self.index.insert_unique(key_hash(&keyed.key), at as u32, rehash);
+        }
+        self.due.clear();
+        (0..self.keyed.len()).for_each(|at| self.schedule_at(at, watermark));
+    }
+
+    fn place(&self, key: K) -> Option<usize> {
+        let found = self.index.find(key_hash(&key), |&at| self.keyed[at as usize].key == key);
+        found.map(|&at| at as usize)
+    }
+
+    /// The runs of a key that were flushed, by time.
+    pub fn runs(&self, key: K) -> &[Run] {
+        self.place(key).map_or(&[], |at| self.keyed[at].runs.as_slice())
     }
 
     /// Whether an observation would continue a run of its key that was flushed.
     pub fn continues(&self, key: K, time: EventTime) -> bool {
-        let place = self.index.find(key_hash(&key), |&at| self.keyed[at as usize].0 == key);
-        let runs = place.map(|&at| self.keyed[at as usize].1.as_slice()).unwrap_or_default();
-        runs.iter().any(|run| {
+        self.runs(key).iter().any(|run| {
             run.first.minus_ticks(self.gap_ticks) <= time
                 && time <= run.last.plus_ticks(self.gap_ticks)
         })
@@ -327,7 +398,7 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
         self.keyed.len()
     }
 
-    /// Observations dropped because of the bound.
+    /// Observations that were folded or dropped because of the bound.
     pub fn beyond(&self) -> u64 {
         self.beyond
     }
@@ -355,11 +426,7 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
             .collect();
         self.pending.clear();
         for (hash, key, line) in sorted {
-            if self.run_count >= self.runs_max {
-                self.beyond += 1;
-            } else {
-                self.put(key, hash, line, patterns, order);
-            }
+            self.put(key, hash, line, patterns, order);
         }
     }
 
@@ -371,17 +438,64 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
         patterns: &mut Patterns,
         order: &LineOrder<'_>,
     ) {
+        let time = line.first;
+        let place = self.index.find(hash, |&at| self.keyed[at as usize].key == key).copied();
+        match place {
+            Some(place) => {
+                self.mark_dirty(key, time);
+                self.join(place as usize, line, patterns, order);
+            }
+            None if self.run_count < self.runs_max => self.insert(key, hash, line),
+            None => {
+                self.beyond += 1;
+                let Some(crowd) = K::crowd(&line) else { return };
+                match self.place(crowd) {
+                    Some(place) => {
+                        self.mark_dirty(crowd, time);
+                        self.join(place, line, patterns, order);
+                    }
+                    // One for each host: the hosts have a bound of their own.
+                    None => self.insert(crowd, key_hash(&crowd), line),
+                }
+            }
+        }
+    }
+
+    /// Notes that there is something new; of many in a row, once a second.
+    fn mark_dirty(&mut self, key: K, time: EventTime) {
+        let second = |time: EventTime| time.0 / TICKS_PER_SEC;
+        match self.dirty.last() {
+            Some((last, at)) if *last == key && second(*at) == second(time) => {}
+            _ => self.dirty.push((key, time)),
+        }
+    }
+
+    fn insert(&mut self, key: K, hash: u64, line: Line) {
         let run = Run { first: line.first, last: line.first, lines: RunLines::One(line) };
-        let place = self.index.find(hash, |&at| self.keyed[at as usize].0 == key);
-        let Some(&place) = place else {
-            let place = self.keyed.len() as u32;
-            self.keyed.push((key, Runs::One(run)));
-            let rehash = |&at: &u32| key_hash(&self.keyed[at as usize].0);
-            self.index.insert_unique(hash, place, rehash);
-            self.run_count += 1;
-            return;
-        };
-        let runs = &mut self.keyed[place as usize].1;
+        let place = self.keyed.len();
+        self.mark_dirty(key, run.first);
+        let due = second_of(run.last.plus_ticks(self.gap_ticks));
+        self.keyed.push(Keyed { key, runs: Runs::One(run), due });
+        let rehash = |&at: &u32| key_hash(&self.keyed[at as usize].key);
+        self.index.insert_unique(hash, place as u32, rehash);
+        self.due.entry(due).or_default().push(key);
+        self.run_count += 1;
+    }
+
+    fn join(
+        &mut self,
+        place: usize,
+        line: Line,
+        patterns: &mut Patterns,
+        order: &LineOrder<'_>,
+    ) {
+        let run = Run { first: line.first, last: line.first, lines: RunLines::One(line) };
+        let Keyed { key, runs, due } = &mut self.keyed[place];
+        let end = second_of(run.last.plus_ticks(self.gap_ticks));
+        if end < *due {
+            *due = end;
+            self.due.entry(end).or_default().push(*key);
+        }
         match runs {
             Runs::One(known) if joins(known, &run, self.gap_ticks) => {
                 known.absorb(run, patterns, order);
@@ -402,36 +516,96 @@ impl<K: Copy + Eq + Hash> Sessions<K> {
 
     /// Every key with its runs, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (K, &[Run])> {
-        self.keyed.iter().map(|(key, runs)| (*key, runs.as_slice()))
+        self.keyed.iter().map(|keyed| (keyed.key, keyed.runs.as_slice()))
     }
 
-    /// Drops the runs for which `gone` holds.
-    pub fn remove(&mut self, mut gone: impl FnMut(K, &Run) -> bool) {
-        let mut left = 0;
-        self.keyed.retain_mut(|(key, runs)| match runs {
-            Runs::One(run) => {
-                let stays = !gone(*key, run);
-                left += usize::from(stays);
-                stays
-            }
-            Runs::Many(many) => {
-                many.retain(|run| !gone(*key, run));
-                left += many.len();
-                !many.is_empty()
-            }
-        });
-        self.run_count = left;
-        self.keyed.shrink_to_fit();
-        self.rebuild_index();
+    /// Keys with observations since the last call, and the times of these, in order.
+    pub fn take_dirty(&mut self) -> Vec<(K, EventTime)> {
+        let mut dirty = std::mem::take(&mut self.dirty);
+        dirty.sort_unstable();
+        dirty.dedup();
+        dirty
     }
 
-    fn rebuild_index(&mut self) {
-        self.index = HashTable::with_capacity(self.keyed.len());
-        for (at, (key, _)) in self.keyed.iter().enumerate() {
-            let rehash = |&at: &u32| key_hash(&self.keyed[at as usize].0);
-            self.index.insert_unique(key_hash(key), at as u32, rehash);
+    /// When the next key is due; [`EventTime::MAX`]: none is.
+    pub fn next_due(&self) -> EventTime {
+        let second = self.due.first_key_value().map_or(u64::MAX, |(second, _)| *second);
+        EventTime(second.saturating_mul(TICKS_PER_SEC))
+    }
+
+    /// The keys of which a session may close or be forgotten at `watermark`. Each has to be
+    /// scheduled anew.
+    pub fn take_due(&mut self, watermark: EventTime) -> Vec<K> {
+        let mut keys = Vec::new();
+        while let Some(entry) = self.due.first_entry()
+            && entry.key().saturating_mul(TICKS_PER_SEC) <= watermark.0
+        {
+            let (second, of_second) = entry.remove_entry();
+            let is_current = |key: &K| {
+                self.place(*key).is_some_and(|at| self.keyed[at].due == second)
+            };
+            keys.extend(of_second.into_iter().filter(is_current));
+        }
+        keys
+    }
+
+    /// Sets the timer of a key, if it has runs, to the next time after `watermark` at which a
+    /// session of these may close or be forgotten.
+    pub fn schedule(&mut self, key: K, watermark: EventTime) {
+        if let Some(at) = self.place(key) {
+            self.schedule_at(at, watermark);
         }
     }
+
+    fn schedule_at(&mut self, at: usize, watermark: EventTime) {
+        let Keyed { key, runs, due } = &mut self.keyed[at];
+        let next = runs.as_slice().iter().map(|run| {
+            let end = run.last.plus_ticks(self.gap_ticks);
+            if end > watermark { end } else { end.plus_ticks(self.known_ticks) }
+        });
+        let second = second_of(next.min().unwrap_or(EventTime::MAX));
+        *due = second;
+        self.due.entry(second).or_default().push(*key);
+    }
+
+    /// Drops the runs of a key for which `gone` holds.
+    pub fn remove(&mut self, key: K, mut gone: impl FnMut(&Run) -> bool) {
+        let Some(at) = self.place(key) else { return };
+        let before = self.keyed[at].runs.as_slice().len();
+        let left = match &mut self.keyed[at].runs {
+            Runs::One(run) => usize::from(!gone(run)),
+            Runs::Many(many) => {
+                many.retain(|run| !gone(run));
+                many.len()
+            }
+        };
+        self.run_count = self.run_count + left - before;
+        if left > 0 {
+            return;
+        }
+        let of_key = |&known: &u32| known as usize == at;
+        if let Ok(found) = self.index.find_entry(key_hash(&key), of_key) {
+            found.remove();
+        }
+        self.keyed.swap_remove(at);
+        if let Some(moved) = self.keyed.get(at) {
+            let hash = key_hash(&moved.key);
+            let from = self.keyed.len();
+            if let Some(place) = self.index.find_mut(hash, |&known| known as usize == from) {
+                *place = at as u32;
+            }
+        }
+        if self.keyed.len() < self.keyed.capacity() / 4 {
+            self.keyed.shrink_to(self.keyed.capacity() / 2);
+            let rehash = |&at: &u32| key_hash(&self.keyed[at as usize].key);
+            self.index.shrink_to(self.keyed.capacity(), rehash);
+        }
+    }
+}
+
+/// The first second that is not before a time.
+fn second_of(time: EventTime) -> u64 {
+    time.0.div_ceil(TICKS_PER_SEC)
 }
 
 fn key_hash(key: &impl Hash) -> u64 {
