@@ -3,7 +3,8 @@
 //! | module | holds |
 //! |---|---|
 //! | `settings` | clients and their options |
-//! | `reports` | what a client reports by itself: errors, rebalances, lag |
+//! | `reports` | what a client reports by itself: errors, rebalances, ends of partitions |
+//! | `outages` | brokers that do not answer: begin, every minute, end |
 //! | `error` | why brokers cannot be used; which errors are retryable, fenced, permanent |
 //! | `detached` | clients whose end nobody waits for |
 //! | `topics` | topics: created, their partitions, ends and committed offsets |
@@ -15,6 +16,8 @@
 mod detached;
 #[cfg(feature = "kafka")]
 mod error;
+#[cfg(feature = "kafka")]
+mod outages;
 #[cfg(feature = "kafka")]
 mod reports;
 #[cfg(feature = "kafka")]
@@ -31,7 +34,7 @@ pub use detached::{Detached, Inspector};
 #[cfg(feature = "kafka")]
 pub use error::{BrokerError, is_fenced, is_permanent, is_retryable};
 #[cfg(feature = "kafka")]
-pub use reports::{AssignmentChange, Reports};
+pub use reports::{AssignmentChange, PartitionEnds, Reports, STATISTICS_INTERVAL_MS};
 #[cfg(feature = "kafka")]
 pub use settings::{CONNECT_TIMEOUT, ClientOptions, Isolation, SharedConsumer};
 #[cfg(feature = "kafka")]

@@ -18,10 +18,10 @@ use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::debug;
 
-use super::{Batch, Content, Next, Source, SourceError};
+use super::{Batch, Content, Lag, Next, Source, SourceError};
 use crate::brokers::{
-    AssignmentChange, BrokerError, ClientOptions, Cluster, SharedConsumer, end_of_records, ends,
-    is_retryable, partitions,
+    AssignmentChange, BrokerError, ClientOptions, Cluster, PartitionEnds, STATISTICS_INTERVAL_MS,
+    SharedConsumer, committed, end_of_records, ends, is_retryable, partitions,
 };
 use crate::position::{Position, Positions};
 
@@ -87,6 +87,10 @@ pub struct KafkaSource {
     consumer: SharedConsumer,
     input: Arc<str>,
     assigned: BTreeMap<PartKey, Part>,
+    /// Whether `assigned` is what the group gave to this copy, be it nothing.
+    is_assigned: bool,
+    /// Whether it was asked how far the group is in the assigned partitions.
+    knows_group: bool,
     /// Behind the last records at the start, of partitions that hold any.
     ends: BTreeMap<PartKey, i64>,
     /// A message that belongs to the next batch.
@@ -105,7 +109,21 @@ struct Part {
     /// Of what was read since the assignment.
     first_offset: Option<i64>,
     next_offset: Option<i64>,
+    /// Behind what is durable, as far as is known.
+    durable: Option<i64>,
     at_end: bool,
+}
+
+impl Part {
+    /// Records from what is durable to the end. A partition that was read to its end may still hold
+    /// marks of transactions, which are never handed out.
+    fn lag(&self, PartitionEnds { first, end }: PartitionEnds) -> u64 {
+        if self.at_end && self.durable >= self.next_offset {
+            return 0;
+        }
+        let from = self.durable.map_or(first, |durable| durable.max(first));
+        u64::try_from(end - from).unwrap_or(0)
+    }
 }
 
 impl KafkaSource {
@@ -151,6 +169,8 @@ impl KafkaSource {
             input: format!("kafka {}", spec.topics.join(",")).into(),
             consumer,
             assigned: BTreeMap::new(),
+            is_assigned: false,
+            knows_group: false,
             ends: ends_at_start,
             held: None,
             spec,
@@ -208,6 +228,11 @@ impl KafkaSource {
     /// The partitions that held anything at the start, and their ends.
     pub fn ends(&self) -> &BTreeMap<PartKey, i64> {
         &self.ends
+    }
+
+    /// Whether the group has given out its partitions, and this copy knows which are its own.
+    pub fn is_assigned(&self) -> bool {
+        self.is_assigned
     }
 
     /// The partitions of this copy.
@@ -313,7 +338,9 @@ impl KafkaSource {
             if self.spec.until == Until::End && self.is_done() {
                 return Ok(PollOutcome::End);
             }
-            let caught_up = !self.assigned.is_empty() && self.assigned.values().all(|p| p.at_end);
+            let at_end = !self.assigned.is_empty() && self.assigned.values().all(|p| p.at_end);
+            // What brokers that are away have taken in meanwhile is not seen.
+            let caught_up = at_end && !self.consumer.context().any_broker_away();
             return Ok(PollOutcome::Nothing { caught_up });
         };
         let part = self.assigned.get_mut(&key).map(|part| {
@@ -352,11 +379,19 @@ impl KafkaSource {
 
     fn set_assigned(&mut self, parts: &[PartKey]) {
         self.held = None;
+        self.is_assigned = true;
+        self.knows_group = false;
         self.assigned = parts
             .iter()
             .map(|(topic, partition)| {
                 let name = format!("{topic}/{partition}").into();
-                let part = Part { name, first_offset: None, next_offset: None, at_end: false };
+                let part = Part {
+                    name,
+                    first_offset: None,
+                    next_offset: None,
+                    durable: None,
+                    at_end: false,
+                };
                 ((topic.clone(), *partition), part)
             })
             .collect();
@@ -373,10 +408,27 @@ impl KafkaSource {
         for change in changes {
             match change {
                 AssignmentChange::Assigned(parts) => self.set_assigned(&parts),
-                AssignmentChange::Revoked => self.set_assigned(&[]),
+                AssignmentChange::Revoked => {
+                    self.set_assigned(&[]);
+                    self.is_assigned = false;
+                }
             }
         }
         any
+    }
+
+    /// Asks how far the group is, where this copy has committed nothing yet; whether that is known.
+    fn ask_group(&mut self) -> bool {
+        if self.knows_group || self.spec.sharing == Sharing::Alone {
+            return true;
+        }
+        let keys: Vec<PartKey> = self.assigned.keys().cloned().collect();
+        let Ok(offsets) = committed(self.consumer, &keys) else { return false };
+        for (part, (offset, _)) in self.assigned.values_mut().zip(offsets) {
+            part.durable = part.durable.or(offset);
+        }
+        self.knows_group = true;
+        true
     }
 
     fn is_done(&self) -> bool {
@@ -499,7 +551,7 @@ fn settings(spec: &KafkaSpec) -> ClientOptions {
         // When as much is fetched as may be, the queue is polled again this soon; by
         // default a second later, in which nothing is read.
         ("fetch.queue.backoff.ms", "5".to_owned()),
-        ("statistics.interval.ms", "5000".to_owned()),
+        ("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_owned()),
         ("partition.assignment.strategy", "range,roundrobin".to_owned()),
     ];
     if let Some(instance) = &spec.instance {
@@ -528,6 +580,11 @@ impl Source for KafkaSource {
     /// on from is in the checkpoint. A group that shares its partitions commits them with its
     /// transactions instead.
     fn committed(&mut self, positions: &Positions) -> Result<(), SourceError> {
+        for part in self.assigned.values_mut() {
+            if let Some(Position::Offset(offset)) = positions.get(&part.name) {
+                part.durable = Some(*offset);
+            }
+        }
         if self.spec.sharing == Sharing::Shared {
             return Ok(());
         }
@@ -555,6 +612,7 @@ impl Source for KafkaSource {
             let offset = match known {
                 Some(Position::Offset(offset)) => {
                     part.next_offset = Some(*offset);
+                    part.durable = Some(*offset);
                     Offset::Offset(*offset)
                 }
                 _ => Offset::Beginning,
@@ -568,11 +626,54 @@ impl Source for KafkaSource {
             .map_err(BrokerError::of("take the partitions"))
             .map_err(|error| Self::error(&error))
     }
+
+    /// From what is durable, not from what the client calls its lag: that counts from commits that
+    /// it was asked for, and transactions and checkpoints do without.
+    fn lag(&mut self) -> Lag {
+        let reports = self.consumer.context();
+        if !self.is_assigned || reports.any_broker_away() || !self.ask_group() {
+            return Lag::Unknown;
+        }
+        let mut records = 0;
+        for ((topic, partition), part) in &self.assigned {
+            let Some(ends) = reports.ends(topic, *partition) else { return Lag::Unknown };
+            records += part.lag(ends);
+        }
+        Lag::Records(records)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lag_is_counted_from_what_is_durable() {
+        let part = |durable, next_offset, at_end| Part {
+            name: "t/0".into(),
+            first_offset: None,
+            next_offset,
+            durable,
+            at_end,
+        };
+        let ends = PartitionEnds { first: 10, end: 100 };
+        for (durable, next_offset, at_end, lag) in [
+            (None, None, false, 90),
+            // Its first records were deleted.
+            (Some(5), None, false, 90),
+            (Some(40), Some(60), false, 60),
+            (Some(40), Some(99), true, 60),
+            // Behind the last record stands the mark of a transaction.
+            (Some(99), Some(99), true, 0),
+            (Some(99), None, true, 0),
+            (Some(99), None, false, 1),
+            // The report is older than the commit.
+            (Some(120), Some(120), false, 0),
+        ] {
+            let case = (durable, next_offset, at_end);
+            assert_eq!(part(durable, next_offset, at_end).lag(ends), lag, "{case:?}");
+        }
+    }
 
     #[test]
     fn only_trace_contexts_are_taken() {

@@ -91,7 +91,6 @@ impl Collector<'_, '_> {
         inputs_done: &AtomicBool,
     ) -> Result<(), TopicLinkError> {
         let until_end = self.reader.source().until() == Until::End;
-        let consumer = self.reader.source().consumer();
         while !reading.stop.is_asked() {
             if self.reader.is_full() && self.in_flight > 0 {
                 self.settle(Some(FULL_WAIT))?;
@@ -104,7 +103,6 @@ impl Collector<'_, '_> {
                 let partitions: Vec<Arc<str>> = self.reader.source().parts().cloned().collect();
                 self.reader.batcher().heartbeat(partitions.iter());
             }
-            reading.counters.lag.store(consumer.context().lag(), Ordering::Relaxed);
             self.settle(None)?;
             // At the end nothing more is worth waiting for.
             let is_due = self.reader.is_due() || until_end && caught_up;

@@ -120,9 +120,7 @@ impl Copy<'_> {
     fn read(&mut self) -> Result<CaughtUp, TopicLinkError> {
         match self.source.next(POLL)? {
             Next::Rewound => {
-                if self.correlator.take().is_some() {
-                    info!("standby: another copy is active");
-                }
+                self.rebalanced();
                 // Also while a commit is in doubt: the group decides who correlates.
                 self.paused = false;
                 let retry = || Retry::backing_off(TRY_PAUSE, TRY_PAUSE, TRIES_MAX);
@@ -138,6 +136,17 @@ impl Copy<'_> {
             Next::Waiting | Next::End | Next::Skipped(_) => {}
         }
         Ok(CaughtUp::No)
+    }
+
+    /// Drops the detector, which is another copy's now or is restored again. Only when the group has
+    /// given the observations out is it known which: a copy that lost its brokers is no standby.
+    fn rebalanced(&mut self) {
+        let was_active = self.correlator.take().is_some();
+        if self.source.is_assigned() && self.source.parts().next().is_none() {
+            info!("standby: another copy correlates");
+        } else if was_active && !self.source.is_assigned() {
+            info!("correlating stops until the group has given out its partitions anew");
+        }
     }
 
     fn learn_inventory(&mut self, inventory: Vec<ListedHost>) {
@@ -186,7 +195,7 @@ impl Copy<'_> {
         info!(
             seconds = start.elapsed().as_secs_f32(),
             offset = position,
-            "active: this copy evaluates"
+            "active: this copy correlates"
         );
         Ok(correlator)
     }
