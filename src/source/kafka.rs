@@ -20,8 +20,9 @@ use tracing::debug;
 
 use super::{Batch, Content, Lag, Next, Source, SourceError};
 use crate::brokers::{
-    AssignmentChange, BrokerError, ClientOptions, Cluster, PartitionEnds, STATISTICS_INTERVAL_MS,
-    SharedConsumer, committed, end_of_records, ends, is_retryable, partitions,
+    AssignmentChange, BrokerError, ClientOptions, Cluster, Inspector, Isolation, PartitionEnds,
+    STATISTICS_INTERVAL_MS, SharedConsumer, committed, end_of_records, ends, is_retryable,
+    partitions,
 };
 use crate::position::{Position, Positions};
 
@@ -42,6 +43,12 @@ const LEAVE_POLL: Duration = Duration::from_millis(5);
 /// Going back to an offset, and one try of it.
 const REWIND_TIMEOUT: Duration = Duration::from_secs(60);
 const REWIND_TRY: Duration = Duration::from_secs(5);
+
+/// Partitions whose ends are asked for at once; how long each answer may take, and the pause after
+/// one that did not come.
+const ENDS_ASKED_MAX: usize = 32;
+const ASK_ENDS_TIMEOUT: Duration = Duration::from_secs(1);
+const ASK_ENDS_PAUSE: Duration = Duration::from_secs(1);
 
 /// Topics of one source.
 const TOPICS_MAX: usize = 1000;
@@ -89,6 +96,10 @@ pub struct KafkaSource {
     assigned: BTreeMap<PartKey, Part>,
     /// Whether `assigned` is what the group gave to this copy, be it nothing.
     is_assigned: bool,
+    /// When the ends of partitions may be asked for again.
+    ask_ends_at: Instant,
+    /// Searches the last records of partitions, once that was needed.
+    inspector: Option<Inspector>,
     /// Whether it was asked how far the group is in the assigned partitions.
     knows_group: bool,
     /// Behind the last records at the start, of partitions that hold any.
@@ -111,14 +122,23 @@ struct Part {
     next_offset: Option<i64>,
     /// Behind what is durable, as far as is known.
     durable: Option<i64>,
-    at_end: bool,
+    at_end: AtEnd,
+}
+
+/// Whether a partition was read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AtEnd {
+    No,
+    /// This partition or that of the same number of another topic: the client's report has no topic.
+    Perhaps,
+    Yes,
 }
 
 impl Part {
     /// Records from what is durable to the end. A partition that was read to its end may still hold
     /// marks of transactions, which are never handed out.
     fn lag(&self, PartitionEnds { first, end }: PartitionEnds) -> u64 {
-        if self.at_end && self.durable >= self.next_offset {
+        if self.at_end == AtEnd::Yes && self.durable >= self.next_offset {
             return 0;
         }
         let from = self.durable.map_or(first, |durable| durable.max(first));
@@ -171,6 +191,8 @@ impl KafkaSource {
             assigned: BTreeMap::new(),
             is_assigned: false,
             knows_group: false,
+            ask_ends_at: Instant::now(),
+            inspector: None,
             ends: ends_at_start,
             held: None,
             spec,
@@ -286,7 +308,7 @@ impl KafkaSource {
         for (key, offset) in to {
             if let Some(part) = self.assigned.get_mut(key) {
                 part.next_offset = Some(*offset);
-                part.at_end = false;
+                part.at_end = AtEnd::No;
             }
         }
         Ok(())
@@ -297,7 +319,7 @@ impl KafkaSource {
         let until = Instant::now() + wait;
         let consumer = self.consumer;
         let mut batch: Option<(PartKey, Messages)> = None;
-        let mut at_end = false;
+        let mut ended = None;
         if let Some(message) = self.held.take() {
             self.add(&mut batch, message);
         }
@@ -312,14 +334,13 @@ impl KafkaSource {
                 Some(Ok(message)) => {
                     self.held = self.add(&mut batch, message);
                     if self.held.is_none() {
-                        at_end = false;
                         continue;
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    at_end |= batch.as_ref().is_some_and(|(key, _)| key.1 == partition);
-                    for ((_, number), part) in &mut self.assigned {
-                        part.at_end |= *number == partition;
+                    ended = Some(partition);
+                    if batch.is_none() {
+                        self.note_end(partition);
                     }
                     // Others may have more.
                     if batch.is_none() && Instant::now() < until {
@@ -338,17 +359,87 @@ impl KafkaSource {
             if self.spec.until == Until::End && self.is_done() {
                 return Ok(PollOutcome::End);
             }
-            let at_end = !self.assigned.is_empty() && self.assigned.values().all(|p| p.at_end);
+            let at_end = !self.assigned.is_empty() && self.is_at_end();
             // What brokers that are away have taken in meanwhile is not seen.
             let caught_up = at_end && !self.consumer.context().any_broker_away();
             return Ok(PollOutcome::Nothing { caught_up });
         };
         let part = self.assigned.get_mut(&key).map(|part| {
-            (part.next_offset, part.at_end) = (Some(messages.end()), at_end);
+            (part.next_offset, part.at_end) = (Some(messages.end()), AtEnd::No);
             part.first_offset = part.first_offset.or(messages.first());
             Arc::clone(&part.name)
         });
+        if let Some(partition) = ended {
+            self.note_end(partition);
+        }
         Ok(part.map_or(PollOutcome::Rewound, |part| PollOutcome::Messages { part, messages }))
+    }
+
+    /// Takes note that a partition of this number was read to its end, of whatever topic.
+    fn note_end(&mut self, partition: i32) {
+        let mut same: Vec<&mut Part> =
+            self.assigned.iter_mut().filter(|(key, _)| key.1 == partition).map(|of| of.1).collect();
+        if let [only] = &mut same[..] {
+            only.at_end = AtEnd::Yes;
+            return;
+        }
+        for part in same {
+            if part.at_end == AtEnd::No {
+                part.at_end = AtEnd::Perhaps;
+            }
+        }
+    }
+
+    /// Whether every partition was read to its end. Asks the brokers where that is not certain: some
+    /// partitions at a time, and only when the end of each was reported that may be meant.
+    fn is_at_end(&mut self) -> bool {
+        if self.assigned.values().any(|part| part.at_end == AtEnd::No) {
+            return false;
+        }
+        let perhaps = self.assigned.iter().filter(|(_, part)| part.at_end == AtEnd::Perhaps);
+        let keys: Vec<PartKey> =
+            perhaps.map(|(key, _)| key.clone()).take(ENDS_ASKED_MAX + 1).collect();
+        if keys.is_empty() {
+            return true;
+        }
+        if Instant::now() < self.ask_ends_at || !self.ask_group() {
+            return false;
+        }
+        for key in keys.iter().take(ENDS_ASKED_MAX) {
+            match self.has_records_left(key) {
+                Ok(left) => {
+                    // Should there be any, the end is reported once more behind them.
+                    let at_end = if left { AtEnd::No } else { AtEnd::Yes };
+                    self.assigned.entry(key.clone()).and_modify(|part| part.at_end = at_end);
+                }
+                Err(error) => {
+                    debug!("the end of a partition is not known yet: {error}");
+                    self.ask_ends_at = Instant::now() + ASK_ENDS_PAUSE;
+                    return false;
+                }
+            }
+        }
+        keys.len() <= ENDS_ASKED_MAX && self.assigned.values().all(|part| part.at_end == AtEnd::Yes)
+    }
+
+    /// Whether records that can be read stand behind what was read of a partition.
+    fn has_records_left(&mut self, key: &PartKey) -> Result<bool, BrokerError> {
+        let (topic, partition) = (key.0.as_str(), key.1);
+        let (first, end) = self
+            .consumer
+            .fetch_watermarks(topic, partition, ASK_ENDS_TIMEOUT)
+            .map_err(BrokerError::of("read the end of a partition"))?;
+        let part = self.assigned.get(key);
+        let read = part.and_then(|part| part.next_offset.or(part.durable)).unwrap_or(first);
+        if read.max(first) >= end {
+            return Ok(false);
+        }
+        // Marks of transactions may be all that is left.
+        let inspector = match &self.inspector {
+            Some(inspector) => inspector,
+            None => self.inspector.insert(self.spec.cluster.inspector(Isolation::Committed)?),
+        };
+        Ok(end_of_records(inspector, topic, partition, (read.max(first), end))?.is_some())
     }
 
     /// Adds a message to the batch if it is of the same partition; gives it back if it is not.
@@ -390,7 +481,7 @@ impl KafkaSource {
                     first_offset: None,
                     next_offset: None,
                     durable: None,
-                    at_end: false,
+                    at_end: AtEnd::No,
                 };
                 ((topic.clone(), *partition), part)
             })
@@ -654,7 +745,7 @@ mod tests {
             first_offset: None,
             next_offset,
             durable,
-            at_end,
+            at_end: if at_end { AtEnd::Yes } else { AtEnd::Perhaps },
         };
         let ends = PartitionEnds { first: 10, end: 100 };
         for (durable, next_offset, at_end, lag) in [
@@ -672,6 +763,55 @@ mod tests {
         ] {
             let case = (durable, next_offset, at_end);
             assert_eq!(part(durable, next_offset, at_end).lag(ends), lag, "{case:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_one_topic_is_not_that_of_another() {
+        use crate::brokers::Reports;
+        use rdkafka::mocking::MockCluster;
+        use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+
+        // What stands in the one topic comes late, and the other is empty.
+        let mock = MockCluster::new(2).unwrap();
+        for (topic, broker) in [("slow", 1), ("empty", 2)] {
+            mock.create_topic(topic, 1, 2).unwrap();
+            mock.partition_leader(topic, 0, Some(broker)).unwrap();
+        }
+        let cluster = Cluster {
+            brokers: mock.bootstrap_servers(),
+            options: BTreeMap::new(),
+            oauth_token_file: None,
+        };
+        let sender: ThreadedProducer<Reports> = cluster.client(&Vec::new()).unwrap();
+        for _ in 0..3 {
+            assert!(sender.send(BaseRecord::<[u8], str>::to("slow").payload("x")).is_ok());
+        }
+        sender.flush(Duration::from_secs(30)).unwrap();
+        let mut source = KafkaSource::new(KafkaSpec {
+            cluster,
+            topics: vec!["slow".to_owned(), "empty".to_owned()],
+            group: "group".to_owned(),
+            instance: None,
+            sharing: Sharing::Alone,
+            until: Until::Stopped,
+        })
+        .unwrap();
+        source.resume(&Positions::new()).unwrap();
+        mock.broker_round_trip_time(1, Duration::from_millis(500)).unwrap();
+        let start = Instant::now();
+        let mut read = 0;
+        while read < 3 {
+            match source.next(Duration::from_millis(1)).unwrap() {
+                Next::Batch(Batch { content: Content::Messages(messages), .. }) => {
+                    read += messages.iter().count();
+                }
+                Next::Idle => panic!("read to the end, with {read} of 3 records"),
+                _ => assert!(start.elapsed() < Duration::from_secs(60), "{read} records"),
+            }
+        }
+        while !matches!(source.next(Duration::from_millis(1)).unwrap(), Next::Idle) {
+            assert!(start.elapsed() < Duration::from_secs(60), "it is at its end");
         }
     }
 
