@@ -29,6 +29,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use regex::Regex;
+
 #[cfg(feature = "kafka")]
 pub use detached::{Detached, Inspector};
 #[cfg(feature = "kafka")]
@@ -67,6 +69,39 @@ pub struct Cluster {
     pub options: BTreeMap<String, String>,
     /// Holds a token for OAUTHBEARER. Read again whenever a token is needed.
     pub oauth_token_file: Option<PathBuf>,
+}
+
+/// What a source reads: a topic by its name, or all that match a pattern, which begins with `^`.
+#[derive(Clone, Debug)]
+pub enum TopicMatch {
+    Name(String),
+    Pattern(Regex),
+}
+
+impl TopicMatch {
+    /// The error says what is wrong with the pattern, on one line.
+    pub fn new(text: &str) -> Result<TopicMatch, String> {
+        if !text.starts_with('^') {
+            return Ok(TopicMatch::Name(text.to_owned()));
+        }
+        // As librdkafka has it: the anchor is part of the expression.
+        Regex::new(text).map(TopicMatch::Pattern).map_err(|error| {
+            error
+                .to_string()
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned()
+        })
+    }
+
+    pub fn holds(&self, topic: &str) -> bool {
+        match self {
+            TopicMatch::Name(name) => name == topic,
+            TopicMatch::Pattern(pattern) => pattern.is_match(topic),
+        }
+    }
 }
 
 /// Without the values of the options: some are secret.

@@ -10,6 +10,7 @@
 //! | `rules`, `raw_rules` | `[rules]`, and the rule files that it names |
 //! | `service` | `[state]`, `[time]`, `[service]`, `[log]`, and the two below as one service |
 //! | `sources`, `sinks` | `[[source]]`, `[sink]` |
+//! | `loops` | what would be read and written by the same service |
 //! | `options` | options of Kafka clients, and secrets |
 //! | `effective` | every value in force, and where it comes from |
 //! | `inventory` | known hosts; a file of its own |
@@ -18,6 +19,7 @@ mod detect;
 pub(crate) mod effective;
 mod file;
 pub(crate) mod inventory;
+pub(crate) mod loops;
 mod options;
 mod raw_rules;
 mod rules;

@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::file::{ConfigFile, Renamed, similar};
 use super::sinks::{RawSink, SinkSpec};
 use super::sources::{NamedSource, RawSource};
-use super::{sinks, sources};
+use super::{loops, sinks, sources};
 use crate::detect::seconds;
 use crate::output::format::Format;
 
@@ -131,7 +131,9 @@ pub(super) fn check(
     let format = sink.as_ref().map(|sink| sinks::check_format(sink.get_ref(), file));
     let sink = sink.and_then(|sink| {
         let at = sink.span().start;
-        sinks::check(sink.into_inner(), at, folder, file)
+        let sink = sinks::check(sink.into_inner(), at, folder, file)?;
+        loops::check(&sources, &sink, at, file);
+        Some(sink)
     });
     let state_dir = state.dir.map(|dir| folder.join(dir));
     let needs_state = matches!(sink, Some(SinkSpec::File(_) | SinkSpec::Stdout { .. }));

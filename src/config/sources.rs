@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::file::ConfigFile;
 use super::options;
 use super::options::RawOptions;
-use crate::brokers::Cluster;
+use crate::brokers::{Cluster, TopicMatch};
 
 /// Sources of one service.
 const SOURCES_MAX: usize = 64;
@@ -165,6 +165,16 @@ fn check_kafka(
     let group = file.required(at, "group", raw.group.filter(|group| !group.is_empty()));
     let brokers = file.required(at, "brokers", raw.brokers);
     let options = options::check(raw.options, folder, file);
+    for topic in topics.iter().flatten() {
+        if let Err(error) = TopicMatch::new(topic) {
+            let what = format!("`{topic}` is no regular expression: {error}");
+            file.mistake(
+                at,
+                what,
+                "a topic that begins with `^` is a pattern; mend it, or write the topic's name",
+            );
+        }
+    }
     Some(SourceSpec::Kafka(KafkaInput {
         cluster: options::cluster(brokers?, options, raw.oauth_token_file, folder),
         topics: topics?,

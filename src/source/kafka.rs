@@ -21,8 +21,8 @@ use tracing::debug;
 use super::{Batch, Content, Lag, Next, Source, SourceError};
 use crate::brokers::{
     AssignmentChange, BrokerError, ClientOptions, Cluster, Inspector, Isolation, PartitionEnds,
-    STATISTICS_INTERVAL_MS, SharedConsumer, committed, end_of_records, ends, is_retryable,
-    partitions,
+    STATISTICS_INTERVAL_MS, SharedConsumer, TopicMatch, committed, end_of_records, ends,
+    is_retryable, partitions,
 };
 use crate::position::{Position, Positions};
 
@@ -151,17 +151,17 @@ impl KafkaSource {
         let inspector = spec.cluster.connect()?;
         let mut topics: BTreeSet<String> = BTreeSet::new();
         for topic in &spec.topics {
-            if let Some(pattern) = topic.strip_prefix('^') {
-                let metadata = inspector
-                    .fetch_metadata(None, crate::brokers::CONNECT_TIMEOUT)
-                    .map_err(BrokerError::of("list the topics"))?;
-                let pattern = regex::Regex::new(&format!("^(?:{pattern})")).map_err(|error| {
-                    BrokerError::Option { option: topic.clone(), reason: error.to_string() }
-                })?;
-                let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
-                topics.extend(names.filter(|name| pattern.is_match(name)).take(TOPICS_MAX));
-            } else {
-                topics.insert(topic.clone());
+            let matches = TopicMatch::new(topic)
+                .map_err(|reason| BrokerError::Option { option: topic.clone(), reason })?;
+            match &matches {
+                TopicMatch::Name(name) => drop(topics.insert(name.clone())),
+                TopicMatch::Pattern(_) => {
+                    let metadata = inspector
+                        .fetch_metadata(None, crate::brokers::CONNECT_TIMEOUT)
+                        .map_err(BrokerError::of("list the topics"))?;
+                    let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
+                    topics.extend(names.filter(|name| matches.holds(name)).take(TOPICS_MAX));
+                }
             }
         }
         let mut ends_at_start = BTreeMap::new();

@@ -11,7 +11,9 @@ use twinsid::source::kafka::{KafkaSource, KafkaSpec, Sharing, Until};
 use twinsid::source::{Lag, Next, Source};
 
 use crate::broker::{self, Broker, unique};
-use crate::stream::{Fleet, Service, await_log, log_of, start, start_live, terminate};
+use crate::stream::{
+    Fleet, Service, await_log, check_refused, log_of, start, start_live, terminate, twinsid,
+};
 
 /// How long something may take to be said.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -121,6 +123,36 @@ fn of_two_copies_one_is_active_and_the_other_standby_until_it_takes_over() {
     assert!(terminate(&mut active).is_some_and(|status| status.success()), "{}", log_of(&first));
     await_log(&second, "active: this copy correlates");
     assert!(terminate(&mut standby).is_some_and(|status| status.success()), "{}", log_of(&second));
+}
+
+#[test]
+fn a_service_that_would_read_what_it_writes_is_refused_by_whatever_name_it_reaches_the_brokers() {
+    let Some(broker) = broker::shared() else { return };
+    let folder = tempfile::tempdir().expect("a folder");
+    let output = unique("incidents");
+    broker.create_topic(&output, 1);
+    let config = |source: u16, sink: u16| {
+        let path = folder.path().join("loop.toml");
+        let text = format!(
+            "[[source]]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{source}\"\ntopics = [\"^{output}\"]\n\
+             group = \"g\"\n[sink]\nkind = \"kafka\"\nbrokers = \"127.0.0.1:{sink}\"\ntopic = \"{output}\"\n"
+        );
+        std::fs::write(&path, text).expect("written");
+        path
+    };
+    let plain = config(broker.plain, broker.plain);
+    let says = ["would come back as its input", &output, "hint: rename the topics"];
+    check_refused(&plain, 2, &says);
+    let checked = twinsid().args(["check", "-c"]).arg(&plain).output().expect("runs");
+    assert_eq!(checked.status.code(), Some(2), "{checked:?}");
+    // Another listener of the same broker.
+    let other = config(broker.plain, broker.proxied);
+    check_refused(&other, 2, &says);
+    let connected = twinsid().args(["check", "--connect", "-c"]).arg(&other).output();
+    let connected = connected.expect("runs");
+    assert_eq!(connected.status.code(), Some(2), "{connected:?}");
+    let said = String::from_utf8_lossy(&connected.stderr);
+    assert!(said.contains("would come back as its input"), "{said}");
 }
 
 fn source(broker: &Broker, topics: &[&str], sharing: Sharing) -> KafkaSource {
