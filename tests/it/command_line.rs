@@ -611,3 +611,22 @@ fn as_json_each_log_line_of_the_service_is_an_object_the_reason_of_its_end_too()
     assert_eq!(reason["level"], "ERROR");
     assert!(reason["message"].as_str().is_some_and(|what| what.contains("idle_secs")), "{reason}");
 }
+
+#[test]
+fn the_service_names_paths_that_do_not_exist_and_files_that_are_no_event_logs() {
+    let folder = folder();
+    let config = "[[source]]\nkind = \"evtx\"\npaths = [\"nowhere\", \"old.jsonl\", \"good.evtx\"]\n\
+                  [sink]\nkind = \"stdout\"\n[state]\ndir = \"state\"\n";
+    fs::write(folder.path().join("run.toml"), config).expect("written");
+    let output = twinsid(folder.path(), &["run", "--until-end", "-c", "run.toml"]);
+    let log = text(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    for (path, says) in
+        [("nowhere", "does not exist: check `paths`"), ("old.jsonl", "is no EVTX event log")]
+    {
+        let named: Vec<&str> = log.lines().filter(|line| line.contains(path)).collect();
+        let [line] = &named[..] else { panic!("`{path}` is named once:\n{log}") };
+        assert!(line.contains(" WARN ") && line.contains(says), "{line}");
+    }
+    assert!(log.contains("skipped=2"), "they are counted:\n{log}");
+}

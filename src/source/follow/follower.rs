@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::FollowSpec;
 use super::chunk::{ChunkSeen, scan};
-use super::files::{FILES_MAX, Found, Identity, find_files, identify};
+use super::files::{FILES_MAX, Found, Identity, find_files, foreign, identify};
 use super::log::{Holds, Log, Patience, REPORTED_MAX, holds, skipped};
 use crate::position::{Position, Positions};
 use crate::source::{Next, Skipped, Source, SourceError};
@@ -77,14 +77,16 @@ impl Follow {
             ends: None,
         };
         if follow.spec.until_end {
-            let found = follow.find();
-            let ends = found.into_iter().filter_map(|found| {
-                let file = File::open(&found.path).ok()?;
-                let chunks = scan(&file, found.bytes).ok()?;
-                let last_id = chunks.iter().map(|seen| seen.last_id).max()?;
-                Some(EndOfFile { found, last_id, chunks })
-            });
-            follow.ends = Some(ends.collect());
+            let mut ends = Vec::new();
+            for found in follow.find() {
+                let Ok(file) = File::open(&found.path) else { continue };
+                let chunks = scan(&file, found.bytes).unwrap_or_default();
+                match chunks.iter().map(|seen| seen.last_id).max() {
+                    Some(last_id) => ends.push(EndOfFile { found, last_id, chunks }),
+                    None => follow.report_foreign(&found, &file),
+                }
+            }
+            follow.ends = Some(ends);
         }
         follow
     }
@@ -94,6 +96,15 @@ impl Follow {
         let line = format!("{}: {reason}", path.display());
         if self.reported.len() < REPORTED_MAX && self.reported.insert(line) {
             self.reports.push_back(skipped(path.display().to_string().into(), reason));
+        }
+    }
+
+    /// Reports a file that was asked for and is no event log.
+    fn report_foreign(&mut self, found: &Found, file: &File) {
+        if !found.beside
+            && let Some(reason) = foreign(file)
+        {
+            self.report_once(&found.path, reason.to_owned());
         }
     }
 
@@ -234,12 +245,13 @@ impl Follow {
             Ok(scanned) => scanned,
             Err(cause) => {
                 if !found.beside {
-                    self.report_once(&found.path, cause.to_string());
+                    self.report_once(&found.path, format!("cannot be read: {cause}"));
                 }
                 return None;
             }
         };
         if chunks.is_empty() {
+            self.report_foreign(&found, &file);
             return None;
         }
         let known = self.logs.iter_mut().find_map(|log| {
@@ -828,6 +840,20 @@ mod tests {
         scene.write(20);
         fs::copy(scene.path(), scene.folder.path().join("later/a.EVTX")).expect("copied");
         scene.check_all();
+    }
+
+    #[test]
+    fn a_file_that_is_no_event_log_is_reported_once_and_the_others_are_read() {
+        let mut scene = Scene::new(0);
+        scene.write(20);
+        fs::write(scene.folder.path().join("text.evtx"), b"{\"event_id\": 4625}\n")
+            .expect("written");
+        fs::write(scene.folder.path().join("new.evtx"), b"").expect("written");
+        scene.drain();
+        scene.drain();
+        assert_eq!(scene.got, scene.written);
+        let [report] = &scene.reports[..] else { panic!("{:?}", scene.reports) };
+        assert!(report.starts_with("is no EVTX event log"), "{report}");
     }
 
     #[derive(Clone, Debug)]
