@@ -38,9 +38,11 @@ pub use error::{BrokerError, is_fenced, is_permanent, is_retryable};
 #[cfg(feature = "kafka")]
 pub use reports::{AssignmentChange, PartitionEnds, Reports, STATISTICS_INTERVAL_MS};
 #[cfg(feature = "kafka")]
-pub use settings::{CONNECT_TIMEOUT, ClientOptions, Isolation, SharedConsumer};
+pub use settings::{CONNECT_TIMEOUT, CONNECT_TRY, ClientOptions, Isolation, SharedConsumer};
 #[cfg(feature = "kafka")]
-pub use topics::{TopicSpec, committed, create_missing, end_of_records, ends, partitions};
+pub use topics::{
+    TopicSpec, committed, create_missing, end_of_records, ends, offsets_at, partitions, set_offsets,
+};
 
 /// Options that would break exactly-once delivery, and why.
 const REFUSED_OPTIONS: [(&str, &str); 10] = [

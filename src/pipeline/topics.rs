@@ -61,6 +61,7 @@ mod kafka {
             group: input.group.clone(),
             instance: input.instance.clone(),
             sharing,
+            start: input.start,
             until: until(mode),
         }
     }

@@ -13,18 +13,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::Timestamp;
 use rdkafka::consumer::{CommitMode, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
-use tracing::debug;
+use tracing::{debug, info};
 
 use super::{Batch, Content, Lag, Next, Source, SourceError};
 use crate::brokers::{
-    AssignmentChange, BrokerError, ClientOptions, Cluster, Inspector, Isolation, PartitionEnds,
-    STATISTICS_INTERVAL_MS, SharedConsumer, TopicMatch, committed, end_of_records, ends,
-    is_retryable, partitions,
+    AssignmentChange, BrokerError, CONNECT_TIMEOUT, CONNECT_TRY, ClientOptions, Cluster, Inspector,
+    Isolation, PartitionEnds, STATISTICS_INTERVAL_MS, SharedConsumer, TopicMatch, committed,
+    end_of_records, ends, is_retryable, offsets_at, partitions, set_offsets,
 };
-use crate::position::{Position, Positions};
+use crate::position::{Position, Positions, Start};
 
 /// Messages of one batch, and their bytes: few enough to be decoded while they
 /// are in the cache.
@@ -66,6 +66,9 @@ pub struct KafkaSpec {
     /// A name that this copy keeps over restarts.
     pub instance: Option<String>,
     pub sharing: Sharing,
+    /// Where it begins when no position is known of any partition. Those that are added later are
+    /// read from their beginning.
+    pub start: Start,
     pub until: Until,
 }
 
@@ -96,6 +99,9 @@ pub struct KafkaSource {
     assigned: BTreeMap<PartKey, Part>,
     /// Whether `assigned` is what the group gave to this copy, be it nothing.
     is_assigned: bool,
+    /// Where the partitions begin, to be made durable before anything is read: a second start would
+    /// find a later end.
+    begun: Vec<(Arc<str>, Position)>,
     /// When the ends of partitions may be asked for again.
     ask_ends_at: Instant,
     /// Searches the last records of partitions, once that was needed.
@@ -157,7 +163,7 @@ impl KafkaSource {
                 TopicMatch::Name(name) => drop(topics.insert(name.clone())),
                 TopicMatch::Pattern(_) => {
                     let metadata = inspector
-                        .fetch_metadata(None, crate::brokers::CONNECT_TIMEOUT)
+                        .fetch_metadata(None, CONNECT_TIMEOUT)
                         .map_err(BrokerError::of("list the topics"))?;
                     let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
                     topics.extend(names.filter(|name| matches.holds(name)).take(TOPICS_MAX));
@@ -191,6 +197,7 @@ impl KafkaSource {
             assigned: BTreeMap::new(),
             is_assigned: false,
             knows_group: false,
+            begun: Vec::new(),
             ask_ends_at: Instant::now(),
             inspector: None,
             ends: ends_at_start,
@@ -199,6 +206,7 @@ impl KafkaSource {
         };
         match source.spec.sharing {
             Sharing::Shared => {
+                source.begin_group(&inspector, &all)?;
                 let topics: Vec<&str> = source.spec.topics.iter().map(String::as_str).collect();
                 source
                     .consumer
@@ -210,6 +218,27 @@ impl KafkaSource {
             }
         }
         Ok(source)
+    }
+
+    /// Sets where a group begins that has no position yet.
+    fn begin_group(&self, inspector: &Inspector, parts: &[PartKey]) -> Result<(), BrokerError> {
+        if self.spec.start == Start::Earliest || parts.is_empty() {
+            return Ok(());
+        }
+        let group = self.spec.cluster.outside_of(&self.spec.group)?;
+        if committed(&group, parts, CONNECT_TIMEOUT)?.iter().any(|(offset, _)| offset.is_some()) {
+            return Ok(());
+        }
+        let offsets = offsets_at(inspector, parts, self.spec.start)?;
+        match set_offsets(&group, parts, &offsets) {
+            Ok(()) => {
+                info!(group = self.spec.group, "the group begins where `start` says");
+                Ok(())
+            }
+            // It has members, which have set them: a copy that started at the same time.
+            Err(BrokerError::Kafka { cause, .. }) if has_members(&cause) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Leaves the group, so that others need not wait until it is given up for
@@ -514,7 +543,7 @@ impl KafkaSource {
             return true;
         }
         let keys: Vec<PartKey> = self.assigned.keys().cloned().collect();
-        let Ok(offsets) = committed(self.consumer, &keys) else { return false };
+        let Ok(offsets) = committed(self.consumer, &keys, CONNECT_TRY) else { return false };
         for (part, (offset, _)) in self.assigned.values_mut().zip(offsets) {
             part.durable = part.durable.or(offset);
         }
@@ -528,6 +557,13 @@ impl KafkaSource {
                 self.assigned.get(key).and_then(|part| part.next_offset) >= Some(*end)
             })
     }
+}
+
+/// Whether offsets were refused because the group has members, which alone set them.
+fn has_members(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{IllegalGeneration, RebalanceInProgress, UnknownMemberId};
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(UnknownMemberId | IllegalGeneration | RebalanceInProgress))
 }
 
 /// What came of a poll.
@@ -653,6 +689,14 @@ fn settings(spec: &KafkaSpec) -> ClientOptions {
 
 impl Source for KafkaSource {
     fn next(&mut self, wait: Duration) -> Result<Next, SourceError> {
+        if !self.begun.is_empty() {
+            return Ok(Next::Batch(Batch {
+                input: Arc::clone(&self.input),
+                progress_bytes: 0,
+                moved: std::mem::take(&mut self.begun),
+                content: Content::Text { bytes: Vec::new() },
+            }));
+        }
         Ok(match self.poll(wait).map_err(|error| Self::error(&error))? {
             PollOutcome::Messages { part, messages } => Next::Batch(Batch {
                 input: Arc::clone(&self.input),
@@ -695,8 +739,20 @@ impl Source for KafkaSource {
         Ok(())
     }
 
-    /// Where nothing was kept of a partition, it is read from its beginning.
+    /// Where nothing was kept of a partition, it is read from its beginning; where nothing was kept
+    /// of any, all are read from where [`KafkaSpec::start`] says.
     fn resume(&mut self, positions: &Positions) -> Result<(), SourceError> {
+        let mut begun = Positions::new();
+        if positions.is_empty() && self.spec.start != Start::Earliest {
+            let keys: Vec<PartKey> = self.assigned.keys().cloned().collect();
+            let inspector = self.spec.cluster.connect().map_err(|error| Self::error(&error))?;
+            let offsets = offsets_at(&inspector, &keys, self.spec.start)
+                .map_err(|error| Self::error(&error))?;
+            let names = self.assigned.values().map(|part| Arc::clone(&part.name));
+            begun = names.zip(offsets.into_iter().map(Position::Offset)).collect();
+            self.begun = begun.clone().into_iter().collect();
+        }
+        let positions = if begun.is_empty() { positions } else { &begun };
         let mut list = TopicPartitionList::new();
         for ((topic, partition), part) in &mut self.assigned {
             let known = positions.get(&part.name);
@@ -794,6 +850,7 @@ mod tests {
             group: "group".to_owned(),
             instance: None,
             sharing: Sharing::Alone,
+            start: Start::Earliest,
             until: Until::Stopped,
         })
         .unwrap();

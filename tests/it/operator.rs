@@ -5,14 +5,16 @@ use std::time::{Duration, Instant};
 
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
 use twinsid::brokers::Reports;
-use twinsid::position::{Position, Positions};
+use twinsid::position::{Position, Positions, Start};
 use twinsid::sink::kafka::transactional;
 use twinsid::source::kafka::{KafkaSource, KafkaSpec, Sharing, Until};
-use twinsid::source::{Lag, Next, Source};
+use twinsid::source::{Content, Lag, Next, Source};
+use twinsid::time::{EventTime, TICKS_PER_SEC};
 
 use crate::broker::{self, Broker, unique};
 use crate::stream::{
-    Fleet, Service, await_log, check_refused, log_of, start, start_live, terminate, twinsid,
+    Fleet, Service, assert_same, await_log, check_refused, log_of, run_to_end, start, start_live,
+    terminate, twinsid,
 };
 
 /// How long something may take to be said.
@@ -155,16 +157,20 @@ fn a_service_that_would_read_what_it_writes_is_refused_by_whatever_name_it_reach
     assert!(said.contains("would come back as its input"), "{said}");
 }
 
-fn source(broker: &Broker, topics: &[&str], sharing: Sharing) -> KafkaSource {
-    let spec = KafkaSpec {
+fn spec(broker: &Broker, topic: &str, sharing: Sharing, start: Start) -> KafkaSpec {
+    KafkaSpec {
         cluster: broker.cluster(),
-        topics: topics.iter().map(|topic| (*topic).to_owned()).collect(),
+        topics: vec![topic.to_owned()],
         group: unique("group"),
         instance: None,
         sharing,
+        start,
         until: Until::Stopped,
-    };
-    KafkaSource::new(spec).expect("a source")
+    }
+}
+
+fn source(broker: &Broker, topic: &str, sharing: Sharing) -> KafkaSource {
+    KafkaSource::new(spec(broker, topic, sharing, Start::Earliest)).expect("a source")
 }
 
 /// Reads until nothing more comes, and waits for this lag.
@@ -185,7 +191,7 @@ fn lag_is_what_is_not_durable_yet_whatever_was_read() {
     broker.produce(&topic, 1, &vec![b"x".to_vec(); 10]);
     let part = format!("{topic}/0");
     let at = |offset| Positions::from([(part.as_str().into(), Position::Offset(offset))]);
-    let mut alone = source(broker, &[&topic], Sharing::Alone);
+    let mut alone = source(broker, &topic, Sharing::Alone);
     alone.resume(&at(4)).expect("resumed");
     check_lag(&mut alone, 6);
     alone.committed(&at(9)).expect("shown");
@@ -193,7 +199,7 @@ fn lag_is_what_is_not_durable_yet_whatever_was_read() {
     alone.committed(&at(10)).expect("shown");
     check_lag(&mut alone, 0);
     // One that begins anew.
-    let mut shared = source(broker, &[&topic], Sharing::Shared);
+    let mut shared = source(broker, &topic, Sharing::Shared);
     check_lag(&mut shared, 10);
     shared.committed(&at(10)).expect("taken note of");
     check_lag(&mut shared, 0);
@@ -210,7 +216,7 @@ fn the_mark_behind_a_transaction_is_no_lag() {
     sender.begin_transaction().expect("begun");
     assert!(sender.send(BaseRecord::<[u8], str>::to(&topic).payload("x")).is_ok());
     sender.commit_transaction(PATIENCE).expect("committed");
-    let mut alone = source(broker, &[&topic], Sharing::Alone);
+    let mut alone = source(broker, &topic, Sharing::Alone);
     alone.resume(&Positions::new()).expect("resumed");
     let began = Instant::now();
     let moved = loop {
@@ -221,4 +227,84 @@ fn the_mark_behind_a_transaction_is_no_lag() {
     };
     alone.committed(&moved.into_iter().collect()).expect("shown");
     check_lag(&mut alone, 0);
+}
+
+/// The offsets of the next records, as many as `count`, and where the source moved before.
+fn offsets(source: &mut KafkaSource, count: usize) -> (Vec<i64>, Positions) {
+    let (mut offsets, mut begun, began) = (Vec::new(), Positions::new(), Instant::now());
+    while offsets.len() < count {
+        assert!(began.elapsed() < PATIENCE, "{offsets:?}");
+        let Next::Batch(batch) = source.next(Duration::from_millis(20)).expect("read") else {
+            continue;
+        };
+        match batch.content {
+            Content::Messages(messages) => {
+                offsets.extend(messages.iter().map(|(offset, _)| offset));
+            }
+            _ => begun.extend(batch.moved),
+        }
+    }
+    (offsets, begun)
+}
+
+#[test]
+fn a_source_without_a_position_begins_where_it_is_told_to_and_a_second_start_there_too() {
+    let Some(broker) = broker::shared() else { return };
+    let now = EventTime::from_unix_nanos(
+        jiff::Timestamp::now().as_nanosecond() / 1_000_000_000 * 1_000_000_000,
+    )
+    .expect("now");
+    let at = |secs: u64| now.minus_ticks((100 - secs) * TICKS_PER_SEC);
+    for (start, first) in [
+        (Start::Earliest, 0),
+        (Start::At(at(10)), 1),
+        (Start::At(at(11)), 2),
+        (Start::At(at(21)), 3),
+        (Start::Latest, 3),
+    ] {
+        let topic = unique("events");
+        broker.create_topic(&topic, 1);
+        let sender: ThreadedProducer<Reports> =
+            broker.cluster().client(&Vec::new()).expect("a producer");
+        let send = |secs: u64| {
+            let record = BaseRecord::<[u8], str>::to(&topic).payload("x");
+            assert!(sender.send(record.timestamp(at(secs).unix_millis())).is_ok());
+            sender.flush(PATIENCE).expect("sent");
+        };
+        [0, 10, 20].into_iter().for_each(send);
+        let expect: Vec<i64> = (first..5).collect();
+        // A group keeps where it begins.
+        let shared = spec(broker, &topic, Sharing::Shared, start);
+        KafkaSource::new(shared.clone()).expect("a source").leave();
+        // What another kept elsewhere is given back at its second start.
+        let alone = spec(broker, &topic, Sharing::Alone, start);
+        let mut first_alone = KafkaSource::new(alone.clone()).expect("a source");
+        first_alone.resume(&Positions::new()).expect("begun");
+        [30, 40].into_iter().for_each(send);
+        let (read, begun) = offsets(&mut first_alone, expect.len());
+        assert_eq!(read, expect, "{start:?}");
+        assert_eq!(begun.is_empty(), start == Start::Earliest);
+        let mut second_alone = KafkaSource::new(alone).expect("a source");
+        second_alone.resume(&begun).expect("resumed");
+        assert_eq!(offsets(&mut second_alone, expect.len()).0, expect, "{start:?}");
+        let mut second_shared = KafkaSource::new(shared).expect("a source");
+        assert_eq!(offsets(&mut second_shared, expect.len()).0, expect, "{start:?}");
+        second_shared.leave();
+    }
+}
+
+#[test]
+fn a_service_that_begins_with_what_comes_tells_nothing_of_what_was() {
+    let Some(broker) = broker::shared() else { return };
+    let fleet = Fleet::new("winlogbeat", 55);
+    let service = Service::new(broker, fleet.folder.path(), 2);
+    broker.produce(&service.input, 2, &fleet.values);
+    let config = service.config("a", broker.plain, "");
+    let text = std::fs::read_to_string(&config).expect("a configuration");
+    std::fs::write(&config, text.replace("[sink]", "start = \"latest\"\n[sink]")).expect("written");
+    run_to_end(&config);
+    assert_eq!(service.told().len(), 0, "{}", log_of(&config));
+    broker.produce(&service.input, 2, &fleet.values);
+    run_to_end(&config);
+    assert_same(&service.told(), &fleet.replayed);
 }

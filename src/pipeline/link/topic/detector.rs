@@ -12,8 +12,8 @@ use tracing::{info, warn};
 
 use super::{TopicLinkError, TopicLinkSpec};
 use crate::brokers::{
-    BrokerError, Cluster, Inspector, Isolation, Reports, SharedConsumer, committed, end_of_records,
-    ends,
+    BrokerError, CONNECT_TRY, Cluster, Inspector, Isolation, Reports, SharedConsumer, committed,
+    end_of_records, ends,
 };
 use crate::detect::watermark::CaughtUp;
 use crate::observation::ListedHost;
@@ -22,7 +22,7 @@ use crate::pipeline::counters::Counters;
 use crate::pipeline::decode::batcher::Flushed;
 use crate::pipeline::link::channel::Reading;
 use crate::pipeline::restore::CorrelatorSpec;
-use crate::position::Position;
+use crate::position::{Position, Start};
 use crate::retry::Retry;
 use crate::sink::kafka::KafkaSink;
 use crate::source::kafka::{KafkaSource, KafkaSpec, Pause, Sharing, Until};
@@ -60,6 +60,7 @@ pub(super) fn detect(
         group: spec.detector_group(),
         instance: spec.input.instance.clone(),
         sharing: Sharing::Shared,
+        start: Start::Earliest,
         until: Until::Stopped,
     })?;
     let mut copy = Copy {
@@ -241,7 +242,7 @@ impl Copy<'_> {
             Some(_) => Ok(false),
             None => {
                 // Brokers that do not answer now may later.
-                let position = committed(self.source.consumer(), &[(topic, 0)]);
+                let position = committed(self.source.consumer(), &[(topic, 0)], CONNECT_TRY);
                 let closed = |(_, note): &(Option<i64>, String)| *note == closed_note(end);
                 Ok(position.is_ok_and(|position| position.iter().any(closed)))
             }
