@@ -1,9 +1,22 @@
-//! Where sources go on after a restart.
+//! Where sources begin, and where they go on after a restart.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use borsh::{BorshDeserialize, BorshSerialize};
+
+use crate::time::EventTime;
+
+/// Where a source begins of which no position is known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Start {
+    /// With the oldest record that is still there.
+    Earliest,
+    /// With what comes from now on.
+    Latest,
+    /// With the first record that was sent or written at this time, or later.
+    At(EventTime),
+}
 
 /// Where a source goes on, by its parts: files, partitions.
 pub type Positions = BTreeMap<Arc<str>, Position>;

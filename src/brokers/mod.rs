@@ -3,7 +3,8 @@
 //! | module | holds |
 //! |---|---|
 //! | `settings` | clients and their options |
-//! | `reports` | what a client reports by itself: errors, rebalances, lag |
+//! | `reports` | what a client reports by itself: errors, rebalances, ends of partitions |
+//! | `outages` | brokers that do not answer: begin, every minute, end |
 //! | `error` | why brokers cannot be used; which errors are retryable, fenced, permanent |
 //! | `detached` | clients whose end nobody waits for |
 //! | `topics` | topics: created, their partitions, ends and committed offsets |
@@ -16,6 +17,8 @@ mod detached;
 #[cfg(feature = "kafka")]
 mod error;
 #[cfg(feature = "kafka")]
+mod outages;
+#[cfg(feature = "kafka")]
 mod reports;
 #[cfg(feature = "kafka")]
 mod settings;
@@ -26,16 +29,20 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 
+use regex::Regex;
+
 #[cfg(feature = "kafka")]
 pub use detached::{Detached, Inspector};
 #[cfg(feature = "kafka")]
 pub use error::{BrokerError, is_fenced, is_permanent, is_retryable};
 #[cfg(feature = "kafka")]
-pub use reports::{AssignmentChange, Reports};
+pub use reports::{AssignmentChange, PartitionEnds, Reports, STATISTICS_INTERVAL_MS};
 #[cfg(feature = "kafka")]
-pub use settings::{CONNECT_TIMEOUT, ClientOptions, Isolation, SharedConsumer};
+pub use settings::{CONNECT_TIMEOUT, CONNECT_TRY, ClientOptions, Isolation, SharedConsumer};
 #[cfg(feature = "kafka")]
-pub use topics::{TopicSpec, committed, create_missing, end_of_records, ends, partitions};
+pub use topics::{
+    TopicSpec, committed, create_missing, end_of_records, ends, offsets_at, partitions, set_offsets,
+};
 
 /// Options that would break exactly-once delivery, and why.
 const REFUSED_OPTIONS: [(&str, &str); 10] = [
@@ -64,6 +71,39 @@ pub struct Cluster {
     pub options: BTreeMap<String, String>,
     /// Holds a token for OAUTHBEARER. Read again whenever a token is needed.
     pub oauth_token_file: Option<PathBuf>,
+}
+
+/// What a source reads: a topic by its name, or all that match a pattern, which begins with `^`.
+#[derive(Clone, Debug)]
+pub enum TopicMatch {
+    Name(String),
+    Pattern(Regex),
+}
+
+impl TopicMatch {
+    /// The error says what is wrong with the pattern, on one line.
+    pub fn new(text: &str) -> Result<TopicMatch, String> {
+        if !text.starts_with('^') {
+            return Ok(TopicMatch::Name(text.to_owned()));
+        }
+        // As librdkafka has it: the anchor is part of the expression.
+        Regex::new(text).map(TopicMatch::Pattern).map_err(|error| {
+            error
+                .to_string()
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .trim_start_matches("error: ")
+                .to_owned()
+        })
+    }
+
+    pub fn holds(&self, topic: &str) -> bool {
+        match self {
+            TopicMatch::Name(name) => name == topic,
+            TopicMatch::Pattern(pattern) => pattern.is_match(topic),
+        }
+    }
 }
 
 /// Without the values of the options: some are secret.

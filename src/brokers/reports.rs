@@ -1,6 +1,7 @@
 //! What a client of librdkafka reports by itself, in callbacks while it is polled: errors, rebalances,
-//! lag, records that were not delivered. It also hands out the token for OAUTHBEARER.
+//! where partitions end, brokers that are away, records that were not delivered. It also hands out the token for OAUTHBEARER.
 
+use std::collections::HashMap;
 use std::error::Error;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -19,6 +20,11 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::{debug, warn};
 
 use super::error::is_login;
+use super::outages::Connections;
+
+/// From one report of the ends of partitions and of the brokers' state to the next, for clients
+/// that live long (`statistics.interval.ms`).
+pub const STATISTICS_INTERVAL_MS: &str = "2000";
 
 /// Largest file that holds a token.
 const TOKEN_BYTES_MAX: u64 = 64 * 1024;
@@ -35,9 +41,18 @@ pub struct Reports {
     /// Whether there are any: cheap enough to check after each message.
     changed: AtomicBool,
     revocations: AtomicU64,
-    lag: AtomicU64,
+    ends: Mutex<HashMap<String, HashMap<i32, PartitionEnds>>>,
+    connections: Connections,
     /// Whether the last record was not delivered: only the first of a row is logged.
     undelivered: AtomicBool,
+}
+
+/// The offsets of a partition that can be read, as of the last report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PartitionEnds {
+    pub first: i64,
+    /// Behind the last record of a transaction that is over.
+    pub end: i64,
 }
 
 /// One step of a rebalance.
@@ -70,9 +85,15 @@ impl Reports {
         self.revocations.load(Ordering::SeqCst)
     }
 
-    /// Records in the assigned partitions that were not fetched yet, as of some seconds ago.
-    pub fn lag(&self) -> u64 {
-        self.lag.load(Ordering::Relaxed)
+    /// Where a partition begins and ends, as of some seconds ago; `None` before it was fetched from.
+    pub fn ends(&self, topic: &str, partition: i32) -> Option<PartitionEnds> {
+        let ends = self.ends.lock().unwrap_or_else(PoisonError::into_inner);
+        ends.get(topic)?.get(&partition).copied()
+    }
+
+    /// Whether a broker that this client needs does not answer.
+    pub fn any_broker_away(&self) -> bool {
+        self.connections.any_away()
     }
 
     fn change(&self, change: AssignmentChange) {
@@ -94,13 +115,20 @@ impl ClientContext for Reports {
     }
 
     fn stats(&self, statistics: rdkafka::Statistics) {
-        let parts = statistics.topics.values().flat_map(|topic| topic.partitions.values());
-        let lag = parts.map(|part| u64::try_from(part.consumer_lag).unwrap_or(0)).sum();
-        self.lag.store(lag, Ordering::Relaxed);
+        self.connections.report(&statistics);
+        let topics = statistics.topics.into_iter().map(|(name, topic)| {
+            let known = topic.partitions.into_iter().filter_map(|(number, part)| {
+                let ends = PartitionEnds { first: part.lo_offset, end: part.ls_offset };
+                (ends.first >= 0 && ends.end >= 0).then_some((number, ends))
+            });
+            (name, known.collect())
+        });
+        *self.ends.lock().unwrap_or_else(PoisonError::into_inner) = topics.collect();
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
         debug!("{error}: {reason}");
+        self.connections.failed(reason);
         let mut last = self.last_error.lock().unwrap_or_else(PoisonError::into_inner);
         // A failed login must not be replaced by the errors that follow from it.
         let is_cause = |code| matches!(code, Some(code) if is_login(code));

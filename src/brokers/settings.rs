@@ -12,8 +12,8 @@ use super::{BrokerError, Cluster, Inspector, Reports};
 /// How long a broker may take to answer at the start.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long one try may take within [`CONNECT_TIMEOUT`].
-pub(super) const CONNECT_TRY: Duration = Duration::from_secs(1);
+/// How long one try may take within [`CONNECT_TIMEOUT`], or a question that can be asked again.
+pub const CONNECT_TRY: Duration = Duration::from_secs(1);
 
 /// Options of librdkafka for one client. Those of its [`Cluster`] come on top.
 pub type ClientOptions = Vec<(&'static str, String)>;
@@ -85,6 +85,17 @@ impl Cluster {
             ("enable.partition.eof", "true".to_owned()),
             // The end of a partition is reported when the broker has waited so long for more.
             ("fetch.wait.max.ms", "5".to_owned()),
+            ("allow.auto.create.topics", "false".to_owned()),
+        ])?;
+        Ok(Inspector::new(client))
+    }
+
+    /// A consumer that is no member of a group, but reads and sets its offsets.
+    pub fn outside_of(&self, group: &str) -> Result<Inspector, BrokerError> {
+        let client = self.client(&vec![
+            ("group.id", group.to_owned()),
+            ("enable.auto.commit", "false".to_owned()),
+            ("isolation.level", "read_committed".to_owned()),
             ("allow.auto.create.topics", "false".to_owned()),
         ])?;
         Ok(Inspector::new(client))

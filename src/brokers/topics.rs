@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Message, Offset, TopicPartitionList};
 use tracing::info;
 
-use super::settings::CONNECT_TRY;
 use super::{BrokerError, CONNECT_TIMEOUT, Cluster, Inspector, Reports, is_retryable};
+use crate::position::Start;
 use crate::retry::Retry;
 
 /// How long brokers that have answered before may be away.
@@ -55,6 +55,54 @@ pub fn ends(client: &Inspector, topic: &str, partition: i32) -> Result<(i64, i64
     persistently("read the end of a partition", || {
         client.fetch_watermarks(topic, partition, CONNECT_TIMEOUT)
     })
+}
+
+/// Where each of these partitions begins for this start.
+pub fn offsets_at(
+    client: &Inspector,
+    parts: &[(String, i32)],
+    start: Start,
+) -> Result<Vec<i64>, BrokerError> {
+    let by_time = match start {
+        Start::Earliest | Start::Latest => None,
+        Start::At(time) => {
+            let mut list = TopicPartitionList::new();
+            for (topic, partition) in parts {
+                list.add_partition_offset(topic, *partition, Offset::Offset(time.unix_millis()))
+                    .map_err(BrokerError::of("search offsets by time"))?;
+            }
+            Some(persistently("search offsets by time", || {
+                client.offsets_for_times(list.clone(), CONNECT_TIMEOUT)
+            })?)
+        }
+    };
+    let offset = |(topic, partition): &(String, i32)| {
+        let found = by_time.as_ref().and_then(|list| list.find_partition(topic, *partition));
+        match found.map(|part| part.offset()) {
+            Some(Offset::Offset(offset)) => Ok(offset),
+            // Nothing is that young.
+            _ => {
+                let (first, end) = ends(client, topic, *partition)?;
+                Ok(if start == Start::Earliest { first } else { end })
+            }
+        }
+    };
+    parts.iter().map(offset).collect()
+}
+
+/// Sets the offsets of a group without members. [`RDKafkaErrorCode::UnknownMemberId`] when it has
+/// any.
+pub fn set_offsets(
+    group: &Inspector,
+    parts: &[(String, i32)],
+    offsets: &[i64],
+) -> Result<(), BrokerError> {
+    let mut list = TopicPartitionList::new();
+    for ((topic, partition), offset) in parts.iter().zip(offsets) {
+        list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
+            .map_err(BrokerError::of("name an offset"))?;
+    }
+    persistently("set the group's offsets", || group.commit(&list, CommitMode::Sync))
 }
 
 /// The offset behind the last committed record between `first` and `end`; `None` when there is none.
@@ -105,13 +153,14 @@ pub fn end_of_records(
 pub fn committed(
     group: &BaseConsumer<Reports>,
     parts: &[(String, i32)],
+    timeout: Duration,
 ) -> Result<Vec<(Option<i64>, String)>, BrokerError> {
     let mut list = TopicPartitionList::new();
     for (topic, partition) in parts {
         list.add_partition(topic, *partition);
     }
     let committed = group
-        .committed_offsets(list, CONNECT_TRY)
+        .committed_offsets(list, timeout)
         .map_err(BrokerError::of("read the group's offsets"))?;
     let position = |(topic, partition): &(String, i32)| {
         let part = committed.find_partition(topic, *partition);

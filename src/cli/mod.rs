@@ -39,8 +39,9 @@ use run::RunFlags;
 use simulate::SimulateFlags;
 use topics::TopicsFlags;
 
-use crate::config::ConfigError;
 use crate::config::inventory::InventoryError;
+use crate::config::service::LogFormat;
+use crate::config::{self, ConfigError};
 use crate::pipeline::replay::{ReplayError, ReplayProgress};
 use crate::pipeline::service::ServiceError;
 use crate::source::SourceError;
@@ -160,6 +161,22 @@ impl Cli {
             | Command::Schema { .. }
             | Command::Completions { .. }
             | Command::Man => LevelFilter::WARN,
+        }
+    }
+
+    /// What the log lines of the service look like; `None` for every other command.
+    pub fn service_log_format(&self) -> Option<LogFormat> {
+        match &self.command {
+            Command::Run(flags) => Some(config::log_format(&flags.config)),
+            Command::Replay(_)
+            | Command::Topics(_)
+            | Command::Demo
+            | Command::Simulate(_)
+            | Command::Explain(_)
+            | Command::Check(_)
+            | Command::Schema { .. }
+            | Command::Completions { .. }
+            | Command::Man => None,
         }
     }
 

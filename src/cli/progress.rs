@@ -1,15 +1,18 @@
 //! Standard error while a command runs: a progress bar at the bottom of a terminal, log lines above
-//! it.
+//! it, and why the command failed. The service has no bar, and its lines have the time.
 
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use tracing::error;
 use tracing::level_filters::LevelFilter;
 
-use super::Cli;
+use super::{Cli, CliError};
+use crate::config::service::LogFormat;
+use crate::output::escape;
 use crate::pipeline::replay::ReplayProgress;
 
-/// The progress bar. It draws nothing where standard error is no terminal.
+/// The progress bar. It draws nothing where standard error is no terminal, nor for the service.
 #[derive(Debug)]
 pub struct Bar(ProgressBar);
 
@@ -19,11 +22,29 @@ struct AboveBar(ProgressBar);
 /// The progress bar of this command, and log lines of its level from now on. To be called once.
 pub fn start(cli: &Cli) -> Bar {
     let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::hidden());
-    if !cli.is_quiet() && io::stderr().is_terminal() {
-        bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
+    let level = cli.log_level();
+    match cli.service_log_format() {
+        Some(format) => start_service_log(level, format),
+        None => {
+            if !cli.is_quiet() && io::stderr().is_terminal() {
+                bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(5));
+            }
+            start_log(level, bar.clone());
+        }
     }
-    start_log(cli.log_level(), bar.clone());
     Bar(bar)
+}
+
+/// Says why a command failed: the service as a log line, every other one in plain words.
+pub fn write_failure(error: &CliError, service_log_format: Option<LogFormat>) {
+    // Paths may hold anything.
+    let text = error.to_string();
+    let lines = text.lines().map(escape::terminal).collect::<Vec<_>>().join("\n");
+    match service_log_format {
+        Some(_) => error!("{lines}"),
+        // Nothing is left to do when standard error is closed.
+        None => drop(writeln!(io::stderr(), "twinsid: {lines}")),
+    }
 }
 
 fn start_log(level: LevelFilter, bar: ProgressBar) {
@@ -34,6 +55,18 @@ fn start_log(level: LevelFilter, bar: ProgressBar) {
         .with_ansi(io::stderr().is_terminal())
         .with_writer(move || AboveBar(bar.clone()))
         .init();
+}
+
+/// The time of a line is that of RFC 3339, in UTC.
+fn start_service_log(level: LevelFilter, format: LogFormat) {
+    let log =
+        tracing_subscriber::fmt().with_max_level(level).with_target(false).with_writer(io::stderr);
+    match format {
+        LogFormat::Text => log.with_ansi(io::stderr().is_terminal()).init(),
+        LogFormat::Json => {
+            log.json().flatten_event(true).with_current_span(false).with_span_list(false).init();
+        }
+    }
 }
 
 impl Write for AboveBar {

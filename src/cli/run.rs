@@ -15,6 +15,9 @@ pub(super) const HELP: &str = "\
 Each incident is written exactly once, into a file or a Kafka topic, whatever is killed
 when. On standard output it is at least once: what was printed cannot be taken back.
 
+Log lines go to standard error, with the time in UTC; `[log] format = \"json\"` makes each an
+object.
+
 Signals:
   SIGTERM, SIGINT  finish what is under way, commit, leave the group, exit 0
   SIGHUP           read rules and inventory anew; after a mistake the old ones stay
@@ -31,7 +34,7 @@ Exit codes:
 pub(super) struct RunFlags {
     /// Sources, sink and state; see config/examples
     #[arg(short, long, value_name = "FILE")]
-    config: PathBuf,
+    pub(super) config: PathBuf,
     /// Read each source to the end that it has now, close everything as replay
     /// does, and exit: for backfills
     #[arg(long)]

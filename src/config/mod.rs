@@ -8,8 +8,9 @@
 //! | `file` | a file with its spans, its mistakes and its warnings |
 //! | `detect` | `[session]`, `[bounds]` |
 //! | `rules`, `raw_rules` | `[rules]`, and the rule files that it names |
-//! | `service` | `[state]`, `[time]`, `[service]`, and the two below as one service |
+//! | `service` | `[state]`, `[time]`, `[service]`, `[log]`, and the two below as one service |
 //! | `sources`, `sinks` | `[[source]]`, `[sink]` |
+//! | `loops` | what would be read and written by the same service |
 //! | `options` | options of Kafka clients, and secrets |
 //! | `effective` | every value in force, and where it comes from |
 //! | `inventory` | known hosts; a file of its own |
@@ -18,6 +19,7 @@ mod detect;
 pub(crate) mod effective;
 mod file;
 pub(crate) mod inventory;
+pub(crate) mod loops;
 mod options;
 mod raw_rules;
 mod rules;
@@ -38,7 +40,7 @@ use crate::output::escape;
 use detect::{RawBounds, RawDetect, RawSession};
 use file::{ConfigFile, Remarks, Warning};
 use rules::{RawRulesSection, RuleSet};
-use service::{RawService, RawServiceSections, RawState, RawTime, Service};
+use service::{LogFormat, RawLog, RawService, RawServiceSections, RawState, RawTime, Service};
 use sinks::RawSink;
 use sources::RawSource;
 
@@ -89,6 +91,8 @@ struct RawConfig {
     time: RawTime,
     #[serde(default)]
     service: RawService,
+    #[serde(default)]
+    log: RawLog,
 }
 
 impl Config {
@@ -146,11 +150,22 @@ impl Config {
     }
 }
 
+/// The format of log lines that a file asks for, as far as it can be read; the default otherwise.
+/// Needed before [`Config::load`], which logs; that one reports the mistakes.
+pub fn log_format(path: &Path) -> LogFormat {
+    let format = |text: &str| {
+        let table = text.parse::<toml::Table>().ok()?;
+        LogFormat::from_name(table.get("log")?.get("format")?.as_str()?)
+    };
+    let user = file::read(path).ok().and_then(|text| format(&text));
+    user.or_else(|| format(DEFAULT)).expect("the embedded configuration is tested to be right")
+}
+
 impl RawConfig {
     /// By who checks them.
     fn into_sections(self) -> (RawDetect, RawRulesSection, RawServiceSections) {
-        let RawConfig { session, rules, bounds, source, sink, state, time, service } = self;
-        let service = RawServiceSections { source, sink, state, time, service };
+        let RawConfig { session, rules, bounds, source, sink, state, time, service, log } = self;
+        let service = RawServiceSections { source, sink, state, time, service, log };
         (RawDetect { session, bounds }, rules, service)
     }
 }
@@ -243,6 +258,27 @@ mod tests {
         let text = error.to_string();
         assert!(text.contains("run.toml:3: `service.gather_ms` is set beside"), "{text}");
         assert!(text.contains("hint: write `service.linger_ms` only"), "{text}");
+    }
+
+    #[test]
+    fn the_format_of_log_lines_is_known_before_the_rest_is_checked() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("run.toml");
+        for (text, format) in [
+            ("", LogFormat::Text),
+            ("[log]\nformat = \"text\"\n", LogFormat::Text),
+            ("[log]\nformat = \"json\"\n", LogFormat::Json),
+            ("[log]\nformat = \"json\"\n[servce]\n", LogFormat::Json),
+            ("[log]\nformat = \"yaml\"\n", LogFormat::Text),
+            ("[log\n", LogFormat::Text),
+        ] {
+            std::fs::write(&path, text).expect("written");
+            assert_eq!(log_format(&path), format, "{text}");
+        }
+        std::fs::write(&path, "[log]\nformat = \"jsn\"\n").expect("written");
+        let error = Config::load(Some(&path)).expect_err("no such format").to_string();
+        assert!(error.contains("run.toml:2: `jsn` is no format of log lines"), "{error}");
+        assert!(error.contains("hint: one of text, json"), "{error}");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What `twinsid run` does: its sources and its sink, `[state]`, `[time]` and `[service]`.
+//! What `twinsid run` does: its sources and its sink, `[state]`, `[time]`, `[service]` and `[log]`.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -6,10 +6,10 @@ use std::time::Duration;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::file::{ConfigFile, Renamed};
+use super::file::{ConfigFile, Renamed, similar};
 use super::sinks::{RawSink, SinkSpec};
 use super::sources::{NamedSource, RawSource};
-use super::{sinks, sources};
+use super::{loops, sinks, sources};
 use crate::detect::seconds;
 use crate::output::format::Format;
 
@@ -56,6 +56,35 @@ pub(super) struct RawService {
     inventory: Option<PathBuf>,
 }
 
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RawLog {
+    format: Option<Spanned<String>>,
+}
+
+/// What a log line of the service looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    /// One object a line.
+    Json,
+}
+
+impl LogFormat {
+    const ALL: [LogFormat; 2] = [LogFormat::Text, LogFormat::Json];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            LogFormat::Text => "text",
+            LogFormat::Json => "json",
+        }
+    }
+
+    pub(super) fn from_name(name: &str) -> Option<LogFormat> {
+        LogFormat::ALL.into_iter().find(|format| format.name() == name)
+    }
+}
+
 /// The sections that only the service uses, as they are written.
 #[derive(Default)]
 pub(super) struct RawServiceSections {
@@ -64,6 +93,7 @@ pub(super) struct RawServiceSections {
     pub state: RawState,
     pub time: RawTime,
     pub service: RawService,
+    pub log: RawLog,
 }
 
 /// `None` when the file has no service, or after a mistake. Mistakes go to `file`.
@@ -73,7 +103,7 @@ pub(super) fn check(
     folder: &Path,
     file: &mut ConfigFile<'_>,
 ) -> Option<Service> {
-    let RawServiceSections { source, sink, state, time, service } = over;
+    let RawServiceSections { source, sink, state, time, service, log } = over;
     let RawServiceSections { time: base_time, service: base_service, .. } = base;
     let linger_ms = file.renamed(LINGER_MS, service.linger_ms, service.gather_ms);
     let mut number =
@@ -90,6 +120,7 @@ pub(super) fn check(
     let linger_ms = number("service.linger_ms", &base_service.linger_ms, &linger_ms, 1..=60_000);
     let status_ms =
         number("service.status_ms", &base_service.status_ms, &service.status_ms, 100..=86_400_000);
+    check_log_format(&log, file);
     if sink.is_none() && source.is_empty() {
         return None;
     }
@@ -100,7 +131,9 @@ pub(super) fn check(
     let format = sink.as_ref().map(|sink| sinks::check_format(sink.get_ref(), file));
     let sink = sink.and_then(|sink| {
         let at = sink.span().start;
-        sinks::check(sink.into_inner(), at, folder, file)
+        let sink = sinks::check(sink.into_inner(), at, folder, file)?;
+        loops::check(&sources, &sink, at, file);
+        Some(sink)
     });
     let state_dir = state.dir.map(|dir| folder.join(dir));
     let needs_state = matches!(sink, Some(SinkSpec::File(_) | SinkSpec::Stdout { .. }));
@@ -122,4 +155,14 @@ pub(super) fn check(
         status_interval: Duration::from_millis(status_ms),
         inventory: service.inventory.map(|path| folder.join(path)),
     })
+}
+
+/// The format itself is read before anything is logged, by [`super::log_format`].
+fn check_log_format(log: &RawLog, file: &mut ConfigFile<'_>) {
+    let Some(format) = &log.format else { return };
+    if LogFormat::from_name(format.get_ref()).is_none() {
+        let what = format!("`{}` is no format of log lines", format.get_ref());
+        let hint = similar(format.get_ref(), LogFormat::ALL.map(LogFormat::name));
+        file.mistake(format.span().start, what, hint);
+    }
 }

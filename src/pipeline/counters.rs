@@ -9,11 +9,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::decode::worker::Decoded;
 use crate::detect::{Detector, Ingested};
+use crate::source::Lag;
 use crate::time::EventTime;
 
 /// For the status line, the watchdog and the statistics of a replay.
@@ -40,8 +41,7 @@ pub(crate) struct Counters {
     pub incidents: AtomicU64,
     pub commits: AtomicU64,
     pub slowest_commit_ms: AtomicU64,
-    /// Records of Kafka that wait to be read.
-    pub lag: AtomicU64,
+    pub lag: LagBoard,
     /// As ticks.
     pub watermark: AtomicU64,
     pub inputs: Inputs,
@@ -117,6 +117,37 @@ impl Inputs {
     }
 }
 
+/// How far each source is behind.
+#[derive(Debug, Default)]
+pub(crate) struct LagBoard(Mutex<Vec<Lag>>);
+
+impl LagBoard {
+    /// A place for one more source.
+    pub(crate) fn register(&self) -> usize {
+        let mut lags = self.lock();
+        lags.push(Lag::NotCounted);
+        lags.len() - 1
+    }
+
+    pub(crate) fn set(&self, source: usize, lag: Lag) {
+        self.lock()[source] = lag;
+    }
+
+    /// Of all sources together: known when it is known of each.
+    pub(crate) fn sum(&self) -> Lag {
+        self.lock().iter().fold(Lag::NotCounted, |sum, lag| match (sum, *lag) {
+            (Lag::Unknown, _) | (_, Lag::Unknown) => Lag::Unknown,
+            (sum, Lag::NotCounted) => sum,
+            (Lag::NotCounted, lag) => lag,
+            (Lag::Records(sum), Lag::Records(records)) => Lag::Records(sum + records),
+        })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Lag>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Counters {
     pub(crate) fn new(inputs: Inputs) -> Counters {
         let zero = || AtomicU64::new(0);
@@ -136,7 +167,7 @@ impl Counters {
             incidents: zero(),
             commits: zero(),
             slowest_commit_ms: zero(),
-            lag: zero(),
+            lag: LagBoard::default(),
             watermark: zero(),
             inputs,
             start: Instant::now(),
@@ -194,5 +225,25 @@ impl Counters {
 
     pub(crate) fn elapsed(&self) -> Duration {
         self.start.elapsed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lag_of_several_sources_is_known_when_that_of_each_is() {
+        let board = LagBoard::default();
+        assert_eq!(board.sum(), Lag::NotCounted);
+        let [files, one, other] = [0; 3].map(|_| board.register());
+        assert_eq!(board.sum(), Lag::NotCounted);
+        board.set(one, Lag::Records(3));
+        assert_eq!(board.sum(), Lag::Records(3));
+        board.set(other, Lag::Records(4));
+        board.set(files, Lag::NotCounted);
+        assert_eq!(board.sum(), Lag::Records(7));
+        board.set(one, Lag::Unknown);
+        assert_eq!(board.sum(), Lag::Unknown);
     }
 }

@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tracing::{error, info};
+use tracing::{Value, error, info};
 
 use super::Stop;
 use super::counters::Counters;
+use crate::source::Lag;
 use crate::time::EventTime;
 
 /// A stage that commits nothing and reads nothing for so long hangs: no call in
@@ -44,6 +45,7 @@ fn write_status(counters: &Counters, elapsed: Duration, before: (u64, u64)) -> (
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let seconds = elapsed.as_secs_f64();
     let now = (load(&counters.records), load(&counters.bytes));
+    let lag = counters.lag.sum();
     info!(
         records_per_s = ((now.0 - before.0) as f64 / seconds) as u64,
         mb_per_s = ((now.1 - before.1) as f64 / seconds / 1e6) as u64,
@@ -53,7 +55,7 @@ fn write_status(counters: &Counters, elapsed: Duration, before: (u64, u64)) -> (
         late = load(&counters.late),
         folded = load(&counters.folded),
         skipped = load(&counters.rejected),
-        lag = load(&counters.lag),
+        lag = lag_value(&lag),
         watermark = %watermark_text(EventTime(load(&counters.watermark))),
         incidents = load(&counters.incidents),
         dead_letters = load(&counters.dead_letters),
@@ -78,6 +80,15 @@ pub(crate) fn write_end(counters: &Counters) {
         incidents = load(&counters.incidents),
         "ended; what was taken in is committed"
     );
+}
+
+/// A number when it is known, else why there is none.
+fn lag_value(lag: &Lag) -> &dyn Value {
+    match lag {
+        Lag::NotCounted => &"none",
+        Lag::Unknown => &"unknown",
+        Lag::Records(records) => records,
+    }
 }
 
 /// Before anything was judged there is none.

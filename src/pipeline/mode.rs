@@ -40,6 +40,8 @@ pub enum ServiceError {
     Topic(#[from] super::link::topic::TopicLinkError),
     #[error("{what}\n  hint: {hint}")]
     Unsupported { what: &'static str, hint: &'static str },
+    #[error("{what}\n  hint: {hint}")]
+    Loop { what: String, hint: &'static str },
     #[error("{0}")]
     Gone(String),
 }
@@ -69,7 +71,8 @@ impl ServiceError {
         match self {
             ServiceError::Config(_)
             | ServiceError::Inventory(InventoryError::Mistake { .. })
-            | ServiceError::Unsupported { .. } => 2,
+            | ServiceError::Unsupported { .. }
+            | ServiceError::Loop { .. } => 2,
             ServiceError::Inventory(InventoryError::Unreadable { .. })
             | ServiceError::Source(_) => 3,
             _ => 1,

@@ -113,9 +113,10 @@ fn open_source(
         SourceSpec::Kafka(input) => Ok(Box::new(super::topics::source_alone(input, mode)?)),
         #[cfg(not(feature = "kafka"))]
         SourceSpec::Kafka(_) => Err(ServiceError::NO_KAFKA),
-        SourceSpec::Evtx { paths, poll } => Ok(Box::new(Follow::new(FollowSpec {
+        SourceSpec::Evtx { paths, poll, start } => Ok(Box::new(Follow::new(FollowSpec {
             paths: paths.clone(),
             poll: *poll,
+            start: *start,
             until_end: mode == RunMode::UntilEnd,
         }))),
         SourceSpec::Tcp { listen, tls } => {

@@ -32,7 +32,12 @@ pub fn topics_text(service: &Service, create: bool) -> Result<String, ServiceErr
 #[cfg(feature = "kafka")]
 mod kafka {
     use super::{Service, ServiceError};
-    use crate::brokers::{BrokerError, TopicSpec, create_missing, partitions};
+    use rdkafka::consumer::Consumer;
+
+    use crate::brokers::{
+        BrokerError, CONNECT_TIMEOUT, Cluster, TopicSpec, create_missing, partitions,
+    };
+    use crate::config::loops::{TopicLoop, topic_loops};
     use crate::config::sinks::{KafkaOutput, SinkSpec};
     use crate::config::sources::{KafkaInput, NamedSource, SourceSpec};
     use crate::pipeline::link::topic::TopicLinkSpec;
@@ -56,6 +61,7 @@ mod kafka {
             group: input.group.clone(),
             instance: input.instance.clone(),
             sharing,
+            start: input.start,
             until: until(mode),
         }
     }
@@ -109,8 +115,27 @@ mod kafka {
         Ok(Box::new(KafkaSink::new(spec)?))
     }
 
+    /// Refuses topics that the service would read and write. Two lists of brokers may be of one
+    /// cluster although they have none in common.
+    fn refuse_loops(service: &Service, output: &KafkaOutput) -> Result<(), ServiceError> {
+        for NamedSource { name, spec } in &service.sources {
+            let SourceSpec::Kafka(input) = spec else { continue };
+            let loops = topic_loops(name, input, output);
+            let Some(found) = loops.first() else { continue };
+            let id = |cluster: &Cluster| -> Result<Option<String>, BrokerError> {
+                Ok(cluster.connect()?.client().fetch_cluster_id(CONNECT_TIMEOUT))
+            };
+            let (read, written) = (id(&input.cluster)?, id(&output.cluster)?);
+            if read.is_some() && read == written {
+                return Err(ServiceError::Loop { what: found.text(), hint: TopicLoop::HINT });
+            }
+        }
+        Ok(())
+    }
+
     /// Makes the topics that are missing, or says which.
     pub(crate) fn prepare(service: &Service, output: &KafkaOutput) -> Result<(), ServiceError> {
+        refuse_loops(service, output)?;
         let client = output.cluster.connect()?;
         let topics = topics(service);
         if output.create_topics {
@@ -142,6 +167,7 @@ mod kafka {
             }
         }
         if let SinkSpec::Kafka(output) = &service.sink {
+            refuse_loops(service, output)?;
             let client = output.cluster.connect()?;
             for topic in topics(service) {
                 let found = match partitions(&client, &topic.name)? {

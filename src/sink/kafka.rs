@@ -34,7 +34,8 @@ use tracing::info;
 
 use super::{Commit, CommitOutcome, RestoredState, Sink, SinkError};
 use crate::brokers::{
-    BrokerError, CONNECT_TIMEOUT, ClientOptions, Cluster, Detached, Inspector, Reports, ends,
+    BrokerError, CONNECT_TIMEOUT, ClientOptions, Cluster, Detached, Inspector, Reports,
+    STATISTICS_INTERVAL_MS, ends,
 };
 use crate::faults::{fails, point};
 use crate::incident::Incident;
@@ -143,6 +144,7 @@ pub fn transactional(id: &str) -> ClientOptions {
         ("compression.type", "zstd".to_owned()),
         ("linger.ms", "2".to_owned()),
         ("queue.buffering.max.kbytes", QUEUE_KBYTES_MAX.to_string()),
+        ("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_owned()),
     ]
 }
 

@@ -13,17 +13,18 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::Timestamp;
 use rdkafka::consumer::{CommitMode, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
-use tracing::debug;
+use tracing::{debug, info};
 
-use super::{Batch, Content, Next, Source, SourceError};
+use super::{Batch, Content, Lag, Next, Source, SourceError};
 use crate::brokers::{
-    AssignmentChange, BrokerError, ClientOptions, Cluster, SharedConsumer, end_of_records, ends,
-    is_retryable, partitions,
+    AssignmentChange, BrokerError, CONNECT_TIMEOUT, CONNECT_TRY, ClientOptions, Cluster, Inspector,
+    Isolation, PartitionEnds, STATISTICS_INTERVAL_MS, SharedConsumer, TopicMatch, committed,
+    end_of_records, ends, is_retryable, offsets_at, partitions, set_offsets,
 };
-use crate::position::{Position, Positions};
+use crate::position::{Position, Positions, Start};
 
 /// Messages of one batch, and their bytes: few enough to be decoded while they
 /// are in the cache.
@@ -43,6 +44,12 @@ const LEAVE_POLL: Duration = Duration::from_millis(5);
 const REWIND_TIMEOUT: Duration = Duration::from_secs(60);
 const REWIND_TRY: Duration = Duration::from_secs(5);
 
+/// Partitions whose ends are asked for at once; how long each answer may take, and the pause after
+/// one that did not come.
+const ENDS_ASKED_MAX: usize = 32;
+const ASK_ENDS_TIMEOUT: Duration = Duration::from_secs(1);
+const ASK_ENDS_PAUSE: Duration = Duration::from_secs(1);
+
 /// Topics of one source.
 const TOPICS_MAX: usize = 1000;
 
@@ -59,6 +66,9 @@ pub struct KafkaSpec {
     /// A name that this copy keeps over restarts.
     pub instance: Option<String>,
     pub sharing: Sharing,
+    /// Where it begins when no position is known of any partition. Those that are added later are
+    /// read from their beginning.
+    pub start: Start,
     pub until: Until,
 }
 
@@ -87,6 +97,17 @@ pub struct KafkaSource {
     consumer: SharedConsumer,
     input: Arc<str>,
     assigned: BTreeMap<PartKey, Part>,
+    /// Whether `assigned` is what the group gave to this copy, be it nothing.
+    is_assigned: bool,
+    /// Where the partitions begin, to be made durable before anything is read: a second start would
+    /// find a later end.
+    begun: Vec<(Arc<str>, Position)>,
+    /// When the ends of partitions may be asked for again.
+    ask_ends_at: Instant,
+    /// Searches the last records of partitions, once that was needed.
+    inspector: Option<Inspector>,
+    /// Whether it was asked how far the group is in the assigned partitions.
+    knows_group: bool,
     /// Behind the last records at the start, of partitions that hold any.
     ends: BTreeMap<PartKey, i64>,
     /// A message that belongs to the next batch.
@@ -105,7 +126,30 @@ struct Part {
     /// Of what was read since the assignment.
     first_offset: Option<i64>,
     next_offset: Option<i64>,
-    at_end: bool,
+    /// Behind what is durable, as far as is known.
+    durable: Option<i64>,
+    at_end: AtEnd,
+}
+
+/// Whether a partition was read to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum AtEnd {
+    No,
+    /// This partition or that of the same number of another topic: the client's report has no topic.
+    Perhaps,
+    Yes,
+}
+
+impl Part {
+    /// Records from what is durable to the end. A partition that was read to its end may still hold
+    /// marks of transactions, which are never handed out.
+    fn lag(&self, PartitionEnds { first, end }: PartitionEnds) -> u64 {
+        if self.at_end == AtEnd::Yes && self.durable >= self.next_offset {
+            return 0;
+        }
+        let from = self.durable.map_or(first, |durable| durable.max(first));
+        u64::try_from(end - from).unwrap_or(0)
+    }
 }
 
 impl KafkaSource {
@@ -113,17 +157,17 @@ impl KafkaSource {
         let inspector = spec.cluster.connect()?;
         let mut topics: BTreeSet<String> = BTreeSet::new();
         for topic in &spec.topics {
-            if let Some(pattern) = topic.strip_prefix('^') {
-                let metadata = inspector
-                    .fetch_metadata(None, crate::brokers::CONNECT_TIMEOUT)
-                    .map_err(BrokerError::of("list the topics"))?;
-                let pattern = regex::Regex::new(&format!("^(?:{pattern})")).map_err(|error| {
-                    BrokerError::Option { option: topic.clone(), reason: error.to_string() }
-                })?;
-                let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
-                topics.extend(names.filter(|name| pattern.is_match(name)).take(TOPICS_MAX));
-            } else {
-                topics.insert(topic.clone());
+            let matches = TopicMatch::new(topic)
+                .map_err(|reason| BrokerError::Option { option: topic.clone(), reason })?;
+            match &matches {
+                TopicMatch::Name(name) => drop(topics.insert(name.clone())),
+                TopicMatch::Pattern(_) => {
+                    let metadata = inspector
+                        .fetch_metadata(None, CONNECT_TIMEOUT)
+                        .map_err(BrokerError::of("list the topics"))?;
+                    let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
+                    topics.extend(names.filter(|name| matches.holds(name)).take(TOPICS_MAX));
+                }
             }
         }
         let mut ends_at_start = BTreeMap::new();
@@ -151,12 +195,18 @@ impl KafkaSource {
             input: format!("kafka {}", spec.topics.join(",")).into(),
             consumer,
             assigned: BTreeMap::new(),
+            is_assigned: false,
+            knows_group: false,
+            begun: Vec::new(),
+            ask_ends_at: Instant::now(),
+            inspector: None,
             ends: ends_at_start,
             held: None,
             spec,
         };
         match source.spec.sharing {
             Sharing::Shared => {
+                source.begin_group(&inspector, &all)?;
                 let topics: Vec<&str> = source.spec.topics.iter().map(String::as_str).collect();
                 source
                     .consumer
@@ -168,6 +218,27 @@ impl KafkaSource {
             }
         }
         Ok(source)
+    }
+
+    /// Sets where a group begins that has no position yet.
+    fn begin_group(&self, inspector: &Inspector, parts: &[PartKey]) -> Result<(), BrokerError> {
+        if self.spec.start == Start::Earliest || parts.is_empty() {
+            return Ok(());
+        }
+        let group = self.spec.cluster.outside_of(&self.spec.group)?;
+        if committed(&group, parts, CONNECT_TIMEOUT)?.iter().any(|(offset, _)| offset.is_some()) {
+            return Ok(());
+        }
+        let offsets = offsets_at(inspector, parts, self.spec.start)?;
+        match set_offsets(&group, parts, &offsets) {
+            Ok(()) => {
+                info!(group = self.spec.group, "the group begins where `start` says");
+                Ok(())
+            }
+            // It has members, which have set them: a copy that started at the same time.
+            Err(BrokerError::Kafka { cause, .. }) if has_members(&cause) => Ok(()),
+            Err(error) => Err(error),
+        }
     }
 
     /// Leaves the group, so that others need not wait until it is given up for
@@ -208,6 +279,11 @@ impl KafkaSource {
     /// The partitions that held anything at the start, and their ends.
     pub fn ends(&self) -> &BTreeMap<PartKey, i64> {
         &self.ends
+    }
+
+    /// Whether the group has given out its partitions, and this copy knows which are its own.
+    pub fn is_assigned(&self) -> bool {
+        self.is_assigned
     }
 
     /// The partitions of this copy.
@@ -261,7 +337,7 @@ impl KafkaSource {
         for (key, offset) in to {
             if let Some(part) = self.assigned.get_mut(key) {
                 part.next_offset = Some(*offset);
-                part.at_end = false;
+                part.at_end = AtEnd::No;
             }
         }
         Ok(())
@@ -272,7 +348,7 @@ impl KafkaSource {
         let until = Instant::now() + wait;
         let consumer = self.consumer;
         let mut batch: Option<(PartKey, Messages)> = None;
-        let mut at_end = false;
+        let mut ended = None;
         if let Some(message) = self.held.take() {
             self.add(&mut batch, message);
         }
@@ -287,14 +363,13 @@ impl KafkaSource {
                 Some(Ok(message)) => {
                     self.held = self.add(&mut batch, message);
                     if self.held.is_none() {
-                        at_end = false;
                         continue;
                     }
                 }
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
-                    at_end |= batch.as_ref().is_some_and(|(key, _)| key.1 == partition);
-                    for ((_, number), part) in &mut self.assigned {
-                        part.at_end |= *number == partition;
+                    ended = Some(partition);
+                    if batch.is_none() {
+                        self.note_end(partition);
                     }
                     // Others may have more.
                     if batch.is_none() && Instant::now() < until {
@@ -313,15 +388,87 @@ impl KafkaSource {
             if self.spec.until == Until::End && self.is_done() {
                 return Ok(PollOutcome::End);
             }
-            let caught_up = !self.assigned.is_empty() && self.assigned.values().all(|p| p.at_end);
+            let at_end = !self.assigned.is_empty() && self.is_at_end();
+            // What brokers that are away have taken in meanwhile is not seen.
+            let caught_up = at_end && !self.consumer.context().any_broker_away();
             return Ok(PollOutcome::Nothing { caught_up });
         };
         let part = self.assigned.get_mut(&key).map(|part| {
-            (part.next_offset, part.at_end) = (Some(messages.end()), at_end);
+            (part.next_offset, part.at_end) = (Some(messages.end()), AtEnd::No);
             part.first_offset = part.first_offset.or(messages.first());
             Arc::clone(&part.name)
         });
+        if let Some(partition) = ended {
+            self.note_end(partition);
+        }
         Ok(part.map_or(PollOutcome::Rewound, |part| PollOutcome::Messages { part, messages }))
+    }
+
+    /// Takes note that a partition of this number was read to its end, of whatever topic.
+    fn note_end(&mut self, partition: i32) {
+        let mut same: Vec<&mut Part> =
+            self.assigned.iter_mut().filter(|(key, _)| key.1 == partition).map(|of| of.1).collect();
+        if let [only] = &mut same[..] {
+            only.at_end = AtEnd::Yes;
+            return;
+        }
+        for part in same {
+            if part.at_end == AtEnd::No {
+                part.at_end = AtEnd::Perhaps;
+            }
+        }
+    }
+
+    /// Whether every partition was read to its end. Asks the brokers where that is not certain: some
+    /// partitions at a time, and only when the end of each was reported that may be meant.
+    fn is_at_end(&mut self) -> bool {
+        if self.assigned.values().any(|part| part.at_end == AtEnd::No) {
+            return false;
+        }
+        let perhaps = self.assigned.iter().filter(|(_, part)| part.at_end == AtEnd::Perhaps);
+        let keys: Vec<PartKey> =
+            perhaps.map(|(key, _)| key.clone()).take(ENDS_ASKED_MAX + 1).collect();
+        if keys.is_empty() {
+            return true;
+        }
+        if Instant::now() < self.ask_ends_at || !self.ask_group() {
+            return false;
+        }
+        for key in keys.iter().take(ENDS_ASKED_MAX) {
+            match self.has_records_left(key) {
+                Ok(left) => {
+                    // Should there be any, the end is reported once more behind them.
+                    let at_end = if left { AtEnd::No } else { AtEnd::Yes };
+                    self.assigned.entry(key.clone()).and_modify(|part| part.at_end = at_end);
+                }
+                Err(error) => {
+                    debug!("the end of a partition is not known yet: {error}");
+                    self.ask_ends_at = Instant::now() + ASK_ENDS_PAUSE;
+                    return false;
+                }
+            }
+        }
+        keys.len() <= ENDS_ASKED_MAX && self.assigned.values().all(|part| part.at_end == AtEnd::Yes)
+    }
+
+    /// Whether records that can be read stand behind what was read of a partition.
+    fn has_records_left(&mut self, key: &PartKey) -> Result<bool, BrokerError> {
+        let (topic, partition) = (key.0.as_str(), key.1);
+        let (first, end) = self
+            .consumer
+            .fetch_watermarks(topic, partition, ASK_ENDS_TIMEOUT)
+            .map_err(BrokerError::of("read the end of a partition"))?;
+        let part = self.assigned.get(key);
+        let read = part.and_then(|part| part.next_offset.or(part.durable)).unwrap_or(first);
+        if read.max(first) >= end {
+            return Ok(false);
+        }
+        // Marks of transactions may be all that is left.
+        let inspector = match &self.inspector {
+            Some(inspector) => inspector,
+            None => self.inspector.insert(self.spec.cluster.inspector(Isolation::Committed)?),
+        };
+        Ok(end_of_records(inspector, topic, partition, (read.max(first), end))?.is_some())
     }
 
     /// Adds a message to the batch if it is of the same partition; gives it back if it is not.
@@ -352,11 +499,19 @@ impl KafkaSource {
 
     fn set_assigned(&mut self, parts: &[PartKey]) {
         self.held = None;
+        self.is_assigned = true;
+        self.knows_group = false;
         self.assigned = parts
             .iter()
             .map(|(topic, partition)| {
                 let name = format!("{topic}/{partition}").into();
-                let part = Part { name, first_offset: None, next_offset: None, at_end: false };
+                let part = Part {
+                    name,
+                    first_offset: None,
+                    next_offset: None,
+                    durable: None,
+                    at_end: AtEnd::No,
+                };
                 ((topic.clone(), *partition), part)
             })
             .collect();
@@ -373,10 +528,27 @@ impl KafkaSource {
         for change in changes {
             match change {
                 AssignmentChange::Assigned(parts) => self.set_assigned(&parts),
-                AssignmentChange::Revoked => self.set_assigned(&[]),
+                AssignmentChange::Revoked => {
+                    self.set_assigned(&[]);
+                    self.is_assigned = false;
+                }
             }
         }
         any
+    }
+
+    /// Asks how far the group is, where this copy has committed nothing yet; whether that is known.
+    fn ask_group(&mut self) -> bool {
+        if self.knows_group || self.spec.sharing == Sharing::Alone {
+            return true;
+        }
+        let keys: Vec<PartKey> = self.assigned.keys().cloned().collect();
+        let Ok(offsets) = committed(self.consumer, &keys, CONNECT_TRY) else { return false };
+        for (part, (offset, _)) in self.assigned.values_mut().zip(offsets) {
+            part.durable = part.durable.or(offset);
+        }
+        self.knows_group = true;
+        true
     }
 
     fn is_done(&self) -> bool {
@@ -385,6 +557,13 @@ impl KafkaSource {
                 self.assigned.get(key).and_then(|part| part.next_offset) >= Some(*end)
             })
     }
+}
+
+/// Whether offsets were refused because the group has members, which alone set them.
+fn has_members(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{IllegalGeneration, RebalanceInProgress, UnknownMemberId};
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(UnknownMemberId | IllegalGeneration | RebalanceInProgress))
 }
 
 /// What came of a poll.
@@ -499,7 +678,7 @@ fn settings(spec: &KafkaSpec) -> ClientOptions {
         // When as much is fetched as may be, the queue is polled again this soon; by
         // default a second later, in which nothing is read.
         ("fetch.queue.backoff.ms", "5".to_owned()),
-        ("statistics.interval.ms", "5000".to_owned()),
+        ("statistics.interval.ms", STATISTICS_INTERVAL_MS.to_owned()),
         ("partition.assignment.strategy", "range,roundrobin".to_owned()),
     ];
     if let Some(instance) = &spec.instance {
@@ -510,6 +689,14 @@ fn settings(spec: &KafkaSpec) -> ClientOptions {
 
 impl Source for KafkaSource {
     fn next(&mut self, wait: Duration) -> Result<Next, SourceError> {
+        if !self.begun.is_empty() {
+            return Ok(Next::Batch(Batch {
+                input: Arc::clone(&self.input),
+                progress_bytes: 0,
+                moved: std::mem::take(&mut self.begun),
+                content: Content::Text { bytes: Vec::new() },
+            }));
+        }
         Ok(match self.poll(wait).map_err(|error| Self::error(&error))? {
             PollOutcome::Messages { part, messages } => Next::Batch(Batch {
                 input: Arc::clone(&self.input),
@@ -528,6 +715,11 @@ impl Source for KafkaSource {
     /// on from is in the checkpoint. A group that shares its partitions commits them with its
     /// transactions instead.
     fn committed(&mut self, positions: &Positions) -> Result<(), SourceError> {
+        for part in self.assigned.values_mut() {
+            if let Some(Position::Offset(offset)) = positions.get(&part.name) {
+                part.durable = Some(*offset);
+            }
+        }
         if self.spec.sharing == Sharing::Shared {
             return Ok(());
         }
@@ -547,14 +739,27 @@ impl Source for KafkaSource {
         Ok(())
     }
 
-    /// Where nothing was kept of a partition, it is read from its beginning.
+    /// Where nothing was kept of a partition, it is read from its beginning; where nothing was kept
+    /// of any, all are read from where [`KafkaSpec::start`] says.
     fn resume(&mut self, positions: &Positions) -> Result<(), SourceError> {
+        let mut begun = Positions::new();
+        if positions.is_empty() && self.spec.start != Start::Earliest {
+            let keys: Vec<PartKey> = self.assigned.keys().cloned().collect();
+            let inspector = self.spec.cluster.connect().map_err(|error| Self::error(&error))?;
+            let offsets = offsets_at(&inspector, &keys, self.spec.start)
+                .map_err(|error| Self::error(&error))?;
+            let names = self.assigned.values().map(|part| Arc::clone(&part.name));
+            begun = names.zip(offsets.into_iter().map(Position::Offset)).collect();
+            self.begun = begun.clone().into_iter().collect();
+        }
+        let positions = if begun.is_empty() { positions } else { &begun };
         let mut list = TopicPartitionList::new();
         for ((topic, partition), part) in &mut self.assigned {
             let known = positions.get(&part.name);
             let offset = match known {
                 Some(Position::Offset(offset)) => {
                     part.next_offset = Some(*offset);
+                    part.durable = Some(*offset);
                     Offset::Offset(*offset)
                 }
                 _ => Offset::Beginning,
@@ -568,11 +773,104 @@ impl Source for KafkaSource {
             .map_err(BrokerError::of("take the partitions"))
             .map_err(|error| Self::error(&error))
     }
+
+    /// From what is durable, not from what the client calls its lag: that counts from commits that
+    /// it was asked for, and transactions and checkpoints do without.
+    fn lag(&mut self) -> Lag {
+        let reports = self.consumer.context();
+        if !self.is_assigned || reports.any_broker_away() || !self.ask_group() {
+            return Lag::Unknown;
+        }
+        let mut records = 0;
+        for ((topic, partition), part) in &self.assigned {
+            let Some(ends) = reports.ends(topic, *partition) else { return Lag::Unknown };
+            records += part.lag(ends);
+        }
+        Lag::Records(records)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lag_is_counted_from_what_is_durable() {
+        let part = |durable, next_offset, at_end| Part {
+            name: "t/0".into(),
+            first_offset: None,
+            next_offset,
+            durable,
+            at_end: if at_end { AtEnd::Yes } else { AtEnd::Perhaps },
+        };
+        let ends = PartitionEnds { first: 10, end: 100 };
+        for (durable, next_offset, at_end, lag) in [
+            (None, None, false, 90),
+            // Its first records were deleted.
+            (Some(5), None, false, 90),
+            (Some(40), Some(60), false, 60),
+            (Some(40), Some(99), true, 60),
+            // Behind the last record stands the mark of a transaction.
+            (Some(99), Some(99), true, 0),
+            (Some(99), None, true, 0),
+            (Some(99), None, false, 1),
+            // The report is older than the commit.
+            (Some(120), Some(120), false, 0),
+        ] {
+            let case = (durable, next_offset, at_end);
+            assert_eq!(part(durable, next_offset, at_end).lag(ends), lag, "{case:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_one_topic_is_not_that_of_another() {
+        use crate::brokers::Reports;
+        use rdkafka::mocking::MockCluster;
+        use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+
+        // What stands in the one topic comes late, and the other is empty.
+        let mock = MockCluster::new(2).unwrap();
+        for (topic, broker) in [("slow", 1), ("empty", 2)] {
+            mock.create_topic(topic, 1, 2).unwrap();
+            mock.partition_leader(topic, 0, Some(broker)).unwrap();
+        }
+        let cluster = Cluster {
+            brokers: mock.bootstrap_servers(),
+            options: BTreeMap::new(),
+            oauth_token_file: None,
+        };
+        let sender: ThreadedProducer<Reports> = cluster.client(&Vec::new()).unwrap();
+        for _ in 0..3 {
+            assert!(sender.send(BaseRecord::<[u8], str>::to("slow").payload("x")).is_ok());
+        }
+        sender.flush(Duration::from_secs(30)).unwrap();
+        let mut source = KafkaSource::new(KafkaSpec {
+            cluster,
+            topics: vec!["slow".to_owned(), "empty".to_owned()],
+            group: "group".to_owned(),
+            instance: None,
+            sharing: Sharing::Alone,
+            start: Start::Earliest,
+            until: Until::Stopped,
+        })
+        .unwrap();
+        source.resume(&Positions::new()).unwrap();
+        mock.broker_round_trip_time(1, Duration::from_millis(500)).unwrap();
+        let start = Instant::now();
+        let mut read = 0;
+        while read < 3 {
+            match source.next(Duration::from_millis(1)).unwrap() {
+                Next::Batch(Batch { content: Content::Messages(messages), .. }) => {
+                    read += messages.iter().count();
+                }
+                Next::Idle => panic!("read to the end, with {read} of 3 records"),
+                _ => assert!(start.elapsed() < Duration::from_secs(60), "{read} records"),
+            }
+        }
+        while !matches!(source.next(Duration::from_millis(1)).unwrap(), Next::Idle) {
+            assert!(start.elapsed() < Duration::from_secs(60), "it is at its end");
+        }
+    }
 
     #[test]
     fn only_trace_contexts_are_taken() {

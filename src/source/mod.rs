@@ -15,7 +15,8 @@
 //! | [`pipe`] | live: standard input that stays open |
 //!
 //! A live source does not end: it waits for what comes, gives with each batch
-//! the position behind it, and resumes from there after a restart.
+//! the position behind it, and resumes from there after a restart. How far it is behind is its
+//! [`Lag`].
 
 pub mod discover;
 pub mod files;
@@ -59,6 +60,17 @@ pub enum Next {
     End,
 }
 
+/// How far a source is behind its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lag {
+    /// Its input has no end that could be known.
+    NotCounted,
+    /// Not known now: nothing was heard of the input's end, or its brokers are away.
+    Unknown,
+    /// Records from what is durable to the end of the input.
+    Records(u64),
+}
+
 /// An ordered stream of raw batches for each of its partitions.
 pub trait Source {
     /// What comes next. A live source waits for it, `wait` at the most.
@@ -77,6 +89,11 @@ pub trait Source {
     fn committed(&mut self, positions: &Positions) -> Result<(), SourceError> {
         let _ = positions;
         Ok(())
+    }
+
+    /// How far it is behind, as of some seconds ago.
+    fn lag(&mut self) -> Lag {
+        Lag::NotCounted
     }
 }
 

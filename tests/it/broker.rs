@@ -215,14 +215,20 @@ impl Broker {
         fs::write(self.file("server.properties"), text).expect("written");
     }
 
-    fn launch(&self) {
+    /// Starts it, with the data that it has.
+    pub fn launch(&self) {
         self.node.launch();
         wait_for(&self.cluster());
     }
 
+    /// Ends it as a power cut would.
+    pub fn kill(&self) {
+        self.node.kill();
+    }
+
     /// Ends it as a power cut would, and starts it again with its data.
     pub fn restart(&self) {
-        self.node.kill();
+        self.kill();
         self.launch();
     }
 

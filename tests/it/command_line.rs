@@ -568,3 +568,65 @@ fn the_demonstration_shows_clones_and_says_where_its_files_are() {
         assert!(out.contains(demo.to_str().expect("UTF-8")), "{out}");
     }
 }
+
+/// What the service says while it reads standard input to its end.
+fn log_of_service(folder: &Path, section: &str) -> (Option<i32>, String) {
+    let rest =
+        "[[source]]\nkind = \"stdin\"\n[sink]\nkind = \"stdout\"\n[state]\ndir = \"state\"\n";
+    fs::write(folder.join("run.toml"), format!("{rest}{section}")).expect("written");
+    let output = twinsid(folder, &["run", "--until-end", "-c", "run.toml"]);
+    (output.status.code(), text(&output.stderr))
+}
+
+#[test]
+fn each_log_line_of_the_service_has_its_time() {
+    let folder = folder();
+    let (code, log) = log_of_service(folder.path(), "");
+    assert_eq!(code, Some(0), "{log}");
+    assert!(log.contains("reading"), "{log}");
+    for line in log.lines() {
+        let time = line.split(' ').next().expect("a first word");
+        assert!(time.ends_with('Z') && time.parse::<jiff::Timestamp>().is_ok(), "{line}");
+    }
+}
+
+#[test]
+fn as_json_each_log_line_of_the_service_is_an_object_the_reason_of_its_end_too() {
+    let folder = folder();
+    let json = "[log]\nformat = \"json\"\n";
+    let (code, log) = log_of_service(folder.path(), json);
+    assert_eq!(code, Some(0), "{log}");
+    let (failed, reason) = log_of_service(folder.path(), &format!("{json}[time]\nidle_secs = 0\n"));
+    assert_eq!(failed, Some(2), "{reason}");
+    let read = |line: &str| -> Json { serde_json::from_str(line).expect("an object") };
+    let (lines, reason): (Vec<Json>, Vec<Json>) =
+        (log.lines().map(read).collect(), reason.lines().map(read).collect());
+    for line in lines.iter().chain(&reason) {
+        let time = line["timestamp"].as_str().expect("a time");
+        assert!(time.ends_with('Z') && time.parse::<jiff::Timestamp>().is_ok(), "{line}");
+        assert!(line["message"].is_string() && line["level"].is_string(), "{line}");
+    }
+    assert!(lines.iter().any(|line| line["sources"] == 1), "{lines:?}");
+    let [reason] = &reason[..] else { panic!("one line: {reason:?}") };
+    assert_eq!(reason["level"], "ERROR");
+    assert!(reason["message"].as_str().is_some_and(|what| what.contains("idle_secs")), "{reason}");
+}
+
+#[test]
+fn the_service_names_paths_that_do_not_exist_and_files_that_are_no_event_logs() {
+    let folder = folder();
+    let config = "[[source]]\nkind = \"evtx\"\npaths = [\"nowhere\", \"old.jsonl\", \"good.evtx\"]\n\
+                  [sink]\nkind = \"stdout\"\n[state]\ndir = \"state\"\n";
+    fs::write(folder.path().join("run.toml"), config).expect("written");
+    let output = twinsid(folder.path(), &["run", "--until-end", "-c", "run.toml"]);
+    let log = text(&output.stderr);
+    assert!(output.status.success(), "{log}");
+    for (path, says) in
+        [("nowhere", "does not exist: check `paths`"), ("old.jsonl", "is no EVTX event log")]
+    {
+        let named: Vec<&str> = log.lines().filter(|line| line.contains(path)).collect();
+        let [line] = &named[..] else { panic!("`{path}` is named once:\n{log}") };
+        assert!(line.contains(" WARN ") && line.contains(says), "{line}");
+    }
+    assert!(log.contains("skipped=2"), "they are counted:\n{log}");
+}

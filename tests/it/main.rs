@@ -13,6 +13,7 @@
 //! | `house` | who may use whom in `src/` |
 //! | `live` | the detector step by step, saved and restored |
 //! | `model` | the detector against a naive model |
+//! | `operator` | what is said of lag, brokers that are away and who correlates, with a real broker |
 //! | `oracle` | the fast path against the `evtx` crate |
 //! | `sample` | the sample logs and their golden incidents |
 //! | `schemas` | real output against `schemas/` |
@@ -32,6 +33,8 @@ mod formats;
 mod house;
 mod live;
 mod model;
+#[cfg(feature = "kafka")]
+mod operator;
 mod oracle;
 mod sample;
 mod schemas;

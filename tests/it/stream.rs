@@ -17,20 +17,20 @@ use crate::traps::{IMAGE, own, renamed};
 /// How long a run to the end may take.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn twinsid() -> Command {
+pub fn twinsid() -> Command {
     Command::new(env!("CARGO_BIN_EXE_twinsid"))
 }
 
 /// A small fleet in some form: its events, a value each, and what replay says
 /// of them.
-struct Fleet {
-    folder: tempfile::TempDir,
-    values: Vec<Vec<u8>>,
-    replayed: Vec<Value>,
+pub struct Fleet {
+    pub folder: tempfile::TempDir,
+    pub values: Vec<Vec<u8>>,
+    pub replayed: Vec<Value>,
 }
 
 impl Fleet {
-    fn new(form: &str, seed: u64) -> Fleet {
+    pub fn new(form: &str, seed: u64) -> Fleet {
         let folder = tempfile::tempdir().expect("a folder");
         let logs = folder.path().join("logs");
         let made = twinsid()
@@ -58,15 +58,15 @@ impl Fleet {
 }
 
 /// Topics and a configuration of one test.
-struct Service<'b> {
+pub struct Service<'b> {
     broker: &'b Broker,
-    input: String,
-    output: String,
+    pub input: String,
+    pub output: String,
     folder: PathBuf,
 }
 
 impl<'b> Service<'b> {
-    fn new(broker: &'b Broker, folder: &Path, partitions: i32) -> Service<'b> {
+    pub fn new(broker: &'b Broker, folder: &Path, partitions: i32) -> Service<'b> {
         let input = unique("events");
         broker.create_topic(&input, partitions);
         let output = unique("incidents");
@@ -74,12 +74,12 @@ impl<'b> Service<'b> {
     }
 
     /// A configuration for the copy `instance`; `more` goes to the end.
-    fn config(&self, instance: &str, port: u16, more: &str) -> PathBuf {
+    pub fn config(&self, instance: &str, port: u16, more: &str) -> PathBuf {
         let brokers = format!("127.0.0.1:{port}");
         write_config(&self.folder, instance, &brokers, &self.input, &self.output, more)
     }
 
-    fn told(&self) -> Vec<Record> {
+    pub fn told(&self) -> Vec<Record> {
         self.broker.consume(&self.output)
     }
 }
@@ -104,7 +104,7 @@ fn write_config(
 }
 
 /// A service that ends with its test, also when that fails.
-struct Running(Child);
+pub struct Running(Child);
 
 impl Deref for Running {
     type Target = Child;
@@ -127,7 +127,7 @@ impl Drop for Running {
     }
 }
 
-fn start(config: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
+pub fn start(config: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Running {
     let log = fs::File::options()
         .create(true)
         .append(true)
@@ -145,12 +145,12 @@ fn start(config: &Path, arguments: &[&str], environment: &[(&str, &str)]) -> Run
     Running(child.expect("runs"))
 }
 
-fn log_of(config: &Path) -> String {
+pub fn log_of(config: &Path) -> String {
     fs::read_to_string(config.with_extension("log")).unwrap_or_default()
 }
 
 /// Waits for the end; `None` when it takes longer than `patience`.
-fn wait(child: &mut Child, patience: Duration) -> Option<std::process::ExitStatus> {
+pub fn wait(child: &mut Child, patience: Duration) -> Option<std::process::ExitStatus> {
     let start = Instant::now();
     while start.elapsed() < patience {
         if let Some(status) = child.try_wait().expect("a child") {
@@ -162,7 +162,7 @@ fn wait(child: &mut Child, patience: Duration) -> Option<std::process::ExitStatu
 }
 
 /// Runs to the end of the input.
-fn run_to_end(config: &Path) {
+pub fn run_to_end(config: &Path) {
     let mut child = start(config, &["--until-end"], &[]);
     let status = wait(&mut child, PATIENCE);
     assert!(status.is_some_and(|status| status.success()), "{status:?}\n{}", log_of(config));
@@ -198,7 +198,7 @@ fn last_revisions(records: &[Record]) -> BTreeMap<String, Value> {
 
 /// The same incidents as replay's, but for how often they were told before.
 #[track_caller]
-fn assert_same(told: &[Record], replayed: &[Value]) {
+pub fn assert_same(told: &[Record], replayed: &[Value]) {
     let plain = |incident: &Value| {
         let mut incident = incident.clone();
         incident["revision"] = 1.into();
@@ -494,7 +494,7 @@ fn copies_that_join_and_die_share_the_work() {
 }
 
 /// Starts the service live, and waits until it has told something.
-fn start_live(service: &Service<'_>, config: &Path) -> Running {
+pub fn start_live(service: &Service<'_>, config: &Path) -> Running {
     let child = start(config, &[], &[]);
     await_told(service, config, |told| !told.is_empty());
     child
@@ -512,7 +512,7 @@ fn await_records(broker: &Broker, topic: &str, config: &Path, enough: impl Fn(&[
     }
 }
 
-fn await_log(config: &Path, what: &str) {
+pub fn await_log(config: &Path, what: &str) {
     let began = Instant::now();
     while !log_of(config).contains(what) {
         assert!(began.elapsed() < PATIENCE, "`{what}` is not said:\n{}", log_of(config));
@@ -520,12 +520,12 @@ fn await_log(config: &Path, what: &str) {
     }
 }
 
-fn signal(signal: &str, child: &Child) {
+pub fn signal(signal: &str, child: &Child) {
     let sent = Command::new("kill").arg(signal).arg(child.id().to_string()).status();
     assert!(sent.expect("kill").success());
 }
 
-fn terminate(child: &mut Child) -> Option<std::process::ExitStatus> {
+pub fn terminate(child: &mut Child) -> Option<std::process::ExitStatus> {
     signal("-TERM", child);
     wait(child, PATIENCE)
 }
@@ -605,7 +605,7 @@ fn a_copy_that_was_given_up_for_dead_is_fenced_and_says_so() {
     assert_eq!(service.told().len(), told.len(), "it committed nothing more\n{}", log_of(&old));
     let log = log_of(&old);
     assert!(
-        log.contains("took over") || log.contains("another copy is active"),
+        log.contains("took over") || log.contains("standby: another copy correlates"),
         "it says so:\n{log}"
     );
 }
@@ -716,7 +716,7 @@ fn a_second_start_goes_on_where_the_first_ended() {
 
 /// What a failed start says.
 #[track_caller]
-fn check_refused(config: &Path, code: i32, says: &[&str]) {
+pub fn check_refused(config: &Path, code: i32, says: &[&str]) {
     let _ = fs::remove_file(config.with_extension("log"));
     let mut child = start(config, &["--until-end"], &[]);
     let status = wait(&mut child, Duration::from_secs(40));
@@ -842,7 +842,7 @@ fn tls_and_sasl_work_and_what_is_wrong_is_told_within_seconds() {
 }
 
 /// The same with files in between: logs that grow, a file that is written.
-struct Local {
+pub struct Local {
     folder: tempfile::TempDir,
     logs: PathBuf,
     replayed: Vec<Value>,

@@ -1,7 +1,7 @@
 //! Reads one source: its batches go to the workers, what they came to into the batcher.
 
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::batcher::{Batcher, Flushed};
 use super::lanes::Lanes;
@@ -13,6 +13,9 @@ use crate::source::{Next, Source, SourceError};
 
 /// A source is waited for no shorter than this, when something is due and cannot be flushed yet.
 const WAIT_MIN: Duration = Duration::from_millis(1);
+
+/// How often a source is asked how far it is behind.
+const LAG_EVERY: Duration = Duration::from_secs(1);
 
 /// Why a source cannot be read on.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +45,9 @@ pub(crate) struct Reader<'p, S: ?Sized> {
     batcher: Batcher,
     rejects: &'p RejectLog,
     counters: &'p Counters,
+    /// The place of this source among the lags.
+    lag_place: usize,
+    lag_at: Instant,
     source: Box<S>,
 }
 
@@ -53,7 +59,9 @@ impl<'p, S: Source + ?Sized> Reader<'p, S> {
         rejects: &'p RejectLog,
         counters: &'p Counters,
     ) -> Reader<'p, S> {
-        Reader { lanes, batcher, rejects, counters, source }
+        let lag_place = counters.lag.register();
+        let lag_at = Instant::now();
+        Reader { lanes, batcher, rejects, counters, lag_place, lag_at, source }
     }
 
     pub(crate) fn source(&mut self) -> &mut S {
@@ -109,6 +117,10 @@ impl<'p, S: Source + ?Sized> Reader<'p, S> {
                 Polled::End
             }
         };
+        if Instant::now() >= self.lag_at {
+            self.counters.lag.set(self.lag_place, self.source.lag());
+            self.lag_at = Instant::now() + LAG_EVERY;
+        }
         Ok(polled)
     }
 

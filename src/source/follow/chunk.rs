@@ -121,6 +121,37 @@ pub(super) fn record_of(file: &File, seen: ChunkSeen, id: u64) -> Option<(u64, L
     Some((seen.offset() + at as u64, record))
 }
 
+/// The last record that was written before a time, of chunks in the order of their records. As they
+/// were written one after the other, most chunks need not be read.
+pub(super) fn last_before(file: &File, chunks: &[ChunkSeen], time: u64) -> Option<LogRecord> {
+    let last_of = |seen: &ChunkSeen| Some(record_of(file, *seen, seen.last_id)?.1);
+    let is_before = |seen: &ChunkSeen| last_of(seen).is_some_and(|last| last.written < time);
+    let whole = chunks.partition_point(is_before);
+    let within = chunks.get(whole).and_then(|seen| {
+        let mut chunk = Vec::new();
+        read_segment(file, seen.offset(), EVTX_CHUNK_BYTES as usize, &mut chunk).ok()?;
+        let mut records = records(&chunk, ChunkHead::read(&chunk)?);
+        let first_behind = records.position(|record| record.written >= time)?;
+        let before = first_behind.checked_sub(1)?;
+        self::records(&chunk, ChunkHead::read(&chunk)?).nth(before)
+    });
+    within.or_else(|| whole.checked_sub(1).and_then(|before| last_of(&chunks[before])))
+}
+
+/// The records of a chunk, as far as they can be told apart.
+fn records(chunk: &[u8], head: ChunkHead) -> impl Iterator<Item = LogRecord> {
+    let mut at = CHUNK_HEADER_BYTES;
+    std::iter::from_fn(move || {
+        if at >= head.live_end {
+            return None;
+        }
+        let record = LogRecord::read(chunk.get(at..)?.get(..RECORD_HEADER_BYTES)?)?;
+        let size = u32_at(chunk, at + 4).filter(|size| u64::from(*size) >= RECORD_BYTES_MIN)?;
+        at = at.checked_add(size as usize)?;
+        Some(record)
+    })
+}
+
 /// A record of a chunk, and its offset there.
 pub(super) fn record_in(chunk: &[u8], head: ChunkHead, id: u64) -> Option<(usize, LogRecord)> {
     let record_at = |at: usize| LogRecord::read(chunk.get(at..)?.get(..RECORD_HEADER_BYTES)?);

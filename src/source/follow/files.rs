@@ -2,12 +2,14 @@
 
 use std::collections::BTreeSet;
 use std::ffi::OsStr;
-use std::fs::{self, Metadata};
+use std::fs::{self, File, Metadata};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
 use super::super::discover::is_log;
+use super::super::read_segment;
 
 /// Most files that are followed at a time.
 pub(super) const FILES_MAX: usize = 10_000;
@@ -53,7 +55,14 @@ pub(super) fn find_files(
             }
             Err(cause) => {
                 if !known(path) {
-                    search.problems.push((path.clone(), format!("cannot be read yet: {cause}")));
+                    let reason = match cause.kind() {
+                        io::ErrorKind::NotFound => {
+                            "does not exist: check `paths`; should it appear, it is followed"
+                                .to_owned()
+                        }
+                        _ => format!("cannot be read: {cause}; it is tried again at each poll"),
+                    };
+                    search.problems.push((path.clone(), reason));
                 }
                 search.beside(path);
             }
@@ -165,6 +174,20 @@ impl Found {
     }
 }
 
+/// What the file of an event log begins with.
+const FILE_MAGIC: &[u8; 8] = b"ElfFile\0";
+
+/// Why a file without records is none that will have some; `None` for a log that is empty, or is
+/// just being made.
+pub(super) fn foreign(file: &File) -> Option<&'static str> {
+    let mut head = Vec::new();
+    read_segment(file, 0, FILE_MAGIC.len(), &mut head).ok()?;
+    let is_made = head.iter().all(|byte| *byte == 0);
+    (!is_made && !FILE_MAGIC.starts_with(&head)).then_some(
+        "is no EVTX event log, and a source of kind `evtx` reads nothing else: remove it from `paths`",
+    )
+}
+
 pub(super) fn is_evtx(path: &Path) -> bool {
     let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
     extension.eq_ignore_ascii_case("evtx") && is_log(path)
@@ -183,4 +206,28 @@ pub(super) fn identify(metadata: &Metadata) -> Identity {
 #[cfg(not(unix))]
 pub(super) fn identify(_: &Metadata) -> Identity {
     Identity { device: 0, inode: 0, created: 0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_that_is_empty_or_being_made_is_not_foreign() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("a.evtx");
+        let head = [&b"ElfFile\0"[..], &[0; 4088]].concat();
+        for (bytes, is_foreign) in [
+            (&b"{\"event_id\": 4625}\n"[..], true),
+            (b"MZ", true),
+            (b"", false),
+            (&[0; 70_000], false),
+            (b"ElfF", false),
+            (&head, false),
+        ] {
+            fs::write(&path, bytes).expect("written");
+            let file = File::open(&path).expect("there");
+            assert_eq!(foreign(&file).is_some(), is_foreign, "{bytes:.20?}");
+        }
+    }
 }

@@ -9,10 +9,10 @@ use std::time::{Duration, Instant};
 
 use super::FollowSpec;
 use super::chunk::{ChunkSeen, scan};
-use super::files::{FILES_MAX, Found, Identity, find_files, identify};
+use super::files::{FILES_MAX, Found, Identity, find_files, foreign, identify};
 use super::log::{Holds, Log, Patience, REPORTED_MAX, holds, skipped};
-use crate::position::{Position, Positions};
-use crate::source::{Next, Skipped, Source, SourceError};
+use crate::position::{Position, Positions, Start};
+use crate::source::{Batch, Content, Next, Skipped, Source, SourceError};
 
 /// Most logs whose position is known, those without a file included. Beyond
 /// that the one that moved the longest time ago gives its place to a new one.
@@ -43,6 +43,11 @@ pub struct Follow {
     identify: fn(&Metadata) -> Identity,
     /// With `until_end`: the files that were there.
     ends: Option<Vec<EndOfFile>>,
+    /// Whether logs begin where the start says: at the first poll of the first start.
+    begins: bool,
+    /// Where they begin, to be made durable before anything is read: a second start would find
+    /// later ends.
+    begun: Vec<(Arc<str>, Position)>,
 }
 
 /// A file as it was at the beginning.
@@ -63,6 +68,7 @@ enum Certain {
 
 impl Follow {
     pub fn new(spec: FollowSpec) -> Follow {
+        let spec_start = spec.start;
         let mut follow = Follow {
             spec,
             logs: Vec::new(),
@@ -75,16 +81,20 @@ impl Follow {
             next_poll: None,
             identify,
             ends: None,
+            begins: spec_start != Start::Earliest,
+            begun: Vec::new(),
         };
         if follow.spec.until_end {
-            let found = follow.find();
-            let ends = found.into_iter().filter_map(|found| {
-                let file = File::open(&found.path).ok()?;
-                let chunks = scan(&file, found.bytes).ok()?;
-                let last_id = chunks.iter().map(|seen| seen.last_id).max()?;
-                Some(EndOfFile { found, last_id, chunks })
-            });
-            follow.ends = Some(ends.collect());
+            let mut ends = Vec::new();
+            for found in follow.find() {
+                let Ok(file) = File::open(&found.path) else { continue };
+                let chunks = scan(&file, found.bytes).unwrap_or_default();
+                match chunks.iter().map(|seen| seen.last_id).max() {
+                    Some(last_id) => ends.push(EndOfFile { found, last_id, chunks }),
+                    None => follow.report_foreign(&found, &file),
+                }
+            }
+            follow.ends = Some(ends);
         }
         follow
     }
@@ -94,6 +104,15 @@ impl Follow {
         let line = format!("{}: {reason}", path.display());
         if self.reported.len() < REPORTED_MAX && self.reported.insert(line) {
             self.reports.push_back(skipped(path.display().to_string().into(), reason));
+        }
+    }
+
+    /// Reports a file that was asked for and is no event log.
+    fn report_foreign(&mut self, found: &Found, file: &File) {
+        if !found.beside
+            && let Some(reason) = foreign(file)
+        {
+            self.report_once(&found.path, reason.to_owned());
         }
     }
 
@@ -135,6 +154,13 @@ impl Follow {
                 self.reports
                     .push_back(skipped(log.position.path.as_str().into(), reason.to_owned()));
                 log.forget_file();
+            }
+        }
+        if std::mem::take(&mut self.begins) {
+            self.moves = self.moves.saturating_add(1);
+            for log in &mut self.logs {
+                log.position.moves = self.moves;
+                self.begun.push((Arc::clone(&log.key), Position::Log(log.position.clone())));
             }
         }
     }
@@ -234,12 +260,13 @@ impl Follow {
             Ok(scanned) => scanned,
             Err(cause) => {
                 if !found.beside {
-                    self.report_once(&found.path, cause.to_string());
+                    self.report_once(&found.path, format!("cannot be read: {cause}"));
                 }
                 return None;
             }
         };
         if chunks.is_empty() {
+            self.report_foreign(&found, &file);
             return None;
         }
         let known = self.logs.iter_mut().find_map(|log| {
@@ -262,7 +289,11 @@ impl Follow {
             return Some((found, chunks));
         }
         let index = self.place_for_new();
+        let (begins, start) = (self.begins, self.spec.start);
         let log = &mut self.logs[index];
+        if begins {
+            log.begin(&file, &chunks, start);
+        }
         log.examine(&file, &found, chunks);
         log.moved_to(&found);
         None
@@ -324,6 +355,14 @@ impl Source for Follow {
             if let Some(report) = self.reports.pop_front() {
                 return Ok(Next::Skipped(report));
             }
+            if !self.begun.is_empty() {
+                return Ok(Next::Batch(Batch {
+                    input: "event logs".into(),
+                    progress_bytes: 0,
+                    moved: std::mem::take(&mut self.begun),
+                    content: Content::Text { bytes: Vec::new() },
+                }));
+            }
             if let Some(next) = self.next_batch() {
                 return Ok(next);
             }
@@ -342,6 +381,7 @@ impl Source for Follow {
     }
 
     fn resume(&mut self, positions: &Positions) -> Result<(), SourceError> {
+        self.begins &= positions.is_empty();
         for (key, position) in positions {
             if let Position::Log(position) = position {
                 self.moves = self.moves.max(position.moves);
@@ -373,7 +413,7 @@ mod tests {
     use crate::decode::evtx::ChunkDecoder;
     use crate::record::Wanted;
     use crate::simulate::evtx::{EventSpec, Options, Payload, TypedValue, Writer};
-    use crate::source::{BATCH_BYTES, Content};
+    use crate::source::BATCH_BYTES;
     use crate::time::EventTime;
 
     /// More polls without anything than it takes to give up on what is torn, and
@@ -411,7 +451,12 @@ mod tests {
     }
 
     fn spec(path: &Path) -> FollowSpec {
-        FollowSpec { paths: vec![path.to_owned()], poll: Duration::ZERO, until_end: false }
+        FollowSpec {
+            paths: vec![path.to_owned()],
+            poll: Duration::ZERO,
+            start: Start::Earliest,
+            until_end: false,
+        }
     }
 
     impl Scene {
@@ -487,6 +532,11 @@ mod tests {
         /// Takes one thing; `false` when there is nothing.
         fn step(&mut self) -> bool {
             match self.follow.next(Duration::ZERO).expect("the source works") {
+                Next::Batch(Batch { content: Content::Text { bytes }, moved, .. }) => {
+                    assert!(bytes.is_empty(), "where logs begin");
+                    self.positions.extend(moved);
+                    true
+                }
                 Next::Batch(batch) => {
                     let Content::Chunks { bytes, first_chunk, after_record } = batch.content else {
                         panic!("chunks")
@@ -828,6 +878,60 @@ mod tests {
         scene.write(20);
         fs::copy(scene.path(), scene.folder.path().join("later/a.EVTX")).expect("copied");
         scene.check_all();
+    }
+
+    /// What comes of a log of 60 records with this start, which ends before it has read anything
+    /// and goes on when there is one more: those from the record with this number on.
+    #[track_caller]
+    fn check_start(start: Start, from: usize) {
+        let mut scene = Scene::new(0);
+        scene.write(60);
+        let begins = FollowSpec { start, ..spec(scene.folder.path()) };
+        scene.follow = Follow::new(begins.clone());
+        scene.step();
+        assert_eq!((scene.got.len(), scene.positions.len()), (0, 1), "{start:?}");
+        scene.write(1);
+        scene.follow = Follow::new(begins);
+        scene.follow.resume(&scene.positions).expect("resumed");
+        scene.drain();
+        assert_eq!(scene.got, scene.written[from..], "{start:?}");
+        assert_eq!(scene.reports, [""; 0]);
+    }
+
+    #[test]
+    fn a_first_start_begins_where_it_is_told_to() {
+        let mut scene = Scene::new(0);
+        scene.write(60);
+        check_start(Start::Latest, 60);
+        let at = |number: usize| Start::At(EventTime(scene.written[number]));
+        for from in [0, 1, 17, 59] {
+            check_start(at(from), from);
+        }
+        check_start(Start::At(EventTime(scene.written[59] + 1)), 60);
+    }
+
+    #[test]
+    fn a_log_that_comes_later_is_read_from_its_start() {
+        let mut scene = Scene::new(0);
+        let folder = scene.folder.path().to_owned();
+        scene.follow = Follow::new(FollowSpec { start: Start::Latest, ..spec(&folder) });
+        scene.drain();
+        scene.write(20);
+        scene.check_all();
+    }
+
+    #[test]
+    fn a_file_that_is_no_event_log_is_reported_once_and_the_others_are_read() {
+        let mut scene = Scene::new(0);
+        scene.write(20);
+        fs::write(scene.folder.path().join("text.evtx"), b"{\"event_id\": 4625}\n")
+            .expect("written");
+        fs::write(scene.folder.path().join("new.evtx"), b"").expect("written");
+        scene.drain();
+        scene.drain();
+        assert_eq!(scene.got, scene.written);
+        let [report] = &scene.reports[..] else { panic!("{:?}", scene.reports) };
+        assert!(report.starts_with("is no EVTX event log"), "{report}");
     }
 
     #[derive(Clone, Debug)]

@@ -12,10 +12,11 @@ use super::super::{
     read_segment,
 };
 use super::chunk::{
-    ChunkHead, ChunkSeen, RECORD_HEADER_BYTES, chunk_offset, heads, is_whole, record_in, record_of,
+    ChunkHead, ChunkSeen, RECORD_HEADER_BYTES, chunk_offset, heads, is_whole, last_before,
+    record_in, record_of,
 };
 use super::files::{Found, Identity};
-use crate::position::{LogPosition, LogRecord, Position};
+use crate::position::{LogPosition, LogRecord, Position, Start};
 
 /// So many polls a chunk with wrong checksums is waited for, when nothing of
 /// it changes. Then it is handed over as it is.
@@ -210,6 +211,20 @@ impl Log {
                     && !self.over_bounds.contains(&(seen.chunk, seen.head_sum))
             })
             .collect();
+    }
+
+    /// Lets a log that nothing is known of begin at `start`.
+    pub(super) fn begin(&mut self, file: &File, chunks: &[ChunkSeen], start: Start) {
+        let mut chunks = chunks.to_vec();
+        chunks.sort_by_key(|seen| (seen.first_id, seen.chunk));
+        self.position.last = match start {
+            Start::Earliest => None,
+            Start::Latest => chunks.last().map(|seen| {
+                let unread = LogRecord { id: seen.last_id, written: 0 };
+                record_of(file, *seen, seen.last_id).map_or(unread, |(_, record)| record)
+            }),
+            Start::At(time) => last_before(file, &chunks, time.0),
+        };
     }
 
     /// The file, if it still is the one that was examined.

@@ -27,7 +27,8 @@
 //! | only records up to the last one, and the oldest | any | the log, cut off |
 //! | else | | another log |
 //!
-//! A log that nothing is known of is read from its start. So is a copy of a
+//! A log that nothing is known of is read from its start, unless it is there when the source is
+//! started for the first time and [`FollowSpec::start`] says otherwise. So is a copy of a
 //! file that is there as well; whoever takes the records drops the doubles.
 //!
 //! Left out: a log of which older chunks still stand behind newer ones after
@@ -50,6 +51,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use self::follower::Follow;
+use crate::position::Start;
 
 /// What to follow.
 #[derive(Clone, Debug)]
@@ -59,6 +61,9 @@ pub struct FollowSpec {
     pub paths: Vec<PathBuf>,
     /// From one poll of the files to the next.
     pub poll: Duration,
+    /// Where the logs begin that are there at the first start of all. Those that come later are read
+    /// from their start.
+    pub start: Start,
     /// Whether to end behind the records that are there at the beginning.
     pub until_end: bool,
 }

@@ -11,7 +11,7 @@ use rdkafka::consumer::Consumer;
 
 use super::transaction::{Committer, Outcome, PendingTransaction, STEP_TIMEOUT};
 use super::{DONE_POLL, TopicLinkError, TopicLinkSpec};
-use crate::brokers::committed;
+use crate::brokers::{CONNECT_TRY, committed};
 use crate::pipeline::decode::lanes::{Lanes, WorkerPool};
 use crate::pipeline::decode::reader::{Polled, Reader};
 use crate::pipeline::link::channel::Reading;
@@ -91,7 +91,6 @@ impl Collector<'_, '_> {
         inputs_done: &AtomicBool,
     ) -> Result<(), TopicLinkError> {
         let until_end = self.reader.source().until() == Until::End;
-        let consumer = self.reader.source().consumer();
         while !reading.stop.is_asked() {
             if self.reader.is_full() && self.in_flight > 0 {
                 self.settle(Some(FULL_WAIT))?;
@@ -104,7 +103,6 @@ impl Collector<'_, '_> {
                 let partitions: Vec<Arc<str>> = self.reader.source().parts().cloned().collect();
                 self.reader.batcher().heartbeat(partitions.iter());
             }
-            reading.counters.lag.store(consumer.context().lag(), Ordering::Relaxed);
             self.settle(None)?;
             // At the end nothing more is worth waiting for.
             let is_due = self.reader.is_due() || until_end && caught_up;
@@ -235,7 +233,9 @@ impl Collector<'_, '_> {
         self.done_check = Instant::now();
         let parts: Vec<PartKey> = ends.keys().cloned().collect();
         // Brokers that do not answer now may later.
-        let Ok(positions) = committed(source.consumer(), &parts) else { return Ok(false) };
+        let Ok(positions) = committed(source.consumer(), &parts, CONNECT_TRY) else {
+            return Ok(false);
+        };
         Ok(positions.iter().zip(ends.values()).all(|((at, _), end)| *at >= Some(*end)))
     }
 }
@@ -256,6 +256,7 @@ mod tests {
     use crate::pipeline::decode::SharedRules;
     use crate::pipeline::decode::batcher::Linger;
     use crate::pipeline::rejects::{KeepBytes, OnDamage, RejectLog};
+    use crate::position::Start;
     use crate::sink::kafka::KafkaSinkSpec;
     use crate::sink::kafka::send;
     use crate::source::kafka::{KafkaSpec, Sharing};
@@ -319,6 +320,7 @@ mod tests {
                 group: name("group"),
                 instance: None,
                 sharing: Sharing::Shared,
+                start: Start::Earliest,
                 // Mock brokers keep no offsets of transactions.
                 until: Until::Stopped,
             },

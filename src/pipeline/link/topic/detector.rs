@@ -12,8 +12,8 @@ use tracing::{info, warn};
 
 use super::{TopicLinkError, TopicLinkSpec};
 use crate::brokers::{
-    BrokerError, Cluster, Inspector, Isolation, Reports, SharedConsumer, committed, end_of_records,
-    ends,
+    BrokerError, CONNECT_TRY, Cluster, Inspector, Isolation, Reports, SharedConsumer, committed,
+    end_of_records, ends,
 };
 use crate::detect::watermark::CaughtUp;
 use crate::observation::ListedHost;
@@ -22,7 +22,7 @@ use crate::pipeline::counters::Counters;
 use crate::pipeline::decode::batcher::Flushed;
 use crate::pipeline::link::channel::Reading;
 use crate::pipeline::restore::CorrelatorSpec;
-use crate::position::Position;
+use crate::position::{Position, Start};
 use crate::retry::Retry;
 use crate::sink::kafka::KafkaSink;
 use crate::source::kafka::{KafkaSource, KafkaSpec, Pause, Sharing, Until};
@@ -60,6 +60,7 @@ pub(super) fn detect(
         group: spec.detector_group(),
         instance: spec.input.instance.clone(),
         sharing: Sharing::Shared,
+        start: Start::Earliest,
         until: Until::Stopped,
     })?;
     let mut copy = Copy {
@@ -120,9 +121,7 @@ impl Copy<'_> {
     fn read(&mut self) -> Result<CaughtUp, TopicLinkError> {
         match self.source.next(POLL)? {
             Next::Rewound => {
-                if self.correlator.take().is_some() {
-                    info!("standby: another copy is active");
-                }
+                self.rebalanced();
                 // Also while a commit is in doubt: the group decides who correlates.
                 self.paused = false;
                 let retry = || Retry::backing_off(TRY_PAUSE, TRY_PAUSE, TRIES_MAX);
@@ -138,6 +137,17 @@ impl Copy<'_> {
             Next::Waiting | Next::End | Next::Skipped(_) => {}
         }
         Ok(CaughtUp::No)
+    }
+
+    /// Drops the detector, which is another copy's now or is restored again. Only when the group has
+    /// given the observations out is it known which: a copy that lost its brokers is no standby.
+    fn rebalanced(&mut self) {
+        let was_active = self.correlator.take().is_some();
+        if self.source.is_assigned() && self.source.parts().next().is_none() {
+            info!("standby: another copy correlates");
+        } else if was_active && !self.source.is_assigned() {
+            info!("correlating stops until the group has given out its partitions anew");
+        }
     }
 
     fn learn_inventory(&mut self, inventory: Vec<ListedHost>) {
@@ -186,7 +196,7 @@ impl Copy<'_> {
         info!(
             seconds = start.elapsed().as_secs_f32(),
             offset = position,
-            "active: this copy evaluates"
+            "active: this copy correlates"
         );
         Ok(correlator)
     }
@@ -232,7 +242,7 @@ impl Copy<'_> {
             Some(_) => Ok(false),
             None => {
                 // Brokers that do not answer now may later.
-                let position = committed(self.source.consumer(), &[(topic, 0)]);
+                let position = committed(self.source.consumer(), &[(topic, 0)], CONNECT_TRY);
                 let closed = |(_, note): &(Option<i64>, String)| *note == closed_note(end);
                 Ok(position.is_ok_and(|position| position.iter().any(closed)))
             }
