@@ -304,6 +304,8 @@ pub struct Wanted {
     limits_fact_reads: bool,
     /// The fields `#1`, `#2`, …, as far as they are wanted.
     positions: Vec<Option<FieldId>>,
+    /// Whether every event is wanted.
+    any_event: bool,
 }
 
 impl Wanted {
@@ -342,6 +344,11 @@ impl Wanted {
         wanted
     }
 
+    /// Wants every event, and nothing of it but its system fields.
+    pub fn any_event() -> Wanted {
+        Wanted { any_event: true, ..Wanted::default() }
+    }
+
     /// Limits what is read of a record that no rule matches to these fields and the fact carriers.
     /// Without this call all fields are read.
     pub fn with_fact_fields<'n>(mut self, fields: impl IntoIterator<Item = &'n str>) -> Wanted {
@@ -374,6 +381,9 @@ impl Wanted {
 
     /// Whether a rule matches this provider and id.
     pub fn wants(&self, provider: &str, event_id: u32) -> bool {
+        if self.any_event {
+            return true;
+        }
         if !self.any_provider.contains(event_id) {
             return false;
         }
@@ -389,6 +399,9 @@ impl Wanted {
 
     /// [`Wanted::wants`] for a provider in UTF-16LE.
     pub fn wants_utf16(&self, provider: &[u8], event_id: u32) -> bool {
+        if self.any_event {
+            return true;
+        }
         if !self.any_provider.contains(event_id) {
             return false;
         }
@@ -409,7 +422,7 @@ impl Wanted {
 
     /// Whether a rule matches this id for some provider.
     pub fn wants_id(&self, event_id: u32) -> bool {
-        self.any_provider.contains(event_id)
+        self.any_event || self.any_provider.contains(event_id)
     }
 
     /// The wanted ids of one provider, in ascending order.

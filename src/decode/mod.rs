@@ -34,6 +34,7 @@ use std::collections::BTreeMap;
 
 use crate::record::Record;
 use crate::reject::RejectReason;
+use crate::time::EventTime;
 
 /// Called once for each wanted record, in the order of the input.
 pub type Emit<'e> = dyn FnMut(&Record<'_>) + 'e;
@@ -48,6 +49,8 @@ pub struct Tally {
     /// Those of `records` that took the slow path.
     pub slow_records: u64,
     pub skipped: BTreeMap<RejectReason, u64>,
+    /// When the newest record of an EVTX chunk was written, wanted or not.
+    pub newest_written: Option<EventTime>,
     /// For each reason the first reject: where it was, and what was expected.
     pub samples: BTreeMap<RejectReason, String>,
     /// The rejects themselves; `None` unless they are kept.
@@ -108,6 +111,7 @@ impl Tally {
         self.chunks += later.chunks;
         self.records += later.records;
         self.slow_records += later.slow_records;
+        self.newest_written = self.newest_written.max(later.newest_written);
         for (reason, count) in later.skipped {
             *self.skipped.entry(reason).or_default() += count;
         }

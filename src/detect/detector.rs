@@ -1,13 +1,13 @@
 //! The detector's two calls, and what is asked of it between them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::evaluated::Evaluated;
 use super::findings::Finding;
 use super::fleet::twins::Fleet;
 use super::settings::Settings;
 use super::state::names::{Names, Symbol};
-use super::state::sessions::HOUR_TICKS;
+use super::state::sessions::{HOUR_TICKS, SourceKey};
 use super::tables::{DetectorState, Ingested, MalformedState, Memo};
 use crate::observation::{ListedHost, Observation};
 use crate::sid::DomainSid;
@@ -33,6 +33,8 @@ pub struct Detector {
     /// Groups that the last evaluation of mismatches found refusals of.
     pub(super) refused: BTreeSet<DomainSid>,
     pub(super) evaluated: Evaluated,
+    /// Records that were late, by the computer that wrote them, since somebody asked.
+    pub(super) late_hosts: BTreeMap<Symbol, u64>,
 }
 
 /// What followed of the facts when they were at these generations.
@@ -61,6 +63,7 @@ impl Detector {
             concluded: None,
             refused: BTreeSet::new(),
             evaluated: Evaluated::default(),
+            late_hosts: BTreeMap::new(),
         }
     }
 
@@ -160,6 +163,12 @@ impl Detector {
         self.state.failures.next_due().min(self.state.mismatches.next_due())
     }
 
+    /// The computers of records that were late, and how many of each, since the last call.
+    pub fn take_late_hosts(&mut self) -> Vec<(Box<str>, u64)> {
+        let late = std::mem::take(&mut self.late_hosts).into_iter();
+        late.map(|(host, records)| (self.state.names.text(host).into(), records)).collect()
+    }
+
     /// Sessions that were judged since the detector was made.
     pub fn judged(&self) -> u64 {
         self.evaluated.sessions
@@ -213,6 +222,17 @@ impl Detector {
     ) -> Result<Detector, MalformedState> {
         state.rebuild(&settings)?;
         Ok(Detector::with_state(state, settings))
+    }
+
+    /// The next evaluation judges everything: other settings may lead to other findings.
+    pub fn touch_everything(&mut self) {
+        self.state.flush();
+        let keys: Vec<SourceKey> = self.state.failures.iter().map(|(key, _)| key).collect();
+        for key in keys {
+            self.state.resolved_anew.extend(self.state.resolved.sources(key));
+        }
+        self.state.mismatches_touched = true;
+        self.concluded = None;
     }
 
     pub fn ingested(&self) -> Ingested {

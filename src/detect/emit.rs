@@ -214,8 +214,7 @@ impl Detector {
             }
             // What was emitted once is followed to its end, also when it is
             // less by what is known now.
-            let failures_min =
-                if emitted.is_empty() { self.settings.failure_threshold } else { 1 };
+            let failures_min = if emitted.is_empty() { self.settings.failure_threshold } else { 1 };
             let beside = |host| self.is_beside(&context, host, source, first, last);
             let finding = failures::of_session(&context, source, &session, failures_min, beside);
             // A session below the threshold is not kept once it is closed.

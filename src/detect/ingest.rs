@@ -164,7 +164,7 @@ impl Detector {
     fn mismatch(&mut self, observation: &Observation, named: Named, account: &Account) {
         let time = observation.key.time;
         if self.is_late(time) && !self.state.mismatches.continues(named.computer, time) {
-            self.state.ingested.late += 1;
+            self.late(named.computer);
             return;
         }
         let line = self.line(observation, named, &Failure::default());
@@ -199,7 +199,7 @@ impl Detector {
         }
         let time = observation.key.time;
         if self.is_late(time) && !self.state.failures.continues(source, time) {
-            self.state.ingested.late += 1;
+            self.late(named.computer);
             return;
         }
         if failure.side == Side::Target {
@@ -215,6 +215,11 @@ impl Detector {
         }
         let order = LineOrder { names: &self.state.names, addresses: &self.state.addresses };
         self.state.failures.add(source, line, &mut self.state.patterns, &order);
+    }
+
+    fn late(&mut self, computer: Symbol) {
+        self.state.ingested.late += 1;
+        *self.late_hosts.entry(computer).or_default() += 1;
     }
 
     /// Whether any session that ended then was closed.

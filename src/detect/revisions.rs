@@ -67,10 +67,8 @@ impl EmittedRevision {
         finding.revision = 0;
         let closed = finding.state == State::Closed;
         let gist = gist(finding);
-        let mut is_news = self.revision == 0
-            || self.taken_over
-            || self.gist != gist
-            || closed != self.closed;
+        let mut is_news =
+            self.revision == 0 || self.taken_over || self.gist != gist || closed != self.closed;
         // Of a finding that goes on, its numbers alone are no news.
         if is_news || closed || is_end {
             let whole = stable_hash(&format!("{finding:?}"));

@@ -9,49 +9,46 @@
 //! A commit that fails with a retryable error is in doubt: the same step, and nothing else, is
 //! tried again until it is durable, as the sink finds out first whether it already is.
 
-use std::hash::{Hash, Hasher};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustc_hash::FxHasher;
 use tracing::{info, warn};
 
 use super::counters::{Counters, Taken};
 use super::decode::batcher::{Flushed, NO_PARTITION};
-use super::restore::{CorrelateError, CorrelatorSpec, EmitMode, Restored, SnapshotHead};
+use super::restore::{Applied, CorrelateError, CorrelatorSpec, EmitMode, Restored, SnapshotHead};
+use super::snapshots::SnapshotPolicy;
 use super::traces::Traces;
-use super::wall_clock;
+use super::wrong_clocks::WrongClocks;
+use super::{host_number, wall_clock};
 use crate::detect::findings::Finding;
-use crate::detect::watermark::{CaughtUp, Watermark};
+use crate::detect::watermark::{Backlog, CaughtUp, Watermark};
 use crate::detect::{Detector, OVER_BOUNDS};
 use crate::explain;
 use crate::incident::Incident;
-use crate::observation::{ListedHost, What, short_host};
+use crate::observation::{ListedHost, What};
 use crate::position::{Position, SourcePositions};
 use crate::reject::DeadLetter;
 use crate::retry::Retry;
 use crate::sink::{Commit, CommitOutcome, Sink, SinkError};
-use crate::store::checkpoint::{Advance, ChangelogEntry, ObservationBatch};
+use crate::store::checkpoint::{Advance, ChangelogEntry, HostTime, ObservationBatch};
 use crate::store::codec;
-use crate::time::{EventTime, TICKS_PER_SEC};
+use crate::time::EventTime;
 
 /// What waits for a commit waits so long at the most; positions alone, so long at least.
 const COMMIT_AFTER: Duration = Duration::from_millis(25);
 const POSITIONS_AFTER: Duration = Duration::from_secs(1);
 
-/// Changelog entries since the last snapshot may grow to this, and to the size of the
-/// snapshot: then restoring takes no more than twice as long as need be.
-const CHANGELOG_BYTES_MIN: usize = 16 * 1024 * 1024;
-
-/// Of its time the detector spends no more than half on working out what is news: the
-/// larger the state, the rarer it is evaluated.
+/// Of its time the detector spends no more than half on working out what is news, and no more than
+/// a tenth on what follows of new facts, which costs as much as is known.
 const EVALUATION_SHARE: u32 = 2;
+const CONCLUSION_SHARE: u32 = 10;
+
+/// Sessions are closed no more often than that by the watermark alone.
+const CLOSE_EVERY: Duration = Duration::from_secs(1);
 
 /// What was refused because of bounds is logged so often.
 const WARN_EVERY: Duration = Duration::from_secs(60);
-
-/// Sessions are closed no more often than that by the watermark alone.
-const WATERMARK_STEP_TICKS: u64 = 60 * TICKS_PER_SEC;
 
 /// What is to be committed in one step.
 struct Step {
@@ -59,11 +56,16 @@ struct Step {
     incidents: Vec<Incident>,
     dead_letters: Vec<DeadLetter>,
     entry: Vec<u8>,
-    /// With its size unpacked.
-    snapshot: Option<(Vec<u8>, usize)>,
+    snapshot: Option<Snapshot>,
     moved: SourcePositions,
     /// Whether it was tried, and may have been done.
     tried: bool,
+}
+
+/// A snapshot, and how long it took to make.
+struct Snapshot {
+    bytes: Vec<u8>,
+    took: Duration,
 }
 
 impl Step {
@@ -73,7 +75,7 @@ impl Step {
             incidents: &self.incidents,
             dead_letters: &self.dead_letters,
             frame: &self.entry,
-            snapshot: self.snapshot.as_ref().map(|(snapshot, _)| snapshot.as_slice()),
+            snapshot: self.snapshot.as_ref().map(|snapshot| snapshot.bytes.as_slice()),
         };
         let outcome = match std::mem::replace(&mut self.tried, true) {
             true => sink.resolve(&commit)?,
@@ -133,8 +135,12 @@ pub(crate) struct Correlator {
     /// What bounds made the detector refuse, as far as it was logged.
     over_bounds: [u64; OVER_BOUNDS],
     warn_at: Instant,
-    changelog_bytes: usize,
-    snapshot_bytes: usize,
+    wrong_clocks: WrongClocks,
+    /// When what follows of new facts may be worked out again.
+    conclude_at: Instant,
+    /// When sessions may be closed again that nothing else makes it look at.
+    close_at: Instant,
+    snapshots: SnapshotPolicy,
     /// Whether the next step has to be a snapshot: what entries are made with
     /// is no longer what stands in the last one.
     snapshot_next: bool,
@@ -151,13 +157,17 @@ impl Correlator {
     pub(crate) fn open(
         spec: &CorrelatorSpec,
         mut sink: Box<dyn Sink>,
+        counters: &Counters,
     ) -> Result<Correlator, CorrelateError> {
         let start = Instant::now();
-        let mut restored = Restored::from(sink.restore()?, spec)?;
-        if restored.snapshot_bytes + restored.changelog_bytes > 0 {
-            let (seconds, sessions) =
-                (start.elapsed().as_secs_f32(), restored.detector.open_keys());
-            info!(seconds, sessions, "the state is restored");
+        let kept = sink.restore()?;
+        counters.alive();
+        let mut restored = Restored::from(kept, spec, &|| counters.alive())?;
+        let Applied { entries, observations, evaluations, .. } = restored.applied;
+        if restored.has_state {
+            let sessions = restored.detector.open_keys();
+            let seconds = start.elapsed().as_secs_f32();
+            info!(seconds, sessions, entries, observations, evaluations, "the state is restored");
         }
         Ok(Correlator::new(spec, restored, Output::Sink(sink)))
     }
@@ -171,15 +181,15 @@ impl Correlator {
             positions: SourcePositions::default(),
             watermark: EventTime::MIN,
             traces: Traces::default(),
-            changelog_bytes: 0,
-            snapshot_bytes: 0,
+            applied: Applied::default(),
+            has_state: false,
             as_before: true,
         };
         Correlator::new(spec, restored, Output::Memory(Vec::new()))
     }
 
     fn new(spec: &CorrelatorSpec, restored: Restored, output: Output) -> Correlator {
-        let Restored { detector, positions, watermark, traces, .. } = restored;
+        let Restored { detector, positions, watermark, traces, applied, as_before, .. } = restored;
         Correlator {
             clocks: Watermark::new(spec.lateness_ticks, spec.idle_ticks, watermark, wall_clock()),
             taken_before: Taken::by(&detector),
@@ -197,13 +207,15 @@ impl Correlator {
             newly_committed: SourcePositions::default(),
             traces,
             // What the last entries brought may not have been evaluated.
-            unseen: restored.changelog_bytes > 0 || !restored.as_before,
+            unseen: applied.entries > 0 || !as_before,
             evaluate_at: Instant::now(),
+            conclude_at: Instant::now(),
+            close_at: Instant::now(),
             over_bounds: [0; OVER_BOUNDS],
             warn_at: Instant::now(),
-            changelog_bytes: restored.changelog_bytes,
-            snapshot_bytes: restored.snapshot_bytes,
-            snapshot_next: !restored.as_before,
+            wrong_clocks: WrongClocks::default(),
+            snapshots: SnapshotPolicy::new(applied),
+            snapshot_next: !as_before,
         }
     }
 
@@ -249,17 +261,22 @@ impl Correlator {
     }
 
     /// Lets the watermark follow the partition.
-    fn observe_times(&mut self, observation_batch: &ObservationBatch) {
-        if observation_batch.part == NO_PARTITION {
+    fn observe_times(&mut self, batch: &ObservationBatch) {
+        if batch.part == NO_PARTITION {
             return;
         }
-        self.clocks.heartbeat(observation_batch.part, observation_batch.arrival);
-        for observation in &observation_batch.observations {
+        let arrival = batch.arrival;
+        self.clocks.heartbeat(batch.part, arrival);
+        self.clocks
+            .note_backlog(batch.part, if batch.is_current { Backlog::No } else { Backlog::Yes });
+        for HostTime { host, time } in &batch.unwanted {
+            self.clocks.observe(batch.part, *host, *time, arrival);
+        }
+        for observation in &batch.observations {
             if !matches!(observation.what, What::Fact(_)) {
-                let mut hasher = FxHasher::default();
-                short_host(&observation.key.computer).to_ascii_lowercase().hash(&mut hasher);
-                let (host, time) = (hasher.finish(), observation.key.time);
-                self.clocks.observe(observation_batch.part, host, time, observation_batch.arrival);
+                let (computer, time) = (&observation.key.computer, observation.key.time);
+                self.wrong_clocks.note_ahead(computer, time, arrival);
+                self.clocks.observe(batch.part, host_number(computer), time, arrival);
             }
         }
     }
@@ -284,11 +301,13 @@ impl Correlator {
                 Ok(CommitProgress::InDoubt)
             };
         }
+        let now = Instant::now();
         let watermark = self.clocks.advance(wall_clock(), caught_up);
-        let closes = watermark.0.saturating_sub(self.watermark.0) >= WATERMARK_STEP_TICKS;
+        let closes = watermark >= self.detector.next_due() && now >= self.close_at;
+        let concludes = now >= self.conclude_at && !self.detector.is_concluded();
         let evaluates = self.emit_mode == EmitMode::Live
-            && (self.unseen || closes)
-            && Instant::now() >= self.evaluate_at;
+            && (self.unseen || closes || concludes)
+            && now >= self.evaluate_at;
         let commit_after = if self.positions_only { POSITIONS_AFTER } else { COMMIT_AFTER };
         let due = match self.waiting_since {
             Some(since) => since.elapsed() >= commit_after,
@@ -305,11 +324,12 @@ impl Correlator {
     /// now is emitted.
     pub(crate) fn stop(&mut self, counters: &Counters) -> Result<CommitProgress, CorrelateError> {
         self.resolve(STOP_TRIES_MAX, counters)?;
-        if self.waiting_since.is_none() && self.changelog_bytes == 0 {
+        let evaluates = self.emit_mode == EmitMode::Live && self.unseen;
+        if self.waiting_since.is_none() && self.snapshots.is_current() && !evaluates {
             return Ok(CommitProgress::Idle);
         }
         self.snapshot_next = true;
-        let evaluates = self.emit_mode == EmitMode::Live && self.unseen;
+        self.conclude_at = Instant::now();
         let advance = if evaluates { Advance::To(self.watermark) } else { Advance::NotYet };
         self.commit(advance, STOP_TRIES_MAX, counters)?;
         self.resolve(STOP_TRIES_MAX, counters)
@@ -357,13 +377,16 @@ impl Correlator {
             return Ok(CommitProgress::Committed);
         }
         self.entry.advance = advance;
-        let entry = std::mem::take(&mut self.entry);
+        let mut entry = std::mem::take(&mut self.entry);
+        if advance != Advance::NotYet {
+            let changes = self.detector.take_changes();
+            entry.evaluation = borsh::to_vec(&changes).expect("memory can be written");
+        }
         let bytes = codec::encode(&entry);
         self.positions.absorb(entry.moved.clone());
-        self.changelog_bytes += bytes.len();
-        let is_long = self.changelog_bytes > CHANGELOG_BYTES_MIN.max(self.snapshot_bytes);
-        let snapshot =
-            (is_long || std::mem::take(&mut self.snapshot_next)).then(|| self.snapshot());
+        self.snapshots.add(&entry, bytes.len());
+        let snapshot = (self.snapshots.is_due() || std::mem::take(&mut self.snapshot_next))
+            .then(|| self.snapshot());
         let dead_letters = std::mem::take(&mut self.dead_letters);
         let (moved, tried) = (entry.moved, false);
         self.step =
@@ -379,7 +402,11 @@ impl Correlator {
             Advance::NotYet => return Vec::new(),
             Advance::To(watermark) => {
                 self.watermark = watermark;
-                self.detector.advance(watermark, &mut findings);
+                if start >= self.conclude_at && !self.detector.is_concluded() {
+                    self.detector.conclude();
+                    self.conclude_at = Instant::now() + start.elapsed() * (CONCLUSION_SHARE - 1);
+                }
+                self.detector.advance_concluded(watermark, &mut findings);
             }
             Advance::End => self.detector.advance(EventTime::MAX, &mut findings),
         }
@@ -388,8 +415,10 @@ impl Correlator {
             incident.traceparent = self.traces.of(incident);
         }
         self.warn_of_bounds();
+        self.wrong_clocks.warn(self.detector.take_late_hosts());
         self.unseen = false;
         self.evaluate_at = Instant::now() + start.elapsed() * (EVALUATION_SHARE - 1);
+        self.close_at = Instant::now() + CLOSE_EVERY;
         incidents
     }
 
@@ -423,8 +452,8 @@ impl Correlator {
         counters.committed(step.incidents.len(), step.start.elapsed(), self.watermark);
         counters.taken(Taken::by(&self.detector).since(self.taken_before));
         self.newly_committed.absorb(step.moved);
-        let Some((_, bytes)) = step.snapshot else { return Ok(CommitProgress::Committed) };
-        (self.changelog_bytes, self.snapshot_bytes) = (0, bytes);
+        let Some(snapshot) = step.snapshot else { return Ok(CommitProgress::Committed) };
+        self.snapshots.written(snapshot.took);
         Ok(CommitProgress::Snapshotted)
     }
 
@@ -456,8 +485,8 @@ impl Correlator {
         }
     }
 
-    /// A snapshot, and how long it is unpacked.
-    fn snapshot(&mut self) -> (Vec<u8>, usize) {
+    fn snapshot(&mut self) -> Snapshot {
+        let start = Instant::now();
         let head = SnapshotHead {
             positions: self.positions.clone(),
             watermark: self.watermark,
@@ -465,7 +494,8 @@ impl Correlator {
             inventory: self.detector.inventory().cloned().collect(),
             traced: self.traces.all(),
         };
-        codec::pack(&head, self.detector.state())
+        let (bytes, _) = codec::pack(&head, self.detector.state());
+        Snapshot { bytes, took: start.elapsed() }
     }
 }
 
@@ -491,6 +521,7 @@ mod tests {
     use crate::observation::{Account, Failure, Observation, RecordKey};
     use crate::pipeline::counters::Inputs;
     use crate::store::RestoredState;
+    use crate::time::TICKS_PER_SEC;
 
     /// What a sink keeps, and what was emitted to it: ids and revisions.
     #[derive(Default)]
@@ -542,7 +573,8 @@ mod tests {
             idle_ticks: TICKS_PER_SEC,
             emit_mode: EmitMode::Live,
         };
-        Correlator::open(&spec, Box::new(MemorySink(Rc::clone(memory)))).expect("opens")
+        Correlator::open(&spec, Box::new(MemorySink(Rc::clone(memory))), &counters())
+            .expect("opens")
     }
 
     /// Some failures of one account, and a commit that tells what is news.
@@ -562,9 +594,8 @@ mod tests {
             })),
         };
         let observations = numbers.map(observation).collect();
-        let traced = Vec::new();
         let observation_batches =
-            vec![ObservationBatch { part: 1, arrival: EventTime(1), observations, traced }];
+            vec![ObservationBatch { part: 1, observations, ..ObservationBatch::default() }];
         correlator.take("logs", Flushed { observation_batches, ..Flushed::default() });
         correlator.commit(Advance::To(EventTime(2)), TRIES_MAX, &counters()).expect("commits");
     }

@@ -17,6 +17,8 @@
 //! | `link` | how flushed batches get from the readers to the detector |
 //! | `correlate` | detector and sink: take in, emit, commit |
 //! | `restore` | what a correlator begins with: what it is asked for, the state that a sink kept |
+//! | `snapshots` | when a snapshot is made: by what a restart would cost |
+//! | `wrong_clocks` | hosts whose clocks are wrong, said now and then |
 //! | [`replay`] | start and report of a run over archived logs |
 //! | [`service`] | start, reload and stop of `twinsid run` |
 //! | `mode` | how long a service runs, and why it cannot |
@@ -38,19 +40,28 @@ pub(crate) mod rejects;
 pub mod replay;
 pub(crate) mod restore;
 pub mod service;
+mod snapshots;
 pub(crate) mod topics;
 pub(crate) mod traces;
+mod wrong_clocks;
 
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use crate::hash::stable_hash;
+use crate::observation::short_host;
 use crate::time::EventTime;
 
 /// What the wall clock shows.
 fn wall_clock() -> EventTime {
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     EventTime::from_unix_nanos(now.as_nanos() as i128).unwrap_or(EventTime::MIN)
+}
+
+/// A host's name as a number, the same with its domain and without.
+fn host_number(computer: &str) -> u64 {
+    stable_hash(&short_host(computer).to_ascii_lowercase())
 }
 
 /// Asks all threads to end.

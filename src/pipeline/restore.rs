@@ -3,7 +3,7 @@
 use borsh::{BorshDeserialize, BorshSerialize};
 
 use super::traces::Traces;
-use crate::detect::{Detector, DetectorState, MalformedState, Settings};
+use crate::detect::{Detector, DetectorState, EvaluationChanges, MalformedState, Settings};
 use crate::observation::ListedHost;
 use crate::position::SourcePositions;
 use crate::sink::SinkError;
@@ -67,25 +67,49 @@ pub(super) struct Restored {
     pub positions: SourcePositions,
     pub watermark: EventTime,
     pub traces: Traces,
-    pub changelog_bytes: usize,
-    pub snapshot_bytes: usize,
+    pub applied: Applied,
+    /// Whether the sink kept anything.
+    pub has_state: bool,
     /// Whether settings and inventory are those that it was made with.
     pub as_before: bool,
 }
 
+/// What was taken in of the changelog behind the snapshot.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Applied {
+    pub entries: u64,
+    pub bytes: u64,
+    pub observations: u64,
+    /// Evaluations whose changes were applied; none is made again.
+    pub evaluations: u64,
+}
+
+impl Applied {
+    pub(super) fn add(&mut self, entry: &ChangelogEntry, bytes: usize) {
+        let batches = entry.observation_batches.iter();
+        self.entries += 1;
+        self.bytes += bytes as u64;
+        self.observations += batches.map(|batch| batch.observations.len() as u64).sum::<u64>();
+        self.evaluations += u64::from(entry.advance != Advance::NotYet);
+    }
+}
+
 impl Restored {
+    /// `alive` is called now and then.
     pub(super) fn from(
         kept: RestoredState,
         spec: &CorrelatorSpec,
+        alive: &dyn Fn(),
     ) -> Result<Restored, CorrelateError> {
-        let (mut snapshot_bytes, mut changelog_bytes) = (0, 0);
+        let mut applied = Applied::default();
+        let has_state = kept.snapshot.is_some() || !kept.frames.is_empty();
         let (mut positions, mut watermark) = (SourcePositions::default(), EventTime::MIN);
         let mut traces = Traces::default();
         let (mut detector, made_with) = match kept.snapshot {
             Some(bytes) => {
                 let head: SnapshotHead;
                 let state: DetectorState;
-                (head, state, snapshot_bytes) = codec::unpack(&bytes)?;
+                (head, state, _) = codec::unpack(&bytes)?;
                 drop(bytes);
                 (positions, watermark) = (head.positions, head.watermark);
                 traces.remember(&head.traced);
@@ -94,26 +118,25 @@ impl Restored {
             }
             None => (Detector::new(spec.settings.clone()), None),
         };
+        alive();
         let inventory = made_with.as_ref().map_or(&spec.inventory, |(_, inventory)| inventory);
         detector.learn_inventory(inventory.clone());
-        let mut already_emitted = Vec::new();
         for bytes in kept.frames {
-            changelog_bytes += bytes.len();
             let entry: ChangelogEntry = codec::decode(&bytes)?;
+            applied.add(&entry, bytes.len());
             for batch in &entry.observation_batches {
                 traces.remember(&batch.traced);
                 detector.ingest(&batch.observations);
             }
-            match entry.advance {
-                Advance::NotYet => {}
-                Advance::To(time) => {
-                    watermark = watermark.max(time);
-                    detector.advance(time, &mut already_emitted);
-                }
-                Advance::End => detector.advance(EventTime::MAX, &mut already_emitted),
+            if let Advance::To(time) = entry.advance {
+                watermark = watermark.max(time);
             }
-            already_emitted.clear();
+            if entry.advance != Advance::NotYet {
+                let changes: EvaluationChanges = codec::decode_part(&entry.evaluation)?;
+                detector.apply(changes);
+            }
             positions.absorb(entry.moved);
+            alive();
         }
         // Only now: the entries were made with what held then.
         let as_before = made_with.is_some_and(|(settings, inventory)| {
@@ -122,15 +145,10 @@ impl Restored {
         if !as_before {
             detector = Detector::restore(spec.settings.clone(), detector.into_state())?;
             detector.learn_inventory(spec.inventory.clone());
+            detector.touch_everything();
         }
-        Ok(Restored {
-            detector,
-            positions,
-            watermark,
-            traces,
-            changelog_bytes,
-            snapshot_bytes,
-            as_before,
-        })
+        let restored =
+            Restored { detector, positions, watermark, traces, applied, has_state, as_before };
+        Ok(restored)
     }
 }

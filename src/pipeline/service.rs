@@ -103,7 +103,7 @@ fn run_channel(
     reading: Reading<'_>,
     reload: &Reload<'_>,
 ) -> Result<(), ServiceError> {
-    let mut correlator = Correlator::open(spec, plan::open_sink(service)?)?;
+    let mut correlator = Correlator::open(spec, plan::open_sink(service)?, reading.counters)?;
     let sources = plan::open_sources(service, mode, correlator.positions())?;
     info!(sources = sources.len(), "reading");
     let mut tick = |correlator: &mut Correlator| {

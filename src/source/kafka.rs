@@ -50,6 +50,9 @@ const ENDS_ASKED_MAX: usize = 32;
 const ASK_ENDS_TIMEOUT: Duration = Duration::from_secs(1);
 const ASK_ENDS_PAUSE: Duration = Duration::from_secs(1);
 
+/// A partition whose end was reached is current for so long, though more has come since.
+const CURRENT_FOR: Duration = Duration::from_secs(10);
+
 /// Topics of one source.
 const TOPICS_MAX: usize = 1000;
 
@@ -129,6 +132,8 @@ struct Part {
     /// Behind what is durable, as far as is known.
     durable: Option<i64>,
     at_end: AtEnd,
+    /// When its end was last reached.
+    end_reached: Option<Instant>,
 }
 
 /// Whether a partition was read to its end.
@@ -384,7 +389,7 @@ impl KafkaSource {
             }
             break;
         }
-        let Some((key, messages)) = batch else {
+        let Some((key, mut messages)) = batch else {
             if self.spec.until == Until::End && self.is_done() {
                 return Ok(PollOutcome::End);
             }
@@ -401,6 +406,8 @@ impl KafkaSource {
         if let Some(partition) = ended {
             self.note_end(partition);
         }
+        let reached = self.assigned.get(&key).and_then(|part| part.end_reached);
+        messages.is_current = reached.is_some_and(|at| at.elapsed() < CURRENT_FOR);
         Ok(part.map_or(PollOutcome::Rewound, |part| PollOutcome::Messages { part, messages }))
     }
 
@@ -410,6 +417,7 @@ impl KafkaSource {
             self.assigned.iter_mut().filter(|(key, _)| key.1 == partition).map(|of| of.1).collect();
         if let [only] = &mut same[..] {
             only.at_end = AtEnd::Yes;
+            only.end_reached = Some(Instant::now());
             return;
         }
         for part in same {
@@ -439,7 +447,10 @@ impl KafkaSource {
                 Ok(left) => {
                     // Should there be any, the end is reported once more behind them.
                     let at_end = if left { AtEnd::No } else { AtEnd::Yes };
-                    self.assigned.entry(key.clone()).and_modify(|part| part.at_end = at_end);
+                    self.assigned.entry(key.clone()).and_modify(|part| {
+                        part.at_end = at_end;
+                        part.end_reached = Some(Instant::now()).filter(|_| !left);
+                    });
                 }
                 Err(error) => {
                     debug!("the end of a partition is not known yet: {error}");
@@ -511,6 +522,7 @@ impl KafkaSource {
                     next_offset: None,
                     durable: None,
                     at_end: AtEnd::No,
+                    end_reached: None,
                 };
                 ((topic.clone(), *partition), part)
             })
@@ -588,11 +600,17 @@ pub struct Messages {
     bytes: usize,
     /// How long ago the first was sent.
     age: Duration,
+    is_current: bool,
 }
 
 impl Messages {
     fn since(age: Duration) -> Messages {
-        Messages { messages: Vec::new(), bytes: 0, age }
+        Messages { messages: Vec::new(), bytes: 0, age, is_current: false }
+    }
+
+    /// Whether the end of the partition was reached with them, or shortly before.
+    pub fn is_current(&self) -> bool {
+        self.is_current
     }
 
     fn push(&mut self, message: BorrowedMessage<'static>) {
@@ -802,6 +820,7 @@ mod tests {
             next_offset,
             durable,
             at_end: if at_end { AtEnd::Yes } else { AtEnd::Perhaps },
+            end_reached: None,
         };
         let ends = PartitionEnds { first: 10, end: 100 };
         for (durable, next_offset, at_end, lag) in [

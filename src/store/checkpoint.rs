@@ -1,8 +1,8 @@
 //! What is stored and sent: a changelog entry for each step of the service, and batches of
 //! observations on their way from `decode` to `correlate`.
 //!
-//! The detector is pure: the same calls give the same state. So a changelog entry holds the calls, and
-//! a restart replays those since the last snapshot. These types are written as borsh; a change to any
+//! The detector is pure: the same observations give the same tables. So a changelog entry holds them,
+//! and what an evaluation changed: a restart takes both in, and judges nothing. These types are written as borsh; a change to any
 //! of them counts up [`super::codec::FORMAT`].
 
 use borsh::{BorshDeserialize, BorshSerialize};
@@ -18,9 +18,21 @@ pub struct ObservationBatch {
     pub part: u64,
     /// When the batch arrived.
     pub arrival: EventTime,
+    /// Whether all that there was of the part had been read then.
+    pub is_current: bool,
+    /// The last events of the part that no rule wanted.
+    pub unwanted: Vec<HostTime>,
     pub observations: Vec<Observation>,
     /// The trace contexts that came with them.
     pub traced: Vec<Traced>,
+}
+
+/// When a host wrote an event.
+#[derive(Clone, Debug, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
+pub struct HostTime {
+    /// A hash of the host's short name; of an EVTX file, of the file's.
+    pub host: u64,
+    pub time: EventTime,
 }
 
 /// A record that came with a trace context.
@@ -38,6 +50,8 @@ pub struct ChangelogEntry {
     /// The positions that changed, behind these batches.
     pub moved: SourcePositions,
     pub advance: Advance,
+    /// What the evaluation changed in the detector, encoded; empty without one.
+    pub evaluation: Vec<u8>,
 }
 
 /// How far the detector was advanced after the batches of an entry.

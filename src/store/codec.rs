@@ -48,6 +48,11 @@ pub fn encode(value: &impl BorshSerialize) -> Vec<u8> {
     bytes
 }
 
+/// The value of bytes within a value that was behind the number of the format.
+pub fn decode_part<T: BorshDeserialize>(bytes: &[u8]) -> Result<T, StoredError> {
+    T::try_from_slice(bytes).map_err(|error| malformed(error.to_string()))
+}
+
 /// The value of bytes from [`encode`].
 pub fn decode<T: BorshDeserialize>(bytes: &[u8]) -> Result<T, StoredError> {
     let mut rest = behind_format(bytes)?;
@@ -132,7 +137,7 @@ mod tests {
     use super::*;
     use crate::observation::{Fact, Observation, RecordKey, What};
     use crate::position::{Position, SourcePositions};
-    use crate::store::checkpoint::{Advance, ChangelogEntry, ObservationBatch, Traced};
+    use crate::store::checkpoint::{Advance, ChangelogEntry, HostTime, ObservationBatch, Traced};
     use crate::time::EventTime;
 
     fn frame() -> ChangelogEntry {
@@ -152,6 +157,8 @@ mod tests {
         let observation_batch = ObservationBatch {
             part: 3,
             arrival: EventTime(8),
+            is_current: true,
+            unwanted: vec![HostTime { host: 1, time: EventTime(6) }],
             observations: vec![observation],
             traced: vec![Traced { record: 9, traceparent: "00".into() }],
         };
@@ -159,6 +166,7 @@ mod tests {
             observation_batches: vec![observation_batch],
             moved,
             advance: Advance::To(EventTime(5)),
+            evaluation: vec![1, 2],
         }
     }
 

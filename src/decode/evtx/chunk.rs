@@ -1,6 +1,7 @@
 //! Headers of chunks and records, checksums, and where a chunk continues after damage.
 
 use crate::decode::binxml::{read_u32, read_u64};
+use crate::time::EventTime;
 
 pub(super) const CHUNK_HEADER_BYTES: usize = 512;
 pub(super) const CHUNK_MAGIC: &[u8; 8] = b"ElfChnk\0";
@@ -22,6 +23,7 @@ pub(super) struct ChunkHeader {
 pub(super) struct RecordHeader {
     pub(super) size: usize,
     pub(super) id: u64,
+    pub(super) written: EventTime,
 }
 
 #[derive(PartialEq)]
@@ -42,7 +44,8 @@ pub(super) fn record_header(chunk: &[u8], at: usize) -> Result<RecordHeader, Dam
     let size = read_u32(bytes, 4).ok_or(Damage::Broken)? as usize;
     let fits = size >= RECORD_BYTES_MIN && at + size <= chunk.len();
     let id = read_u64(bytes, 8).ok_or(Damage::Broken)?;
-    if fits { Ok(RecordHeader { size, id }) } else { Err(Damage::Broken) }
+    let written = EventTime(read_u64(bytes, 16).ok_or(Damage::Broken)?);
+    if fits { Ok(RecordHeader { size, id, written }) } else { Err(Damage::Broken) }
 }
 
 /// The next offset at which a complete record of this chunk starts: its size is repeated at its

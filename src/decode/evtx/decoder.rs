@@ -200,6 +200,7 @@ impl ChunkDecoder {
                 Ok(found) => {
                     if after.is_none_or(|after| found.id > after) {
                         tally.records += 1;
+                        tally.newest_written = tally.newest_written.max(Some(found.written));
                         match self.record(chunk, at, found.size, &mut record) {
                             Ok(RecordOutcome::Wanted) => emit(&record),
                             Ok(RecordOutcome::Unwanted) => {}

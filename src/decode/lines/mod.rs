@@ -16,15 +16,18 @@
 //! | module | holds |
 //! |---|---|
 //! | `decoder` | [`LineDecoder`]: events to records, by the shortest way |
+//! | `last_event` | [`LastEvent`]: how far a stream is of which nothing is wanted |
 //! | `framing` | where events start and end; [`last_boundary`] |
 //! | `prefilter` | which events cannot be wanted, by byte search |
 
 mod decoder;
 mod framing;
+mod last_event;
 mod prefilter;
 
 pub use decoder::LineDecoder;
 pub use framing::last_boundary;
+pub use last_event::LastEvent;
 
 /// Longest event that is decoded.
 pub const EVENT_BYTES_MAX: usize = 1 << 20;

@@ -482,13 +482,7 @@ impl<K: SessionKey> Sessions<K> {
         self.run_count += 1;
     }
 
-    fn join(
-        &mut self,
-        place: usize,
-        line: Line,
-        patterns: &mut Patterns,
-        order: &LineOrder<'_>,
-    ) {
+    fn join(&mut self, place: usize, line: Line, patterns: &mut Patterns, order: &LineOrder<'_>) {
         let run = Run { first: line.first, last: line.first, lines: RunLines::One(line) };
         let Keyed { key, runs, due } = &mut self.keyed[place];
         let end = second_of(run.last.plus_ticks(self.gap_ticks));
@@ -541,9 +535,8 @@ impl<K: SessionKey> Sessions<K> {
             && entry.key().saturating_mul(TICKS_PER_SEC) <= watermark.0
         {
             let (second, of_second) = entry.remove_entry();
-            let is_current = |key: &K| {
-                self.place(*key).is_some_and(|at| self.keyed[at].due == second)
-            };
+            let is_current =
+                |key: &K| self.place(*key).is_some_and(|at| self.keyed[at].due == second);
             keys.extend(of_second.into_iter().filter(is_current));
         }
         keys

@@ -2,16 +2,17 @@
 //! for it, and with the facts of everything in it, so that a position never stands behind
 //! something that was held back.
 
-use std::hash::{Hash, Hasher};
+use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::worker::Decoded;
+use crate::hash::stable_hash;
 use crate::observation::{Observation, What};
 use crate::pipeline::wall_clock;
 use crate::position::Position;
 use crate::reject::DeadLetter;
-use crate::store::checkpoint::{ObservationBatch, Traced};
+use crate::store::checkpoint::{HostTime, ObservationBatch};
 
 /// Failures and mismatches linger so long: a share of the time that they are old already, so
 /// that a backlog is worked off in large steps, each of which costs the same.
@@ -28,6 +29,9 @@ const OBSERVATIONS_MAX: usize = if cfg!(test) { 1_000 } else { 16_000 };
 
 /// Bytes of dead letters of one flush.
 const REJECT_BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Times of events that nobody wants, of one partition and flush.
+const UNWANTED_MAX: usize = 64;
 
 /// The number of no partition: says nothing about how far the events are.
 pub(crate) const NO_PARTITION: u64 = 0;
@@ -74,6 +78,8 @@ pub(crate) struct Batcher {
     /// Until when failures and mismatches linger.
     urgent_at: Option<Instant>,
     linger: Linger,
+    /// Whether the source said once that everything there is was read.
+    has_caught_up: bool,
 }
 
 impl Batcher {
@@ -87,12 +93,14 @@ impl Batcher {
             since: None,
             urgent_at: None,
             linger,
+            has_caught_up: false,
         }
     }
 
     pub(crate) fn add(&mut self, decoded: Decoded) {
         let now = Instant::now();
         let Decoded { observations, dead_letters, traced, moved, age, facts_held, .. } = decoded;
+        let (last, is_current) = (decoded.last, decoded.is_current.unwrap_or(self.has_caught_up));
         let partition =
             moved.first().map_or(self.source, |(partition, _)| partition_number(partition));
         for (partition, position) in moved {
@@ -112,7 +120,19 @@ impl Batcher {
         self.facts_held = self.facts_held.max(facts_held);
         self.reject_bytes += dead_letters.iter().map(|reject| reject.bytes.len()).sum::<usize>();
         self.flushed.dead_letters.extend(dead_letters);
-        self.put(partition, observations, traced);
+        let batch = self.batch_of(partition);
+        batch.observations.extend(observations);
+        batch.traced.extend(traced);
+        batch.is_current = is_current;
+        batch.unwanted.extend(last);
+        if batch.unwanted.len() > UNWANTED_MAX {
+            keep_newest(&mut batch.unwanted);
+        }
+    }
+
+    /// The source said that everything there is was read.
+    pub(crate) fn caught_up(&mut self) {
+        self.has_caught_up = true;
     }
 
     /// Adds what the source itself could not read.
@@ -124,25 +144,21 @@ impl Batcher {
     /// These partitions are there, though nothing may have come from them.
     pub(crate) fn heartbeat<'p>(&mut self, partitions: impl Iterator<Item = &'p Arc<str>>) {
         for partition in partitions {
-            self.put(partition_number(partition), Vec::new(), Vec::new());
+            self.batch_of(partition_number(partition)).is_current = true;
         }
         self.since.get_or_insert_with(Instant::now);
     }
 
-    fn put(&mut self, partition: u64, observations: Vec<Observation>, traced: Vec<Traced>) {
-        let known = self.flushed.observation_batches.iter_mut();
-        match known.into_iter().find(|batch| batch.part == partition) {
-            Some(batch) => {
-                batch.observations.extend(observations);
-                batch.traced.extend(traced);
-            }
-            None => self.flushed.observation_batches.push(ObservationBatch {
-                part: partition,
-                arrival: wall_clock(),
-                observations,
-                traced,
-            }),
-        }
+    /// What is flushed of a partition.
+    fn batch_of(&mut self, partition: u64) -> &mut ObservationBatch {
+        let batches = &mut self.flushed.observation_batches;
+        let known = batches.iter().position(|batch| batch.part == partition);
+        let at = known.unwrap_or_else(|| {
+            let arrival = wall_clock();
+            batches.push(ObservationBatch { part: partition, arrival, ..Default::default() });
+            batches.len() - 1
+        });
+        &mut batches[at]
     }
 
     /// When it should be flushed.
@@ -180,7 +196,9 @@ impl Batcher {
     pub(crate) fn flush(&mut self, facts: Vec<Observation>) -> Flushed {
         if !facts.is_empty() {
             // Of no partition: what facts say is long known when they come.
-            self.put(NO_PARTITION, facts, Vec::new());
+            let batch = self.batch_of(NO_PARTITION);
+            batch.is_current = true;
+            batch.observations.extend(facts);
         }
         (self.observations, self.facts_held, self.reject_bytes) = (0, 0, 0);
         (self.since, self.urgent_at) = (None, None);
@@ -188,9 +206,15 @@ impl Batcher {
     }
 }
 
+/// Keeps the newest time of each host, of as many hosts as half the bound.
+fn keep_newest(unwanted: &mut Vec<HostTime>) {
+    unwanted.sort_unstable_by_key(|of| (of.host, Reverse(of.time)));
+    unwanted.dedup_by_key(|of| of.host);
+    unwanted.sort_unstable_by_key(|of| Reverse(of.time));
+    unwanted.truncate(UNWANTED_MAX / 2);
+}
+
 /// A partition's name as a number.
 fn partition_number(name: &str) -> u64 {
-    let mut hasher = rustc_hash::FxHasher::default();
-    name.hash(&mut hasher);
-    hasher.finish().max(1)
+    stable_hash(name).max(1)
 }

@@ -106,7 +106,10 @@ impl<'p, S: Source + ?Sized> Reader<'p, S> {
                 self.take_all()?;
                 Polled::Something
             }
-            Next::Idle => Polled::Nothing { caught_up: true },
+            Next::Idle => {
+                self.batcher.caught_up();
+                Polled::Nothing { caught_up: true }
+            }
             Next::Waiting => Polled::Nothing { caught_up: false },
             Next::Rewound => {
                 self.discard();

@@ -6,16 +6,18 @@ use std::time::Duration;
 
 use super::SharedRules;
 use crate::decode::evtx::ChunkDecoder;
-use crate::decode::lines::LineDecoder;
+use crate::decode::lines::{LastEvent, LineDecoder};
 use crate::decode::{Rejects, Tally};
 use crate::detect::rules::{Observer, Rules};
+use crate::hash::stable_hash;
 use crate::observation::{Observation, What};
+use crate::pipeline::host_number;
 use crate::pipeline::rejects::KeepBytes;
 use crate::position::Position;
 use crate::record::Record;
 use crate::reject::{DeadLetter, RejectReason};
 use crate::source::{Batch, Content, read_segment};
-use crate::store::checkpoint::Traced;
+use crate::store::checkpoint::{HostTime, Traced};
 
 /// In front of values that a schema registry knows: a zero and four bytes of
 /// the schema's id.
@@ -38,6 +40,10 @@ pub(crate) struct Decoded {
     pub matched: BTreeMap<(Box<str>, u32), u64>,
     pub dead_letters: Vec<DeadLetter>,
     pub traced: Vec<Traced>,
+    /// The last event of the batch, wanted or not.
+    pub last: Option<HostTime>,
+    /// Whether all there was of the partition had been read with it; `None`: only its reader knows.
+    pub is_current: Option<bool>,
     /// Facts that the worker holds back after it.
     pub facts_held: usize,
 }
@@ -49,6 +55,7 @@ pub(crate) struct Worker<'r> {
     generation: u64,
     chunks: ChunkDecoder,
     lines: LineDecoder,
+    last_event: LastEvent,
     observer: Observer,
     buffer: Vec<u8>,
     keep_bytes: KeepBytes,
@@ -59,7 +66,8 @@ impl<'r> Worker<'r> {
         let (rules, generation) = shared.current();
         let (chunks, lines, observer) = decoders(&rules);
         let buffer = Vec::new();
-        Worker { shared, generation, chunks, lines, observer, buffer, keep_bytes }
+        let last_event = LastEvent::new();
+        Worker { shared, generation, chunks, lines, last_event, observer, buffer, keep_bytes }
     }
 
     /// Decodes a batch. Facts may be held back until [`Worker::take_facts`].
@@ -77,6 +85,9 @@ impl<'r> Worker<'r> {
             #[cfg(feature = "kafka")]
             Content::Messages(messages) => {
                 decoded.age = messages.age();
+                decoded.is_current = Some(messages.is_current());
+                let last = messages.iter().last().map(|(_, value)| without_prefix(value));
+                decoded.last = last.and_then(|last| self.last(last));
                 let part = batch.moved.first().map_or("", |(part, _)| part);
                 for (at, (offset, value)) in messages.iter().enumerate() {
                     let before = decoded.observations.len();
@@ -87,8 +98,17 @@ impl<'r> Worker<'r> {
                     take_rejects(&mut decoded, origin);
                 }
             }
-            Content::Text { bytes } => self.text(bytes, &mut decoded),
-            content => self.chunks(content, &mut decoded),
+            Content::Text { bytes } => {
+                decoded.is_current = Some(true);
+                decoded.last = self.last(bytes);
+                self.text(bytes, &mut decoded);
+            }
+            content => {
+                self.chunks(content, &mut decoded);
+                let written = decoded.tally.newest_written;
+                let host = stable_hash(&*batch.input);
+                decoded.last = written.map(|time| HostTime { host, time });
+            }
         }
         decoded.tally.keep_reject(Vec::new);
         take_rejects(&mut decoded, || batch.input.to_string());
@@ -103,6 +123,11 @@ impl<'r> Worker<'r> {
             moved: batch.moved,
             ..decoded
         }
+    }
+
+    fn last(&mut self, text: &[u8]) -> Option<HostTime> {
+        let (computer, time) = self.last_event.read(text)?;
+        Some(HostTime { host: host_number(&computer), time })
     }
 
     fn text(&mut self, text: &[u8], decoded: &mut Decoded) {

@@ -133,7 +133,8 @@ fn run_alone(
 /// What a reader has to say.
 enum Delivery {
     Flushed(Flushed),
-    CaughtUp,
+    /// Nothing came for a while; whether there should be more.
+    Silent(CaughtUp),
     End,
     Failed(ReadError),
 }
@@ -199,9 +200,14 @@ fn read(
             reader.committed(&positions)?;
         }
         match reader.poll(READ_WAIT)? {
-            Polled::Nothing { caught_up: true } if !deliver(Delivery::CaughtUp) => return Ok(()),
+            Polled::Nothing { caught_up } => {
+                let caught_up = if caught_up { CaughtUp::Yes } else { CaughtUp::No };
+                if !deliver(Delivery::Silent(caught_up)) {
+                    return Ok(());
+                }
+            }
             Polled::End => break,
-            Polled::Something | Polled::Nothing { .. } | Polled::Rewound => {}
+            Polled::Something | Polled::Rewound => {}
         }
         if reader.is_due() && !deliver(Delivery::Flushed(reader.flush()?)) {
             return Ok(());
@@ -224,7 +230,7 @@ fn correlate(
     tick: &mut dyn FnMut(&mut Correlator),
 ) -> Result<Ended, ChannelError> {
     let mut left = names.len();
-    let mut at_end = vec![false; names.len()];
+    let mut caught_up = vec![CaughtUp::No; names.len()];
     while left > 0 {
         reading.counters.alive();
         let delivery = if correlator.is_in_doubt() {
@@ -238,12 +244,15 @@ fn correlate(
         };
         match delivery {
             Ok((number, Delivery::Flushed(flushed))) => {
-                at_end[number] = false;
+                // While more of it waits to be read it is not.
+                if flushed.observation_batches.iter().any(|batch| !batch.is_current) {
+                    caught_up[number] = CaughtUp::No;
+                }
                 correlator.take(&names[number], flushed);
             }
-            Ok((number, Delivery::CaughtUp)) => at_end[number] = true,
+            Ok((number, Delivery::Silent(is_caught_up))) => caught_up[number] = is_caught_up,
             Ok((number, Delivery::End)) => {
-                at_end[number] = true;
+                caught_up[number] = CaughtUp::Yes;
                 left -= 1;
             }
             Ok((_, Delivery::Failed(error))) => return Err(error.into()),
@@ -254,8 +263,9 @@ fn correlate(
             }
         }
         tick(correlator);
-        let caught_up = if at_end.iter().all(|at| *at) { CaughtUp::Yes } else { CaughtUp::No };
-        match correlator.maybe_commit(caught_up, reading.counters)? {
+        let all = caught_up.iter().all(|source| *source == CaughtUp::Yes);
+        let all = if all { CaughtUp::Yes } else { CaughtUp::No };
+        match correlator.maybe_commit(all, reading.counters)? {
             CommitProgress::Committed | CommitProgress::Snapshotted => {
                 let newly = correlator.take_newly_committed();
                 for (name, committed) in names.iter().zip(committed) {

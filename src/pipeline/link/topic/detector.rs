@@ -32,6 +32,10 @@ use crate::store::codec;
 /// How long the observations are waited for at once.
 const POLL: Duration = Duration::from_millis(5);
 
+/// Collectors show that they are there every few seconds. Time does not go on by itself when none
+/// did for so long.
+const COLLECTORS_SILENT_MAX: Duration = Duration::from_secs(20);
+
 /// Taking over is tried so often, after such a pause.
 const TRIES_MAX: u32 = 20;
 const TRY_PAUSE: Duration = Duration::from_secs(1);
@@ -72,6 +76,7 @@ pub(super) fn detect(
         source,
         correlator: None,
         paused: false,
+        heard_at: Instant::now(),
         take_over: None,
         end: None,
         end_check: Instant::now(),
@@ -105,6 +110,8 @@ struct Copy<'c> {
     correlator: Option<Correlator>,
     /// Whether the observations are not read, as a commit is in doubt.
     paused: bool,
+    /// When something last came from any collector.
+    heard_at: Instant,
     /// When the detector is taken over.
     take_over: Option<(Retry, Instant)>,
     /// Where the observations end that belong to the inputs.
@@ -129,11 +136,16 @@ impl Copy<'_> {
             }
             // Without a correlator it is read again, once there is one.
             Next::Batch(batch) => {
+                self.heard_at = Instant::now();
                 if let Some(correlator) = &mut self.correlator {
                     correlator.take(&self.spec.observations_topic, flushed(batch)?);
                 }
             }
-            Next::Idle => return Ok(CaughtUp::Yes),
+            // Collectors that are heard of no more may have read what is not here yet.
+            Next::Idle if self.heard_at.elapsed() < COLLECTORS_SILENT_MAX => {
+                return Ok(CaughtUp::Yes);
+            }
+            Next::Idle => {}
             Next::Waiting | Next::End | Next::Skipped(_) => {}
         }
         Ok(CaughtUp::No)
@@ -178,7 +190,7 @@ impl Copy<'_> {
     fn take_over(&mut self) -> Result<Correlator, TopicLinkError> {
         let start = Instant::now();
         let sink = KafkaSink::new(self.spec.sink.clone())?;
-        let correlator = Correlator::open(&self.correlator_spec, Box::new(sink))?;
+        let correlator = Correlator::open(&self.correlator_spec, Box::new(sink), self.counters)?;
         self.counters.alive();
         let topic = self.topic().to_owned();
         let (first, _) = ends(&self.inspector, &topic, 0)?;

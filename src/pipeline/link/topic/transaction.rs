@@ -247,8 +247,8 @@ impl<'c> Committer<'c> {
         traced: &[Traced],
     ) -> Result<(), KafkaError> {
         // As an `ObservationBatch` of this piece is encoded.
-        let value =
-            codec::encode(&(observation_batch.part, observation_batch.arrival, piece, traced));
+        let ObservationBatch { part, arrival, is_current, unwanted, .. } = observation_batch;
+        let value = codec::encode(&(part, arrival, is_current, unwanted, piece, traced));
         if value.len() > MESSAGE_BYTES_MAX && piece.len() > 1 {
             let (one, other) = piece.split_at(piece.len() / 2);
             self.send_piece(observation_batch, one, traced)?;
