@@ -128,6 +128,7 @@ fn of_two_copies_one_is_active_and_the_other_standby_until_it_takes_over() {
     let mut active = start_live(&service, &first);
     let mut standby = start(&second, &[], &[]);
     await_log(&second, "standby: another copy correlates");
+    assert!(!log_of(&second).contains("active: "), "{}", log_of(&second));
     assert!(terminate(&mut active).is_some_and(|status| status.success()), "{}", log_of(&first));
     await_log(&second, "active: this copy correlates");
     assert!(terminate(&mut standby).is_some_and(|status| status.success()), "{}", log_of(&second));

@@ -605,7 +605,7 @@ fn a_copy_that_was_given_up_for_dead_is_fenced_and_says_so() {
     assert_eq!(service.told().len(), told.len(), "it committed nothing more\n{}", log_of(&old));
     let log = log_of(&old);
     assert!(
-        log.contains("took over") || log.contains("standby: another copy correlates"),
+        log.contains("took over") || log.contains("paused: the consumer group has taken"),
         "it says so:\n{log}"
     );
 }
