@@ -71,6 +71,13 @@ impl SourcePositions {
         self.0.get(source)?.get(part)
     }
 
+    /// Each part of each source.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str, &Position)> {
+        self.0.iter().flat_map(|(source, parts)| {
+            parts.iter().map(move |(part, position)| (source.as_str(), part.as_str(), position))
+        })
+    }
+
     pub fn set(&mut self, source: &str, part: &str, position: Position) {
         let parts = match self.0.get_mut(source) {
             Some(parts) => parts,

@@ -38,6 +38,10 @@ pub enum BrokerError {
         "another copy took over (`{id}`): this one was given up for dead and can commit nothing more\n  hint: nothing is lost; copies with one `group` share Kafka topics, but of other sources there may be only one"
     )]
     Fenced { id: String },
+    #[error(
+        "group `{group}` has members, and only they set its offsets\n  hint: stop every copy of the service first; one that has an `instance`, or was killed, stays a member for ten seconds"
+    )]
+    HasMembers { group: String },
     #[error("cannot {doing}: {cause}")]
     Kafka { doing: &'static str, cause: KafkaError },
 }

@@ -90,19 +90,32 @@ pub fn offsets_at(
     parts.iter().map(offset).collect()
 }
 
-/// Sets the offsets of a group without members. [`RDKafkaErrorCode::UnknownMemberId`] when it has
-/// any.
+/// Sets the offsets of a group. [`BrokerError::HasMembers`] when it has any.
 pub fn set_offsets(
-    group: &Inspector,
+    cluster: &Cluster,
+    group: &str,
     parts: &[(String, i32)],
     offsets: &[i64],
 ) -> Result<(), BrokerError> {
+    use RDKafkaErrorCode::{IllegalGeneration, RebalanceInProgress, UnknownMemberId};
+    let client = cluster.outside_of(group)?;
     let mut list = TopicPartitionList::new();
     for ((topic, partition), offset) in parts.iter().zip(offsets) {
         list.add_partition_offset(topic, *partition, Offset::Offset(*offset))
             .map_err(BrokerError::of("name an offset"))?;
     }
-    persistently("set the group's offsets", || group.commit(&list, CommitMode::Sync))
+    let is_away = |cause: &KafkaError| {
+        let code = cause.rdkafka_error_code();
+        code.is_some_and(is_retryable) && code != Some(RebalanceInProgress)
+    };
+    let done = Retry::for_at_most(AWAY_MAX, AWAY_PAUSE)
+        .run(is_away, || client.commit(&list, CommitMode::Sync));
+    done.map_err(|cause| match cause.rdkafka_error_code() {
+        Some(UnknownMemberId | IllegalGeneration | RebalanceInProgress) => {
+            BrokerError::HasMembers { group: group.to_owned() }
+        }
+        _ => BrokerError::Kafka { doing: "set the offsets of a group", cause },
+    })
 }
 
 /// The offset behind the last committed record between `first` and `end`; `None` when there is none.

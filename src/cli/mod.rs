@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `replay` | archived logs to incidents |
 //! | `run` | the service |
+//! | `state` | where a service stands, and reset |
 //! | `topics` | Kafka topics that a configuration needs |
 //! | `simulate`, `demo` | a made-up fleet |
 //! | `explain` | codes and events in words |
@@ -23,6 +24,7 @@ pub mod progress;
 mod replay;
 mod run;
 mod simulate;
+mod state;
 mod topics;
 
 use std::io;
@@ -37,6 +39,7 @@ use print::SchemaName;
 use replay::ReplayFlags;
 use run::RunFlags;
 use simulate::SimulateFlags;
+use state::StateFlags;
 use topics::TopicsFlags;
 
 use crate::config::inventory::InventoryError;
@@ -74,6 +77,9 @@ enum Command {
     Run(RunFlags),
     /// Print the Kafka topics that a configuration needs, or create them
     Topics(TopicsFlags),
+    /// Print where a service stands, or let it begin elsewhere
+    #[command(after_help = state::HELP)]
+    State(StateFlags),
     /// See it work: simulate a small fleet in a temporary folder, and replay it
     Demo,
     /// Write the logs of a made-up fleet with known clones, to try replay on
@@ -119,6 +125,10 @@ pub enum CliError {
         path.display()
     )]
     NoService { path: PathBuf },
+    #[error(
+        "a reset asks before it changes anything, and standard input is no terminal\n  hint: add `--yes`"
+    )]
+    Unconfirmed,
     #[error("cannot write standard output: {0}")]
     StandardOutput(io::Error),
     #[error(
@@ -132,7 +142,7 @@ impl CliError {
     pub fn exit_code(&self) -> u8 {
         match self {
             CliError::Store(_) | CliError::StandardOutput(_) | CliError::Simulate { .. } => 1,
-            CliError::NotEmpty { .. } | CliError::NoService { .. } => 2,
+            CliError::NotEmpty { .. } | CliError::NoService { .. } | CliError::Unconfirmed => 2,
             CliError::Service(error) => error.exit_code(),
             CliError::Inventory(InventoryError::Unreadable { .. }) => 3,
             CliError::Inventory(InventoryError::Mistake { .. }) => 2,
@@ -154,6 +164,7 @@ impl Cli {
             Command::Run(_) => LevelFilter::INFO,
             Command::Replay(_)
             | Command::Topics(_)
+            | Command::State(_)
             | Command::Demo
             | Command::Simulate(_)
             | Command::Explain(_)
@@ -170,6 +181,7 @@ impl Cli {
             Command::Run(flags) => Some(config::log_format(&flags.config)),
             Command::Replay(_)
             | Command::Topics(_)
+            | Command::State(_)
             | Command::Demo
             | Command::Simulate(_)
             | Command::Explain(_)
@@ -195,6 +207,7 @@ impl Cli {
             Command::Replay(flags) => replay::run(flags, progress),
             Command::Run(flags) => run::run(&flags),
             Command::Topics(flags) => topics::run(&flags),
+            Command::State(flags) => state::run(&flags),
             Command::Demo => demo::run(),
             Command::Simulate(flags) => simulate::run(&flags, progress),
             Command::Explain(flags) => explain::run(&flags),

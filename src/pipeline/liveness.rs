@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use tracing::{Value, error, info};
+use tracing::{error, info};
 
 use super::Stop;
 use super::counters::Counters;
@@ -45,7 +45,12 @@ fn write_status(counters: &Counters, elapsed: Duration, before: (u64, u64)) -> (
     let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     let seconds = elapsed.as_secs_f64();
     let now = (load(&counters.records), load(&counters.bytes));
-    let lag = counters.lag.sum();
+    // A field has one type, for those who collect lines as JSON; without a value it is left out.
+    let (lag, lag_unknown) = match counters.lag.sum() {
+        Lag::NotCounted => (None, None),
+        Lag::Unknown => (None, Some(true)),
+        Lag::Records(records) => (Some(records), None),
+    };
     info!(
         records_per_s = ((now.0 - before.0) as f64 / seconds) as u64,
         mb_per_s = ((now.1 - before.1) as f64 / seconds / 1e6) as u64,
@@ -55,7 +60,8 @@ fn write_status(counters: &Counters, elapsed: Duration, before: (u64, u64)) -> (
         late = load(&counters.late),
         folded = load(&counters.folded),
         skipped = load(&counters.rejected),
-        lag = lag_value(&lag),
+        lag,
+        lag_unknown,
         watermark = %watermark_text(EventTime(load(&counters.watermark))),
         incidents = load(&counters.incidents),
         dead_letters = load(&counters.dead_letters),
@@ -80,15 +86,6 @@ pub(crate) fn write_end(counters: &Counters) {
         incidents = load(&counters.incidents),
         "ended; what was taken in is committed"
     );
-}
-
-/// A number when it is known, else why there is none.
-fn lag_value(lag: &Lag) -> &dyn Value {
-    match lag {
-        Lag::NotCounted => &"none",
-        Lag::Unknown => &"unknown",
-        Lag::Records(records) => records,
-    }
 }
 
 /// Before anything was judged there is none.

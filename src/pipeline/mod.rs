@@ -22,6 +22,7 @@
 //! | [`replay`] | start and report of a run over archived logs |
 //! | [`service`] | start, reload and stop of `twinsid run` |
 //! | `mode` | how long a service runs, and why it cannot |
+//! | `stored` | what a service keeps between runs, shown and reset |
 //! | `liveness` | the status line and the watchdog |
 //! | `topics` | the Kafka topics that a service needs |
 //! | `counters` | what all threads count |
@@ -41,6 +42,7 @@ pub mod replay;
 pub(crate) mod restore;
 pub mod service;
 mod snapshots;
+pub(crate) mod stored;
 pub(crate) mod topics;
 pub(crate) mod traces;
 mod wrong_clocks;

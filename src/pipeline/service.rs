@@ -20,6 +20,9 @@ use crate::detect::rules::Rules;
 use crate::observation::ListedHost;
 
 pub use super::mode::{RunMode, ServiceError};
+pub use super::stored::{
+    Reset, StatePlace, StoredPart, StoredService, StoredSummary, plan_reset, reset, stored,
+};
 pub use super::topics::{connect, topics_text};
 
 /// What outsiders ask of a running service.

@@ -23,7 +23,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 use rdkafka::consumer::Consumer;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -35,7 +35,7 @@ use tracing::info;
 use super::{Commit, CommitOutcome, RestoredState, Sink, SinkError};
 use crate::brokers::{
     BrokerError, CONNECT_TIMEOUT, ClientOptions, Cluster, Detached, Inspector, Reports,
-    STATISTICS_INTERVAL_MS, ends,
+    STATISTICS_INTERVAL_MS, ends, partitions,
 };
 use crate::faults::{fails, point};
 use crate::incident::Incident;
@@ -43,6 +43,7 @@ use crate::output::escape;
 use crate::output::format::Format;
 use crate::output::wire::WireDeadLetter;
 use crate::retry::Retry;
+use crate::store::PeekedState;
 
 /// A piece fits a message of the broker's default size, with room to spare.
 const PIECE_BYTES_MAX: usize = 900 * 1024;
@@ -208,7 +209,8 @@ impl KafkaSink {
         inspector: &Inspector,
         commit: &Commit<'_>,
     ) -> Result<CommitOutcome, BrokerError> {
-        let (generation, entries) = read_changelog(inspector, &self.spec.changelog_topic)?;
+        let Changelog { generation, entries, .. } =
+            read_changelog(inspector, &self.spec.changelog_topic)?;
         let last = entries.last_key_value();
         let stands = Place { generation, entry: last.map_or(0, |(number, _)| *number) };
         let is_ours = |(_, entry): (_, &Entry)| entry.is(entry_of(commit));
@@ -360,23 +362,10 @@ impl Sink for KafkaSink {
         self.begin().map_err(broken)?;
         point("detector took over");
         let inspector = self.spec.cluster.connect().map_err(broken)?;
-        let (generation, entries) =
-            read_changelog(&inspector, &self.spec.changelog_topic).map_err(broken)?;
-        self.place = Place { generation, entry: 1 };
-        let mut kept = RestoredState::default();
-        for (number, entry) in entries {
-            match number {
-                0 => kept.snapshot = Some(entry.whole(&self.spec.changelog_topic, number)?),
-                number if number == self.place.entry => {
-                    kept.frames.push(entry.whole(&self.spec.changelog_topic, number)?);
-                    self.place = self.place.next();
-                }
-                _ => return Err(damaged(&self.spec.changelog_topic, self.place.entry)),
-            }
-        }
-        if generation > 0 && kept.snapshot.is_none() {
-            return Err(damaged(&self.spec.changelog_topic, 0));
-        }
+        let topic = &self.spec.changelog_topic;
+        let changelog = read_changelog(&inspector, topic).map_err(broken)?;
+        let (place, kept) = changelog.state(topic)?;
+        self.place = place;
         Ok(kept)
     }
 
@@ -435,14 +424,56 @@ impl Entry {
     }
 }
 
+/// What was committed last; `None` when nothing ever was. Takes nothing over from a service that is
+/// running.
+pub fn peek(cluster: &Cluster, topic: &str) -> Result<Option<PeekedState>, SinkError> {
+    let inspector = cluster.connect().map_err(broken)?;
+    if partitions(&inspector, topic).map_err(broken)?.is_none() {
+        return Ok(None);
+    }
+    let changelog = read_changelog(&inspector, topic).map_err(broken)?;
+    if changelog.entries.is_empty() {
+        return Ok(None);
+    }
+    let millis = changelog.last_millis.and_then(|millis| u64::try_from(millis).ok());
+    let committed_at = millis.map(|millis| UNIX_EPOCH + Duration::from_millis(millis));
+    Ok(Some(PeekedState { state: changelog.state(topic)?.1, committed_at }))
+}
+
 /// The newest generation and its entries.
-fn read_changelog(
-    inspector: &Inspector,
-    topic: &str,
-) -> Result<(u64, BTreeMap<u64, Entry>), BrokerError> {
+#[derive(Debug, Default)]
+struct Changelog {
+    generation: u64,
+    entries: BTreeMap<u64, Entry>,
+    /// When the last of them was sent, since 1970.
+    last_millis: Option<i64>,
+}
+
+impl Changelog {
+    /// What is kept in it, and the place of the next entry.
+    fn state(self, topic: &str) -> Result<(Place, RestoredState), SinkError> {
+        let mut place = Place { generation: self.generation, entry: 1 };
+        let mut kept = RestoredState::default();
+        for (number, entry) in self.entries {
+            match number {
+                0 => kept.snapshot = Some(entry.whole(topic, number)?),
+                number if number == place.entry => {
+                    kept.frames.push(entry.whole(topic, number)?);
+                    place = place.next();
+                }
+                _ => return Err(damaged(topic, place.entry)),
+            }
+        }
+        if self.generation > 0 && kept.snapshot.is_none() {
+            return Err(damaged(topic, 0));
+        }
+        Ok((place, kept))
+    }
+}
+
+fn read_changelog(inspector: &Inspector, topic: &str) -> Result<Changelog, BrokerError> {
     let (first, end) = ends(inspector, topic, 0)?;
-    let mut newest = 0;
-    let mut entries: BTreeMap<u64, Entry> = BTreeMap::new();
+    let mut changelog = Changelog::default();
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, 0, Offset::Offset(first))
         .and_then(|()| inspector.assign(&list))
@@ -459,14 +490,15 @@ fn read_changelog(
                 let Some((count, bytes)) = rest.split_first_chunk::<4>() else { continue };
                 let (generation, count) =
                     (u64::from_le_bytes(*generation), u32::from_le_bytes(*count));
-                if generation < newest || count > PIECES_MAX || at >= count {
+                if generation < changelog.generation || count > PIECES_MAX || at >= count {
                     continue;
                 }
-                if generation > newest {
-                    newest = generation;
-                    entries.clear();
+                if generation > changelog.generation {
+                    changelog.generation = generation;
+                    changelog.entries.clear();
                 }
-                let entry = entries.entry(number).or_default();
+                changelog.last_millis = message.timestamp().to_millis();
+                let entry = changelog.entries.entry(number).or_default();
                 entry.count = count;
                 entry.pieces.insert(at, bytes.to_vec());
             }
@@ -483,7 +515,7 @@ fn read_changelog(
         }
     }
     let _ = inspector.unassign();
-    Ok((newest, entries))
+    Ok(changelog)
 }
 
 fn inspector_position(inspector: &Inspector, topic: &str) -> i64 {

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::Timestamp;
 use rdkafka::consumer::{CommitMode, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info};
@@ -160,35 +160,15 @@ impl Part {
 impl KafkaSource {
     pub fn new(spec: KafkaSpec) -> Result<KafkaSource, BrokerError> {
         let inspector = spec.cluster.connect()?;
-        let mut topics: BTreeSet<String> = BTreeSet::new();
-        for topic in &spec.topics {
-            let matches = TopicMatch::new(topic)
-                .map_err(|reason| BrokerError::Option { option: topic.clone(), reason })?;
-            match &matches {
-                TopicMatch::Name(name) => drop(topics.insert(name.clone())),
-                TopicMatch::Pattern(_) => {
-                    let metadata = inspector
-                        .fetch_metadata(None, CONNECT_TIMEOUT)
-                        .map_err(BrokerError::of("list the topics"))?;
-                    let names = metadata.topics().iter().map(|topic| topic.name().to_owned());
-                    topics.extend(names.filter(|name| matches.holds(name)).take(TOPICS_MAX));
-                }
-            }
-        }
+        let all = parts_of(&inspector, &spec.topics)?;
         let mut ends_at_start = BTreeMap::new();
-        let mut all = Vec::new();
-        for topic in &topics {
-            let parts = partitions(&inspector, topic)?
-                .ok_or_else(|| BrokerError::NoTopic { topic: topic.clone() })?;
-            for partition in parts {
-                all.push((topic.clone(), partition));
-                if spec.until == Until::End {
-                    let whole = ends(&inspector, topic, partition)?;
-                    if whole.1 > whole.0
-                        && let Some(end) = end_of_records(&inspector, topic, partition, whole)?
-                    {
-                        ends_at_start.insert((topic.clone(), partition), end);
-                    }
+        if spec.until == Until::End {
+            for (topic, partition) in &all {
+                let whole = ends(&inspector, topic, *partition)?;
+                if whole.1 > whole.0
+                    && let Some(end) = end_of_records(&inspector, topic, *partition, whole)?
+                {
+                    ends_at_start.insert((topic.clone(), *partition), end);
                 }
             }
         }
@@ -235,13 +215,13 @@ impl KafkaSource {
             return Ok(());
         }
         let offsets = offsets_at(inspector, parts, self.spec.start)?;
-        match set_offsets(&group, parts, &offsets) {
+        match set_offsets(&self.spec.cluster, &self.spec.group, parts, &offsets) {
             Ok(()) => {
                 info!(group = self.spec.group, "the group begins where `start` says");
                 Ok(())
             }
             // It has members, which have set them: a copy that started at the same time.
-            Err(BrokerError::Kafka { cause, .. }) if has_members(&cause) => Ok(()),
+            Err(BrokerError::HasMembers { .. }) => Ok(()),
             Err(error) => Err(error),
         }
     }
@@ -571,13 +551,6 @@ impl KafkaSource {
     }
 }
 
-/// Whether offsets were refused because the group has members, which alone set them.
-fn has_members(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{IllegalGeneration, RebalanceInProgress, UnknownMemberId};
-    let code = error.rdkafka_error_code();
-    matches!(code, Some(UnknownMemberId | IllegalGeneration | RebalanceInProgress))
-}
-
 /// What came of a poll.
 enum PollOutcome {
     Messages {
@@ -676,6 +649,33 @@ fn age(sent: Timestamp) -> Duration {
     let sent = sent.to_millis().and_then(|millis| u64::try_from(millis).ok());
     let sent = sent.map(|millis| UNIX_EPOCH + Duration::from_millis(millis));
     sent.and_then(|sent| SystemTime::now().duration_since(sent).ok()).unwrap_or_default()
+}
+
+/// All partitions of topics that are given by name or pattern. [`BrokerError::NoTopic`] for a name
+/// that does not exist.
+pub fn parts_of(inspector: &Inspector, topics: &[String]) -> Result<Vec<PartKey>, BrokerError> {
+    let mut names: BTreeSet<String> = BTreeSet::new();
+    for topic in topics {
+        let matches = TopicMatch::new(topic)
+            .map_err(|reason| BrokerError::Option { option: topic.clone(), reason })?;
+        match &matches {
+            TopicMatch::Name(name) => drop(names.insert(name.clone())),
+            TopicMatch::Pattern(_) => {
+                let metadata = inspector
+                    .fetch_metadata(None, CONNECT_TIMEOUT)
+                    .map_err(BrokerError::of("list the topics"))?;
+                let known = metadata.topics().iter().map(|topic| topic.name().to_owned());
+                names.extend(known.filter(|name| matches.holds(name)).take(TOPICS_MAX));
+            }
+        }
+    }
+    let mut all = Vec::new();
+    for topic in names {
+        let parts = partitions(inspector, &topic)?
+            .ok_or_else(|| BrokerError::NoTopic { topic: topic.clone() })?;
+        all.extend(parts.into_iter().map(|partition| (topic.clone(), partition)));
+    }
+    Ok(all)
 }
 
 fn settings(spec: &KafkaSpec) -> ClientOptions {

@@ -128,6 +128,16 @@ pub fn unpack<H: BorshDeserialize, S: BorshDeserialize>(
     }
 }
 
+/// The head alone of a snapshot from [`pack`]; the state behind it is not looked at.
+pub fn unpack_head<H: BorshDeserialize>(bytes: &[u8]) -> Result<H, StoredError> {
+    let packed = behind_format(bytes)?;
+    let read = || {
+        let unpacker = zstd::Decoder::new(packed)?.take(SNAPSHOT_BYTES_MAX);
+        H::deserialize_reader(&mut BufReader::with_capacity(PACKING_BUFFER_BYTES, unpacker))
+    };
+    read().map_err(|error: io::Error| malformed(error.to_string()))
+}
+
 fn malformed(what: String) -> StoredError {
     StoredError::Malformed { what }
 }
@@ -183,6 +193,7 @@ mod tests {
         let (mut bytes, len) = pack(&head, &state);
         assert!(len > state.len());
         assert!(bytes.len() < state.len() / 2, "{}", bytes.len());
+        assert_eq!(unpack_head(&bytes), Ok(head.clone()));
         let unpack = unpack::<ChangelogEntry, Vec<u8>>;
         assert_eq!(unpack(&bytes), Ok((head, state, len)));
         for end in [0, 3, 4, 20, bytes.len() / 2, bytes.len() - 1] {

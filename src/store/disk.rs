@@ -72,6 +72,11 @@ pub(crate) fn remove_if_there(disk: &mut dyn Disk, path: &Path) -> io::Result<()
     }
 }
 
+/// A file that another process may be writing.
+pub(crate) fn open_to_read(path: &Path) -> io::Result<Box<dyn DiskFile>> {
+    Ok(Box::new(RealFile(File::open(path)?)))
+}
+
 /// The file that a link leads to; any other path as it is.
 pub(crate) fn behind_link(path: PathBuf) -> PathBuf {
     let is_link = fs::symlink_metadata(&path).is_ok_and(|known| known.is_symlink());

@@ -21,6 +21,7 @@ pub(crate) mod state_log;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// What a restart resumes from. Empty before the first commit.
 #[derive(Debug, Default, PartialEq)]
@@ -28,6 +29,14 @@ pub struct RestoredState {
     pub snapshot: Option<Vec<u8>>,
     /// The encoded changelog entries since the snapshot, in order.
     pub frames: Vec<Vec<u8>>,
+}
+
+/// What was committed last, as it is read beside a service that may be running.
+#[derive(Debug)]
+pub struct PeekedState {
+    pub state: RestoredState,
+    /// When it was.
+    pub committed_at: Option<SystemTime>,
 }
 
 /// Why something could not be written, or the stored state not be read. What was committed stays

@@ -23,20 +23,63 @@
 //! [`StoreError::Damaged`], and nothing is changed.
 
 use std::collections::hash_map::RandomState;
+use std::fs;
 use std::hash::{BuildHasher, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::disk::{Disk, DiskFile, remove_if_there};
+use super::disk::{Disk, DiskFile, open_to_read, remove_if_there};
 use super::rotating_file::Mark;
 pub(crate) use super::state_file::CHANGELOG_ENTRY_BYTES_MAX;
 use super::state_file::{
     EntryBytes, HEAD_BYTES, NextEntry, PayloadKind, SNAPSHOT_BYTES_MAX, StateFileKind,
     StateFileReader, head, refuse,
 };
-use super::{RestoredState, StoreError, io_error};
+use super::{PeekedState, RestoredState, StoreError, io_error};
 
 const TEMPORARY: &str = "snapshot.tmp";
+
+/// A generation that is replaced while it is read is read anew, so often at the most.
+const PEEKS_MAX: usize = 100;
+
+/// What was committed last; `None` when nothing ever was. The folder is not locked and nothing is
+/// changed, so a service may run on it.
+pub(crate) fn peek(folder: &Path) -> Result<Option<PeekedState>, StoreError> {
+    let mut tries = 0;
+    loop {
+        let mut names = match fs::read_dir(folder) {
+            Err(cause) if cause.kind() == io::ErrorKind::NotFound => return Ok(None),
+            read => read.map_err(io_error("list", folder))?,
+        };
+        let number = |name: Option<&str>| number_of(name?, "snapshot-");
+        let mut newest = None;
+        names
+            .try_for_each(|entry| {
+                newest = newest.max(number(entry?.file_name().to_str()));
+                Ok(())
+            })
+            .map_err(io_error("list", folder))?;
+        let Some(generation) = newest else { return Ok(None) };
+        tries += 1;
+        match peek_generation(folder, generation) {
+            Err(StoreError::Io { cause, .. })
+                if cause.kind() == io::ErrorKind::NotFound && tries < PEEKS_MAX => {}
+            peeked => return peeked.map(Some),
+        }
+    }
+}
+
+fn peek_generation(folder: &Path, generation: u64) -> Result<PeekedState, StoreError> {
+    let path = folder.join(format!("snapshot-{generation}"));
+    let mut file = open_to_read(&path).map_err(io_error("open", &path))?;
+    let (_, snapshot) = snapshot_in(&path, &mut *file, generation)?;
+    let path = folder.join(format!("frames-{generation}"));
+    let mut file = open_to_read(&path).map_err(io_error("open", &path))?;
+    let frames = frames_in(&path, &mut *file, generation)?.frames;
+    let known = fs::metadata(&path).map_err(io_error("examine", &path))?;
+    let committed_at = known.modified().ok();
+    Ok(PeekedState { state: RestoredState { snapshot, frames }, committed_at })
+}
 
 /// A state folder, locked by this process.
 #[derive(Debug)]
@@ -192,21 +235,8 @@ impl StateLog {
         generation: u64,
     ) -> Result<(Vec<Mark>, Option<Vec<u8>>), StoreError> {
         let path = self.snapshot_path(generation);
-        let damaged =
-            |what: &str| StoreError::Damaged { path: path.clone(), what: what.to_owned() };
         let mut file = disk.open(&path).map_err(io_error("open", &path))?;
-        let mut reader = StateFileReader::open(&path, &mut *file)?;
-        let length = reader.length;
-        reader.read_head(StateFileKind::Snapshot, generation)?;
-        match reader.read_entry(HEAD_BYTES as u64, 0, SNAPSHOT_BYTES_MAX)? {
-            NextEntry::Entry { note, payload, end } if end == length => {
-                Ok((note.marks, (note.payload_kind == PayloadKind::State).then_some(payload)))
-            }
-            NextEntry::Entry { .. } => Err(damaged("there is more behind its end")),
-            NextEntry::End | NextEntry::Torn => {
-                Err(damaged("it is cut short, or its checksum is wrong"))
-            }
-        }
+        snapshot_in(&path, &mut *file, generation)
     }
 
     fn read_frames(
@@ -223,19 +253,10 @@ impl StateLog {
             }
             opened => opened.map_err(io_error("open", &path))?,
         };
-        let mut reader = StateFileReader::open(&path, &mut *file)?;
-        let length = reader.length;
-        reader.read_head(StateFileKind::Frames, generation)?;
-        let salt = reader.salt;
-        let (mut frames, mut end, mut sequence) = (Vec::new(), HEAD_BYTES as u64, 1);
-        while let NextEntry::Entry { note, payload, end: entry_end } =
-            reader.read_entry(end, sequence, CHANGELOG_ENTRY_BYTES_MAX)?
-        {
-            *marks = note.marks;
-            if note.payload_kind == PayloadKind::State {
-                frames.push(payload);
-            }
-            (end, sequence) = (entry_end, sequence + 1);
+        let Frames { frames, last_marks, salt, sequence, end, length } =
+            frames_in(&path, &mut *file, generation)?;
+        if let Some(last_marks) = last_marks {
+            *marks = last_marks;
         }
         if end < length {
             file.truncate(end).map_err(io_error("cut", &path))?;
@@ -253,6 +274,60 @@ impl StateLog {
     fn frames_path(&self, generation: u64) -> PathBuf {
         self.folder.join(format!("frames-{generation}"))
     }
+}
+
+/// The marks and the state of a snapshot.
+fn snapshot_in(
+    path: &Path,
+    file: &mut dyn DiskFile,
+    generation: u64,
+) -> Result<(Vec<Mark>, Option<Vec<u8>>), StoreError> {
+    let damaged = |what: &str| StoreError::Damaged { path: path.to_owned(), what: what.to_owned() };
+    let mut reader = StateFileReader::open(path, file)?;
+    let length = reader.length;
+    reader.read_head(StateFileKind::Snapshot, generation)?;
+    match reader.read_entry(HEAD_BYTES as u64, 0, SNAPSHOT_BYTES_MAX)? {
+        NextEntry::Entry { note, payload, end } if end == length => {
+            Ok((note.marks, (note.payload_kind == PayloadKind::State).then_some(payload)))
+        }
+        NextEntry::Entry { .. } => Err(damaged("there is more behind its end")),
+        NextEntry::End | NextEntry::Torn => {
+            Err(damaged("it is cut short, or its checksum is wrong"))
+        }
+    }
+}
+
+/// What a file of frames holds.
+struct Frames {
+    frames: Vec<Vec<u8>>,
+    /// Of the last entry; `None` when there is none.
+    last_marks: Option<Vec<Mark>>,
+    salt: u64,
+    /// That of the next entry.
+    sequence: u64,
+    /// Offset behind the last complete entry.
+    end: u64,
+    /// With what is torn behind it.
+    length: u64,
+}
+
+fn frames_in(path: &Path, file: &mut dyn DiskFile, generation: u64) -> Result<Frames, StoreError> {
+    let mut reader = StateFileReader::open(path, file)?;
+    let length = reader.length;
+    reader.read_head(StateFileKind::Frames, generation)?;
+    let salt = reader.salt;
+    let (end, sequence) = (HEAD_BYTES as u64, 1);
+    let mut read = Frames { frames: Vec::new(), last_marks: None, salt, sequence, end, length };
+    while let NextEntry::Entry { note, payload, end } =
+        reader.read_entry(read.end, read.sequence, CHANGELOG_ENTRY_BYTES_MAX)?
+    {
+        read.last_marks = Some(note.marks);
+        if note.payload_kind == PayloadKind::State {
+            read.frames.push(payload);
+        }
+        (read.end, read.sequence) = (end, read.sequence + 1);
+    }
+    Ok(read)
 }
 
 /// [`StoreError::TooLarge`] for what could not be committed.
@@ -312,6 +387,33 @@ mod tests {
             snapshot: Some(b"whole".to_vec()),
             frames: frames.iter().map(|frame| frame.to_vec()).collect(),
         }
+    }
+
+    #[test]
+    fn a_peek_sees_what_is_committed_beside_the_process_that_holds_the_lock() {
+        let folder = tempfile::tempdir().unwrap();
+        let place = folder.path().join("state");
+        assert!(peek(&place).unwrap().is_none());
+        assert!(!place.exists(), "nothing is made");
+        let disk = &mut crate::store::disk::RealDisk;
+        let mut state_log = StateLog::lock(disk, &place).unwrap();
+        assert!(state_log.read(disk).unwrap().is_none());
+        assert!(peek(&place).unwrap().is_none());
+        state_log.begin(disk, &[], Some(b"whole")).unwrap();
+        for count in 0..=FRAMES.len() {
+            let peeked = peek(&place).unwrap().unwrap();
+            assert_eq!(peeked.state, kept(&FRAMES[..count]));
+            assert!(peeked.committed_at.is_some());
+            if let Some(frame) = FRAMES.get(count) {
+                state_log.append(&[], Some(frame)).unwrap();
+            }
+        }
+        // An entry that is being written.
+        let frames = place.join("frames-1");
+        let torn = [fs::read(&frames).unwrap(), vec![7; 9]].concat();
+        fs::write(&frames, &torn).unwrap();
+        assert_eq!(peek(&place).unwrap().unwrap().state, kept(&FRAMES));
+        assert_eq!(fs::read(&frames).unwrap(), torn, "nothing is changed");
     }
 
     fn path(name: &str) -> PathBuf {

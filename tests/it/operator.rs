@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rdkafka::producer::{BaseRecord, Producer, ThreadedProducer};
+use serde_json::Value;
 use twinsid::brokers::Reports;
 use twinsid::position::{Position, Positions, Start};
 use twinsid::sink::kafka::transactional;
@@ -13,18 +14,24 @@ use twinsid::time::{EventTime, TICKS_PER_SEC};
 
 use crate::broker::{self, Broker, unique};
 use crate::stream::{
-    Fleet, Service, assert_same, await_log, check_refused, log_of, run_to_end, start, start_live,
-    terminate, twinsid,
+    Fleet, Local, Service, assert_same, await_log, check_refused, log_of, run_to_end, start,
+    start_live, terminate, twinsid,
 };
 
 /// How long something may take to be said.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The lags of the status lines, in their order.
+/// Lets the copy join its group under a new name each time.
+fn forget_instance(config: &Path) {
+    let text = std::fs::read_to_string(config).expect("a configuration");
+    std::fs::write(config, text.replace("instance = \"a\"\n", "")).expect("written");
+}
+
+/// The lags of the status lines, in their order; `unknown` where one says so.
 fn lags(log: &str) -> Vec<String> {
-    let of = |line: &str| {
-        let rest = line.split_once(" lag=")?.1;
-        Some(rest.split(' ').next()?.trim_matches('"').to_owned())
+    let of = |line: &str| match line.split_once(" lag=") {
+        Some((_, rest)) => Some(rest.split(' ').next()?.to_owned()),
+        None => line.contains(" lag_unknown=true").then(|| "unknown".to_owned()),
     };
     log.lines().filter_map(of).collect()
 }
@@ -38,7 +45,7 @@ fn await_lag(config: &Path, mark: &str, lag: &str) {
         if lags(behind).iter().any(|of| of == lag) {
             return;
         }
-        assert!(began.elapsed() < PATIENCE, "no lag={lag} behind `{mark}`:\n{log}");
+        assert!(began.elapsed() < PATIENCE, "no lag of {lag} behind `{mark}`:\n{log}");
         std::thread::sleep(Duration::from_millis(50));
     }
 }
@@ -77,8 +84,7 @@ fn brokers_that_hold_their_connections_and_answer_nothing_are_away_too() {
     let service = Service::new(&broker, fleet.folder.path(), 3);
     let config = service.config("a", broker.plain, "status_ms = 200\n");
     // A member that keeps its name may be fenced by its own requests, which the broker held back.
-    let text = std::fs::read_to_string(&config).expect("a configuration");
-    std::fs::write(&config, text.replace("instance = \"a\"\n", "")).expect("written");
+    forget_instance(&config);
     broker.produce(&service.input, 3, &fleet.values);
     let mut child = start_live(&service, &config);
     broker.hang();
@@ -122,6 +128,7 @@ fn of_two_copies_one_is_active_and_the_other_standby_until_it_takes_over() {
     let mut active = start_live(&service, &first);
     let mut standby = start(&second, &[], &[]);
     await_log(&second, "standby: another copy correlates");
+    assert!(!log_of(&second).contains("active: "), "{}", log_of(&second));
     assert!(terminate(&mut active).is_some_and(|status| status.success()), "{}", log_of(&first));
     await_log(&second, "active: this copy correlates");
     assert!(terminate(&mut standby).is_some_and(|status| status.success()), "{}", log_of(&second));
@@ -307,4 +314,119 @@ fn a_service_that_begins_with_what_comes_tells_nothing_of_what_was() {
     broker.produce(&service.input, 2, &fleet.values);
     run_to_end(&config);
     assert_same(&service.told(), &fleet.replayed);
+}
+
+/// What `twinsid state` prints with these arguments, and its exit code.
+fn state(config: &Path, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let output = twinsid().args(["state", "-c"]).arg(config).args(arguments).output();
+    let output = output.expect("runs");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (output.status.code(), text(&output.stdout), text(&output.stderr))
+}
+
+/// The positions of a source, by part.
+#[track_caller]
+fn positions(config: &Path, source: &str) -> Vec<Value> {
+    let (code, out, err) = state(config, &["--json"]);
+    assert_eq!(code, Some(0), "{err}");
+    let value: Value = serde_json::from_str(&out).expect("one object");
+    let all = value["positions"].as_array().expect("a list").clone();
+    all.into_iter().filter(|position| position["source"] == source).collect()
+}
+
+/// Resets that set all to the end and back to the beginning, and what keeps one from being done.
+#[track_caller]
+fn check_resets(config: &Path, source: &str, in_use: &str) {
+    let sum = |name: &str| -> i64 {
+        positions(config, source).iter().map(|of| of[name].as_i64().unwrap_or(0)).sum()
+    };
+    let end = sum("end");
+    assert!(end > 0 && sum("lag") < 10, "all was read: {:?}", positions(config, source));
+    let (code, _, err) = state(config, &["reset", "--to", "earliest"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("hint: add `--yes`"), "{err}");
+    assert!(sum("offset") > 0, "nothing was changed");
+    for (to, offsets) in [("earliest", 0), ("latest", end), ("1990-01-01T00:00:00Z", 0)] {
+        let (code, _, err) = state(config, &["reset", "--to", to, "--yes"]);
+        assert_eq!(code, Some(0), "{err}");
+        assert_eq!(sum("offset"), offsets, "{to}");
+    }
+    let mut child = start(config, &[], &[]);
+    await_log(config, "working");
+    let began = Instant::now();
+    loop {
+        let (code, _, err) = state(config, &["reset", "--to", "latest", "--yes"]);
+        if code == Some(1) && err.contains(in_use) && err.contains("hint: stop") {
+            break;
+        }
+        assert!(began.elapsed() < PATIENCE, "it is refused while the service runs: {err}");
+    }
+    let (code, _, err) = state(config, &[]);
+    assert_eq!(code, Some(0), "printing is not: {err}");
+    assert!(terminate(&mut child).is_some_and(|status| status.success()), "{}", log_of(config));
+}
+
+#[test]
+fn the_positions_of_copies_are_printed_and_reset() {
+    let Some(broker) = broker::shared() else { return };
+    let fleet = Fleet::new("winlogbeat", 56);
+    let service = Service::new(broker, fleet.folder.path(), 2);
+    let config = service.config("a", broker.plain, "status_ms = 100\n");
+    // One that keeps its name stays a member for a while.
+    forget_instance(&config);
+    let (code, out, err) = state(&config, &[]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(out.contains("committed  nothing yet") && out.contains("none yet"), "{out}");
+    broker.produce(&service.input, 2, &fleet.values);
+    run_to_end(&config);
+    let told = service.told().len();
+    let (_, out, _) = state(&config, &[]);
+    let topic = format!("state      topic {}-changelog at 127.0.0.1:", service.output);
+    assert!(out.contains(&topic) && out.contains(&format!("{}/1", service.input)), "{out}");
+    check_resets(&config, "kafka-0", "has members");
+    run_to_end(&config);
+    assert_eq!(service.told().len(), told, "what is read again is known: {}", log_of(&config));
+}
+
+#[test]
+fn the_positions_in_a_state_folder_are_printed_and_reset() {
+    let Some(broker) = broker::shared() else { return };
+    let fleet = Fleet::new("winlogbeat", 57);
+    let service = Service::new(broker, fleet.folder.path(), 2);
+    broker.produce(&service.input, 2, &fleet.values);
+    let config = fleet.folder.path().join("file.toml");
+    let text = format!(
+        "[[source]]\nkind = \"kafka\"\nname = \"events\"\nbrokers = \"127.0.0.1:{}\"\ntopics = [\"{}\"]\n\
+         group = \"g\"\n[sink]\nkind = \"file\"\npath = \"out.jsonl\"\n[state]\ndir = \"state\"\n\
+         [service]\nstatus_ms = 100\n",
+        broker.plain, service.input
+    );
+    std::fs::write(&config, text).expect("written");
+    run_to_end(&config);
+    check_resets(&config, "events", "is in use by another process");
+}
+
+#[test]
+fn the_positions_of_logs_are_printed_and_reset_to_their_start() {
+    let local = Local::new(58);
+    local.grow(1, 1);
+    let config = local.config("[sink]\nkind = \"file\"\npath = \"incidents.jsonl\"");
+    run_to_end(&config);
+    let (_, out, _) = state(&config, &[]);
+    assert!(out.contains(".evtx") && out.contains("record "), "{out}");
+    let (code, _, err) = state(&config, &["reset", "--to", "latest", "--yes"]);
+    assert_eq!(code, Some(2), "{err}");
+    assert!(err.contains("`earliest` only"), "{err}");
+    let (code, _, err) = state(&config, &["reset", "--to", "earliest", "--yes"]);
+    assert_eq!(code, Some(0), "{err}");
+    let known = positions(&config, "evtx-0");
+    assert!(!known.is_empty() && known.iter().all(|of| of["record_id"].is_null()), "{known:?}");
+    run_to_end(&config);
+    let log = log_of(&config);
+    let ends: Vec<&str> = log.lines().filter(|line| line.contains("ended;")).collect();
+    let read = |line: &str| line.split("records=").nth(1)?.split(' ').next()?.parse::<u64>().ok();
+    let [first, second] = &ends[..] else { panic!("two runs:\n{log}") };
+    assert_eq!(read(first), read(second), "all is read again");
+    let (code, _, err) = state(&config, &["reset", "--to", "earliest", "--source", "x", "--yes"]);
+    assert_eq!(code, Some(2), "{err}");
 }

@@ -605,7 +605,7 @@ fn a_copy_that_was_given_up_for_dead_is_fenced_and_says_so() {
     assert_eq!(service.told().len(), told.len(), "it committed nothing more\n{}", log_of(&old));
     let log = log_of(&old);
     assert!(
-        log.contains("took over") || log.contains("standby: another copy correlates"),
+        log.contains("took over") || log.contains("paused: the consumer group has taken"),
         "it says so:\n{log}"
     );
 }
@@ -850,7 +850,7 @@ pub struct Local {
 
 impl Local {
     /// The EVTX logs of a small fleet stand aside in `made` until they are let in.
-    fn new(seed: u64) -> Local {
+    pub fn new(seed: u64) -> Local {
         let folder = tempfile::tempdir().expect("a folder");
         let made = folder.path().join("made");
         let done = twinsid()
@@ -871,7 +871,7 @@ impl Local {
 
     /// Lets in the first `part` of `parts` of every log, as a writer would that
     /// appends chunk by chunk.
-    fn grow(&self, part: usize, parts: usize) {
+    pub fn grow(&self, part: usize, parts: usize) {
         for path in evtx_below(&self.folder.path().join("made")) {
             let bytes = fs::read(&path).expect("a log");
             let chunks = (bytes.len() - 4096).div_ceil(65_536);
@@ -890,7 +890,7 @@ impl Local {
         }
     }
 
-    fn config(&self, sink: &str) -> PathBuf {
+    pub fn config(&self, sink: &str) -> PathBuf {
         let path = self.folder.path().join("local.toml");
         let text = format!(
             "[[source]]\nkind = \"evtx\"\npaths = [\"{logs}\"]\npoll_ms = 50\n{sink}\n\

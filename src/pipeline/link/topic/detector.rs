@@ -158,7 +158,9 @@ impl Copy<'_> {
         if self.source.is_assigned() && self.source.parts().next().is_none() {
             info!("standby: another copy correlates");
         } else if was_active && !self.source.is_assigned() {
-            info!("correlating stops until the group has given out its partitions anew");
+            info!(
+                "paused: the consumer group has taken this copy's partitions back and assigns them anew"
+            );
         }
     }
 
