@@ -1,6 +1,7 @@
 //! `[[source]]`: where the service reads events.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -18,6 +19,9 @@ const SOURCES_MAX: usize = 64;
 /// Milliseconds between two polls of a log, where the file does not say.
 const POLL_MS_DEFAULT: u64 = 500;
 
+/// Seconds that a connection may be silent: from a minute to a month.
+const IDLE_SECS: RangeInclusive<u64> = 60..=2_592_000;
+
 const KINDS: [&str; 5] = ["kafka", "evtx", "tcp", "unix", "stdin"];
 
 #[derive(Clone, Debug)]
@@ -30,9 +34,20 @@ pub struct NamedSource {
 #[derive(Clone, Debug)]
 pub enum SourceSpec {
     Kafka(KafkaInput),
-    Evtx { paths: Vec<PathBuf>, poll: Duration },
-    Tcp { listen: SocketAddr, tls: Option<TlsFiles> },
-    Unix { path: PathBuf },
+    Evtx {
+        paths: Vec<PathBuf>,
+        poll: Duration,
+    },
+    /// `idle`: how long a connection may be silent.
+    Tcp {
+        listen: SocketAddr,
+        tls: Option<TlsFiles>,
+        idle: Option<Duration>,
+    },
+    Unix {
+        path: PathBuf,
+        idle: Option<Duration>,
+    },
     Stdin,
 }
 
@@ -68,6 +83,7 @@ pub(super) struct RawSource {
     listen: Option<Spanned<String>>,
     path: Option<PathBuf>,
     tls: Option<RawTls>,
+    idle_secs: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]
@@ -125,7 +141,8 @@ fn check_source(
         "tcp" => check_tcp(raw, at, folder, file),
         "unix" => {
             let path = file.required(at, "path", raw.path)?;
-            Some(SourceSpec::Unix { path: folder.join(path) })
+            let idle = check_idle(raw.idle_secs.as_ref(), file);
+            Some(SourceSpec::Unix { path: folder.join(path), idle })
         }
         "stdin" => Some(SourceSpec::Stdin),
         _ => {
@@ -148,11 +165,18 @@ fn keys_of_others(raw: &RawSource) -> Vec<(&'static str, bool)> {
     let evtx = [("paths", raw.paths.is_some()), ("poll_ms", raw.poll_ms.is_some())];
     let tcp = [("listen", raw.listen.is_some()), ("tls", raw.tls.is_some())];
     let unix = [("path", raw.path.is_some())];
-    [("kafka", &kafka[..]), ("evtx", &evtx[..]), ("tcp", &tcp[..]), ("unix", &unix[..])]
-        .into_iter()
-        .filter(|(other, _)| other != raw.kind.get_ref())
-        .flat_map(|(_, keys)| keys.iter().copied())
-        .collect()
+    let sockets = [("idle_secs", raw.idle_secs.is_some())];
+    [
+        (&["kafka"][..], &kafka[..]),
+        (&["evtx"], &evtx),
+        (&["tcp"], &tcp),
+        (&["unix"], &unix),
+        (&["tcp", "unix"], &sockets),
+    ]
+    .into_iter()
+    .filter(|(kinds, _)| !kinds.contains(&raw.kind.get_ref().as_str()))
+    .flat_map(|(_, keys)| keys.iter().copied())
+    .collect()
 }
 
 fn check_kafka(
@@ -204,7 +228,13 @@ fn check_tcp(
         key: folder.join(tls.key),
         client_ca: tls.client_ca.map(|path| folder.join(path)),
     });
-    Some(SourceSpec::Tcp { listen: address, tls })
+    let idle = check_idle(raw.idle_secs.as_ref(), file);
+    Some(SourceSpec::Tcp { listen: address, tls, idle })
+}
+
+/// `None` where the file does not say.
+fn check_idle(given: Option<&Spanned<u64>>, file: &mut ConfigFile<'_>) -> Option<Duration> {
+    given.map(|_| Duration::from_secs(file.number("idle_secs", None, given, IDLE_SECS)))
 }
 
 impl SourceSpec {

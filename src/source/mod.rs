@@ -71,6 +71,12 @@ pub trait Source {
         Ok(())
     }
 
+    /// No more is wanted than what was already taken from peers: [`Source::next`] goes on giving
+    /// that, and then [`Next::End`].
+    fn stop(&mut self) -> Result<(), SourceError> {
+        Ok(())
+    }
+
     /// Everything up to these positions is durable, with every incident that depends on it: a
     /// source whose sender waits can acknowledge. Called from the thread that calls
     /// [`Source::next`], after each commit that moved any of its partitions on.
