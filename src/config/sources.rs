@@ -20,7 +20,7 @@ const SOURCES_MAX: usize = 64;
 const POLL_MS_DEFAULT: u64 = 500;
 
 /// Seconds that a connection may be silent: from a minute to a month.
-const IDLE_SECS: RangeInclusive<u64> = 60..=2_592_000;
+const CONNECTION_IDLE_SECS: RangeInclusive<u64> = 60..=2_592_000;
 
 const KINDS: [&str; 5] = ["kafka", "evtx", "tcp", "unix", "stdin"];
 
@@ -83,7 +83,7 @@ pub(super) struct RawSource {
     listen: Option<Spanned<String>>,
     path: Option<PathBuf>,
     tls: Option<RawTls>,
-    idle_secs: Option<Spanned<u64>>,
+    connection_idle_secs: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]
@@ -141,7 +141,7 @@ fn check_source(
         "tcp" => check_tcp(raw, at, folder, file),
         "unix" => {
             let path = file.required(at, "path", raw.path)?;
-            let idle = check_idle(raw.idle_secs.as_ref(), file);
+            let idle = check_idle(raw.connection_idle_secs.as_ref(), file);
             Some(SourceSpec::Unix { path: folder.join(path), idle })
         }
         "stdin" => Some(SourceSpec::Stdin),
@@ -165,7 +165,7 @@ fn keys_of_others(raw: &RawSource) -> Vec<(&'static str, bool)> {
     let evtx = [("paths", raw.paths.is_some()), ("poll_ms", raw.poll_ms.is_some())];
     let tcp = [("listen", raw.listen.is_some()), ("tls", raw.tls.is_some())];
     let unix = [("path", raw.path.is_some())];
-    let sockets = [("idle_secs", raw.idle_secs.is_some())];
+    let sockets = [("connection_idle_secs", raw.connection_idle_secs.is_some())];
     [
         (&["kafka"][..], &kafka[..]),
         (&["evtx"], &evtx),
@@ -228,13 +228,15 @@ fn check_tcp(
         key: folder.join(tls.key),
         client_ca: tls.client_ca.map(|path| folder.join(path)),
     });
-    let idle = check_idle(raw.idle_secs.as_ref(), file);
+    let idle = check_idle(raw.connection_idle_secs.as_ref(), file);
     Some(SourceSpec::Tcp { listen: address, tls, idle })
 }
 
 /// `None` where the file does not say.
 fn check_idle(given: Option<&Spanned<u64>>, file: &mut ConfigFile<'_>) -> Option<Duration> {
-    given.map(|_| Duration::from_secs(file.number("idle_secs", None, given, IDLE_SECS)))
+    given.map(|_| {
+        Duration::from_secs(file.number("connection_idle_secs", None, given, CONNECTION_IDLE_SECS))
+    })
 }
 
 impl SourceSpec {

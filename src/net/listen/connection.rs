@@ -1,8 +1,8 @@
 //! One connection: what its peer sends, as batches of whole events.
 //!
 //! Bytes are read only when there is room in the queue for what they complete, into a buffer that
-//! all connections on a thread share: a connection that waits holds the part of an event that came,
-//! and nothing else.
+//! all connections on a thread share: a connection that waits holds the part of an event that it
+//! has, and nothing else.
 
 use std::cell::RefCell;
 use std::future::{pending, poll_fn};
@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::connections::{Came, Place, Seat};
+use super::connections::{Place, Received, Seat};
 use super::queue::{ListenQueue, Room};
 use super::socket::{PeerStream, Socket};
 use super::{Limits, Phase, tls};
@@ -64,10 +64,10 @@ struct Connection<'s> {
     pieces: Pieces,
 }
 
-/// What a connection has waited for.
+/// Why a connection no longer waits.
 enum Wake {
     Readable,
-    /// It has to leave, after what came is read.
+    /// It has to leave, once what is there is read.
     Leave,
     End,
 }
@@ -126,7 +126,7 @@ impl<'s> Connection<'s> {
     /// Reads until the peer closes or the connection has to end. Whatever breaks a connection is
     /// its end, like a farewell: peers may go away as they like.
     async fn read<P: PeerStream>(&mut self, mut stream: P) -> Result<(), Failure> {
-        let mut heard = Instant::now();
+        let mut last_byte = Instant::now();
         // More than a handshake may have come with it, and be in its session by now.
         let mut wake = Wake::Readable;
         while !matches!(wake, Wake::End) {
@@ -141,30 +141,30 @@ impl<'s> Connection<'s> {
                     Poll::Ready(Ok(_)) => {}
                     Poll::Ready(Err(error)) => return tls_error(&error).map_or(Ok(()), Err),
                 }
-                heard = Instant::now();
+                last_byte = Instant::now();
                 if self.hand_over(room).await == Place::Lost {
                     return Ok(());
                 }
             }
-            self.seat.came(Came::Nothing, self.pieces.len(), Instant::now().into_std());
+            self.seat.received(Received::Nothing, self.pieces.len(), Instant::now().into_std());
             if matches!(wake, Wake::Leave) {
                 return Ok(());
             }
-            wake = self.wait(&stream, heard).await;
+            wake = self.wait(&stream, last_byte).await;
         }
         Ok(())
     }
 
-    /// Waits for the peer, which sent something last at `heard`.
-    async fn wait<P: PeerStream>(&mut self, stream: &P, heard: Instant) -> Wake {
+    /// Waits for the peer, which sent its last byte at `last_byte`.
+    async fn wait<P: PeerStream>(&mut self, stream: &P, last_byte: Instant) -> Wake {
         loop {
             let drain_until = self.phase.borrow_and_update().drain_until();
             let end = match drain_until {
-                None => heard + self.service.idle,
+                None => last_byte + self.service.idle,
                 Some(until) => until.min(Instant::now() + self.service.limits.drain_quiet),
             };
             tokio::select! {
-                // What came is read before anything else counts.
+                // What is there is read before anything else counts.
                 biased;
                 readable = poll_fn(|context| stream.poll_readable(context)) => {
                     return if readable.is_ok() { Wake::Readable } else { Wake::End };
@@ -197,19 +197,19 @@ impl<'s> Connection<'s> {
         }
     }
 
-    /// Sends the whole events that came, the first of them to `room`.
+    /// Sends the whole events that there are, the first of them to `room`.
     async fn hand_over(&mut self, room: Room<'s>) -> Place {
-        let mut came = Came::Part;
+        let mut received = Received::Part;
         let mut room = Some(room);
         while let Some(bytes) = self.pieces.whole() {
-            came = Came::Whole;
+            received = Received::Whole;
             let room = match room.take() {
                 Some(room) => room,
                 None => self.service.queue.room().await,
             };
             room.send(self.batch(bytes));
         }
-        self.seat.came(came, self.pieces.len(), Instant::now().into_std())
+        self.seat.received(received, self.pieces.len(), Instant::now().into_std())
     }
 
     fn batch(&self, bytes: Vec<u8>) -> Next {

@@ -84,9 +84,9 @@ pub(super) enum Place {
     Lost,
 }
 
-/// What came of a peer.
+/// What was read of a peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Came {
+pub(super) enum Received {
     Nothing,
     /// Some of an event.
     Part,
@@ -188,13 +188,13 @@ impl Seat {
         }
     }
 
-    /// Something came, or there was room and nothing; `partial_bytes` wait for the rest of their
+    /// Something was read, or there was room and nothing to read; `partial_bytes` wait for the rest of their
     /// event.
-    pub(super) fn came(&self, came: Came, partial_bytes: usize, now: Instant) -> Place {
+    pub(super) fn received(&self, what: Received, partial_bytes: usize, now: Instant) -> Place {
         let mut table = self.connections.lock();
         let Some(taken) = table.taken.get_mut(&self.id) else { return Place::Lost };
         let before = std::mem::replace(&mut taken.partial_bytes, partial_bytes);
-        let begins = came == Came::Whole || before == 0 && partial_bytes > 0;
+        let begins = what == Received::Whole || before == 0 && partial_bytes > 0;
         if begins || taken.idle_since.is_none() {
             taken.idle_since = Some(now);
         }
@@ -265,7 +265,7 @@ mod tests {
 
     /// Sends nothing: asks whether it still has its place.
     fn place(seat: &Seat, now: Instant) -> Place {
-        seat.came(Came::Nothing, 0, now)
+        seat.received(Received::Nothing, 0, now)
     }
 
     #[test]
@@ -284,7 +284,7 @@ mod tests {
         let (connections, begin) = two_places();
         let first = connections.admit(begin).expect("the first");
         let second = connections.admit(begin + SECOND).expect("the second");
-        first.came(Came::Whole, 0, begin + SECOND * 2);
+        first.received(Received::Whole, 0, begin + SECOND * 2);
         assert!(connections.admit(begin + SECOND * 10).is_none());
         let third = connections.admit(begin + SECOND * 11).expect("the second is idle");
         assert_eq!(place(&second, begin + SECOND * 11), Place::Lost);
@@ -300,15 +300,15 @@ mod tests {
         let (connections, begin) = two_places();
         let first = connections.admit(begin).expect("the first");
         let second = connections.admit(begin + SECOND).expect("the second");
-        first.came(Came::Part, 1, begin + SECOND * 9);
+        first.received(Received::Part, 1, begin + SECOND * 9);
         let _third = connections.admit(begin + SECOND * 11).expect("the second is idle");
         assert_eq!(place(&second, begin + SECOND * 11), Place::Lost);
         // A byte each second, and never a whole event.
         for bytes in 2..=10 {
-            first.came(Came::Part, bytes, begin + SECOND * (9 + bytes as u32));
+            first.received(Received::Part, bytes, begin + SECOND * (9 + bytes as u32));
         }
         let _fourth = connections.admit(begin + SECOND * 19).expect("the first counts as idle");
-        assert_eq!(first.came(Came::Part, 11, begin + SECOND * 20), Place::Lost);
+        assert_eq!(first.received(Received::Part, 11, begin + SECOND * 20), Place::Lost);
     }
 
     #[test]
@@ -319,10 +319,10 @@ mod tests {
         first.waits_for_room();
         second.waits_for_room();
         assert!(connections.admit(begin + SECOND * 100).is_none());
-        assert_eq!(second.came(Came::Nothing, 0, begin + SECOND * 101), Place::Kept);
+        assert_eq!(second.received(Received::Nothing, 0, begin + SECOND * 101), Place::Kept);
         assert!(connections.admit(begin + SECOND * 105).is_none());
         let _third = connections.admit(begin + SECOND * 111).expect("the second is idle");
-        assert_eq!(first.came(Came::Whole, 0, begin + SECOND * 111), Place::Kept);
+        assert_eq!(first.received(Received::Whole, 0, begin + SECOND * 111), Place::Kept);
     }
 
     #[test]
@@ -331,13 +331,13 @@ mod tests {
         let now = Instant::now();
         let seats: Vec<Seat> =
             (0..3).map(|_| connections.admit(now).expect("there is room")).collect();
-        assert_eq!(seats[0].came(Came::Part, 30, now), Place::Kept);
-        assert_eq!(seats[1].came(Came::Part, 60, now), Place::Kept);
-        assert_eq!(seats[2].came(Came::Part, 11, now), Place::Kept);
-        assert_eq!(seats[1].came(Came::Part, 60, now), Place::Lost);
-        assert_eq!(seats[0].came(Came::Part, 80, now), Place::Kept);
-        assert_eq!(seats[0].came(Came::Part, 90, now), Place::Lost);
-        assert_eq!(seats[2].came(Came::Part, 100, now), Place::Kept);
+        assert_eq!(seats[0].received(Received::Part, 30, now), Place::Kept);
+        assert_eq!(seats[1].received(Received::Part, 60, now), Place::Kept);
+        assert_eq!(seats[2].received(Received::Part, 11, now), Place::Kept);
+        assert_eq!(seats[1].received(Received::Part, 60, now), Place::Lost);
+        assert_eq!(seats[0].received(Received::Part, 80, now), Place::Kept);
+        assert_eq!(seats[0].received(Received::Part, 90, now), Place::Lost);
+        assert_eq!(seats[2].received(Received::Part, 100, now), Place::Kept);
         assert_eq!(connections.counts().cut_off, 2);
     }
 

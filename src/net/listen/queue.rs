@@ -11,12 +11,12 @@ use crate::source::Next;
 /// Batches that nobody took yet, of all connections.
 pub(super) const BATCHES_MAX: usize = 16;
 
-/// Tasks wait for room, in the order in which they asked; a thread waits for what comes.
+/// Tasks wait for room, in the order in which they asked; a thread waits for what arrives.
 #[derive(Debug)]
 pub(super) struct ListenQueue {
     state: Mutex<QueueState>,
-    /// Something came, or nothing will any more.
-    came: Condvar,
+    /// Something arrived, or nothing will any more.
+    arrived: Condvar,
     room: Semaphore,
 }
 
@@ -37,7 +37,7 @@ impl ListenQueue {
     pub(super) fn new() -> ListenQueue {
         ListenQueue {
             state: Mutex::default(),
-            came: Condvar::new(),
+            arrived: Condvar::new(),
             room: Semaphore::new(BATCHES_MAX),
         }
     }
@@ -56,14 +56,14 @@ impl ListenQueue {
     /// Nothing will be sent any more.
     pub(super) fn end(&self) {
         self.lock().ended = true;
-        self.came.notify_all();
+        self.arrived.notify_all();
     }
 
     /// The next entry, waited for `wait` at the most; the end once all entries are taken.
     pub(super) fn take(&self, wait: Duration) -> Next {
         let nothing = |state: &mut QueueState| state.queue.is_empty() && !state.ended;
         let (mut state, _) = self
-            .came
+            .arrived
             .wait_timeout_while(self.lock(), wait, nothing)
             .unwrap_or_else(PoisonError::into_inner);
         match state.queue.pop_front() {
@@ -86,7 +86,7 @@ impl Room<'_> {
     pub(super) fn send(self, next: Next) {
         self.permit.forget();
         self.queue.lock().queue.push_back(next);
-        self.queue.came.notify_one();
+        self.queue.arrived.notify_one();
     }
 }
 
