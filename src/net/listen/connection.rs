@@ -72,8 +72,8 @@ enum Wake {
     End,
 }
 
-/// A failure that has nothing to do with what was sent so far: the reason.
-type Failure = String;
+/// Why a connection failed, whatever it sent so far.
+type FailureReason = String;
 
 impl<'s> Connection<'s> {
     async fn serve(mut self, socket: Socket) {
@@ -89,7 +89,7 @@ impl<'s> Connection<'s> {
     }
 
     /// Hands over what is left, as it is, and why the connection failed.
-    async fn finish(mut self, read: Result<(), Failure>) {
+    async fn finish(mut self, read: Result<(), FailureReason>) {
         let queue = &self.service.queue;
         if let Some(bytes) = self.pieces.finish() {
             queue.room().await.send(self.batch(bytes));
@@ -106,7 +106,7 @@ impl<'s> Connection<'s> {
         &mut self,
         acceptor: &TlsAcceptor,
         socket: Socket,
-    ) -> Result<Option<Box<TlsStream<Socket>>>, Failure> {
+    ) -> Result<Option<Box<TlsStream<Socket>>>, FailureReason> {
         let Limits { handshake: limit, drain_quiet, .. } = self.service.limits;
         tokio::select! {
             accepted = acceptor.accept(socket).into_fallible() => match accepted {
@@ -125,7 +125,7 @@ impl<'s> Connection<'s> {
 
     /// Reads until the peer closes or the connection has to end. Whatever breaks a connection is
     /// its end, like a farewell: peers may go away as they like.
-    async fn read<P: PeerStream>(&mut self, mut stream: P) -> Result<(), Failure> {
+    async fn read<P: PeerStream>(&mut self, mut stream: P) -> Result<(), FailureReason> {
         let mut last_byte = Instant::now();
         // More than a handshake may have come with it, and be in its session by now.
         let mut wake = Wake::Readable;
@@ -146,7 +146,7 @@ impl<'s> Connection<'s> {
                     return Ok(());
                 }
             }
-            self.seat.received(Received::Nothing, self.pieces.len(), Instant::now().into_std());
+            self.seat_received(Received::Nothing);
             if matches!(wake, Wake::Leave) {
                 return Ok(());
             }
@@ -199,16 +199,21 @@ impl<'s> Connection<'s> {
 
     /// Sends the whole events that there are, the first of them to `room`.
     async fn hand_over(&mut self, room: Room<'s>) -> Place {
-        let mut received = Received::Part;
+        let mut place = None;
         let mut room = Some(room);
         while let Some(bytes) = self.pieces.whole() {
-            received = Received::Whole;
             let room = match room.take() {
                 Some(room) => room,
                 None => self.service.queue.room().await,
             };
+            // Before others can know of the events: nobody takes the connection for idle then.
+            place = Some(self.seat_received(Received::Whole));
             room.send(self.batch(bytes));
         }
+        place.unwrap_or_else(|| self.seat_received(Received::Part))
+    }
+
+    fn seat_received(&self, received: Received) -> Place {
         self.seat.received(received, self.pieces.len(), Instant::now().into_std())
     }
 
@@ -257,7 +262,7 @@ async fn drain_ends(phase: &mut watch::Receiver<Phase>) {
 }
 
 /// The reason, if TLS is what failed.
-fn tls_error(error: &io::Error) -> Option<Failure> {
+fn tls_error(error: &io::Error) -> Option<FailureReason> {
     error.get_ref()?.downcast_ref::<rustls::Error>().map(tls::reason)
 }
 

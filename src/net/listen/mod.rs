@@ -337,7 +337,9 @@ pub(crate) mod tests {
 
     pub(crate) fn connect(listen: &Listen) -> TcpStream {
         let ListenOn::Tcp(address) = listen.local() else { panic!("not TCP") };
-        TcpStream::connect(address).expect("the server listens")
+        let stream = TcpStream::connect(address).expect("the server listens");
+        stream.set_read_timeout(Some(WAIT)).expect("TCP");
+        stream
     }
 
     pub(crate) fn next(listen: &mut Listen) -> Next {
