@@ -11,7 +11,7 @@ use tokio::time::{Instant, sleep};
 use tracing::warn;
 
 use super::Phase;
-use super::connection::{Service, serve};
+use super::connection::{Server, serve};
 use super::connections::{Connections, Occasional};
 use super::queue::ListenQueue;
 use super::socket::{BACKLOG, Listener, Socket};
@@ -23,7 +23,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_secs(1);
 /// One listener at work.
 pub(super) struct Acceptor {
     pub(super) listener: Listener,
-    pub(super) service: Arc<Service>,
+    pub(super) server: Arc<Server>,
     pub(super) connections: Arc<Connections>,
     pub(super) phase: watch::Receiver<Phase>,
 }
@@ -41,11 +41,11 @@ impl Acceptor {
     /// Accepts until a stop, then what the system accepted already, and waits for all connections
     /// to end.
     pub(super) async fn run(mut self) {
-        let _ending = Ending(Arc::clone(&self.service.queue));
+        let _ending = Ending(Arc::clone(&self.server.queue));
         let mut tasks = JoinSet::new();
         self.accept(&mut tasks).await;
-        self.accept_backlog(&mut tasks);
-        let Acceptor { listener, service, mut phase, .. } = self;
+        self.accept_backlog(&mut tasks).await;
+        let Acceptor { listener, server, mut phase, .. } = self;
         let name = Arc::clone(listener.name());
         drop(listener);
         loop {
@@ -54,9 +54,9 @@ impl Acceptor {
                 () = reaches(&mut phase, Phase::is_over) => tasks.shutdown().await,
             }
         }
-        let undrained = service.undrained.load(Ordering::Relaxed);
+        let undrained = server.undrained.load(Ordering::Relaxed);
         if undrained > 0 {
-            let limit = service.limits.drain_max;
+            let limit = server.limits.drain_max;
             warn!(
                 listener = &*name,
                 undrained,
@@ -98,17 +98,24 @@ impl Acceptor {
     }
 
     /// Those that were in the backlog when the stop was asked: it holds no more than [`BACKLOG`].
-    fn accept_backlog(&self, tasks: &mut JoinSet<()>) {
+    async fn accept_backlog(&mut self, tasks: &mut JoinSet<()>) {
         for _ in 0..BACKLOG {
+            if self.phase.borrow().is_over() {
+                return;
+            }
             match self.listener.accept_now() {
                 Ok((socket, input)) => self.start(socket, input, tasks),
                 Err(error) if is_of_the_peer(&error) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) => {
-                    let listener = &**self.listener.name();
-                    warn!(listener, "connections that waited at the stop are lost: {error}");
-                    return;
-                }
+                // Too many files are open: each connection that ends makes room for one more.
+                Err(error) => tokio::select! {
+                    ended = tasks.join_next() => if ended.is_none() {
+                        let listener = &**self.listener.name();
+                        warn!(listener, "connections that waited at the stop are lost: {error}");
+                        return;
+                    },
+                    () = reaches(&mut self.phase, Phase::is_over) => return,
+                },
             }
         }
     }
@@ -116,8 +123,8 @@ impl Acceptor {
     /// Serves a peer, if there is a place for it.
     fn start(&self, socket: Socket, input: Arc<str>, tasks: &mut JoinSet<()>) {
         if let Some(seat) = self.connections.admit(Instant::now().into_std()) {
-            let service = Arc::clone(&self.service);
-            tasks.spawn(serve(service, socket, input, seat, self.phase.clone()));
+            let server = Arc::clone(&self.server);
+            tasks.spawn(serve(server, socket, input, seat, self.phase.clone()));
         }
     }
 }

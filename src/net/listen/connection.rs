@@ -19,7 +19,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-use super::connections::{Place, Received, Seat};
+use super::connections::{Received, Seat, SeatState};
 use super::queue::{ListenQueue, Room};
 use super::socket::{PeerStream, Socket};
 use super::{Limits, Phase, tls};
@@ -34,7 +34,7 @@ thread_local! {
 }
 
 /// What every connection of a listener is served with.
-pub(super) struct Service {
+pub(super) struct Server {
     pub(super) queue: Arc<ListenQueue>,
     pub(super) tls: Option<TlsAcceptor>,
     pub(super) cut: Cut,
@@ -46,18 +46,18 @@ pub(super) struct Service {
 
 /// Reads all that a peer sends.
 pub(super) async fn serve(
-    service: Arc<Service>,
+    server: Arc<Server>,
     socket: Socket,
     input: Arc<str>,
     seat: Seat,
     phase: watch::Receiver<Phase>,
 ) {
-    let pieces = Pieces::new(service.cut, LIVE_TEXT_BYTES_MAX);
-    Connection { service: &service, input, seat, phase, pieces }.serve(socket).await;
+    let pieces = Pieces::new(server.cut, LIVE_TEXT_BYTES_MAX);
+    Connection { server: &server, input, seat, phase, pieces }.serve(socket).await;
 }
 
 struct Connection<'s> {
-    service: &'s Service,
+    server: &'s Server,
     input: Arc<str>,
     seat: Seat,
     phase: watch::Receiver<Phase>,
@@ -77,7 +77,7 @@ type FailureReason = String;
 
 impl<'s> Connection<'s> {
     async fn serve(mut self, socket: Socket) {
-        let read = match &self.service.tls {
+        let read = match &self.server.tls {
             None => self.read(socket).await,
             Some(acceptor) => match self.handshake(acceptor, socket).await {
                 Ok(Some(stream)) => self.read(stream).await,
@@ -90,7 +90,7 @@ impl<'s> Connection<'s> {
 
     /// Hands over what is left, as it is, and why the connection failed.
     async fn finish(mut self, read: Result<(), FailureReason>) {
-        let queue = &self.service.queue;
+        let queue = &self.server.queue;
         if let Some(bytes) = self.pieces.finish() {
             queue.room().await.send(self.batch(bytes));
         }
@@ -107,7 +107,7 @@ impl<'s> Connection<'s> {
         acceptor: &TlsAcceptor,
         socket: Socket,
     ) -> Result<Option<Box<TlsStream<Socket>>>, FailureReason> {
-        let Limits { handshake: limit, drain_quiet, .. } = self.service.limits;
+        let Limits { handshake: limit, drain_quiet, .. } = self.server.limits;
         tokio::select! {
             accepted = acceptor.accept(socket).into_fallible() => match accepted {
                 Ok(stream) => Ok(Some(Box::new(stream))),
@@ -132,7 +132,7 @@ impl<'s> Connection<'s> {
         while !matches!(wake, Wake::End) {
             loop {
                 let Some(room) = self.room().await else {
-                    self.service.undrained.fetch_add(1, Ordering::Relaxed);
+                    self.server.undrained.fetch_add(1, Ordering::Relaxed);
                     return Ok(());
                 };
                 match read_now(&mut stream, &mut self.pieces).await {
@@ -142,7 +142,7 @@ impl<'s> Connection<'s> {
                     Poll::Ready(Err(error)) => return tls_error(&error).map_or(Ok(()), Err),
                 }
                 last_byte = Instant::now();
-                if self.hand_over(room).await == Place::Lost {
+                if self.hand_over(room).await == SeatState::Lost {
                     return Ok(());
                 }
             }
@@ -160,8 +160,8 @@ impl<'s> Connection<'s> {
         loop {
             let drain_until = self.phase.borrow_and_update().drain_until();
             let end = match drain_until {
-                None => last_byte + self.service.idle,
-                Some(until) => until.min(Instant::now() + self.service.limits.drain_quiet),
+                None => last_byte + self.server.idle,
+                Some(until) => until.min(Instant::now() + self.server.limits.drain_quiet),
             };
             tokio::select! {
                 // What is there is read before anything else counts.
@@ -182,7 +182,7 @@ impl<'s> Connection<'s> {
 
     /// Room for a batch; `None` when the drain has lasted as long as it may.
     async fn room(&mut self) -> Option<Room<'s>> {
-        let queue = &self.service.queue;
+        let queue = &self.server.queue;
         let drain_until = self.phase.borrow().drain_until();
         if drain_until.is_some_and(|until| Instant::now() >= until) {
             return None;
@@ -198,22 +198,22 @@ impl<'s> Connection<'s> {
     }
 
     /// Sends the whole events that there are, the first of them to `room`.
-    async fn hand_over(&mut self, room: Room<'s>) -> Place {
-        let mut place = None;
+    async fn hand_over(&mut self, room: Room<'s>) -> SeatState {
+        let mut state = None;
         let mut room = Some(room);
         while let Some(bytes) = self.pieces.whole() {
             let room = match room.take() {
                 Some(room) => room,
-                None => self.service.queue.room().await,
+                None => self.server.queue.room().await,
             };
             // Before others can know of the events: nobody takes the connection for idle then.
-            place = Some(self.seat_received(Received::Whole));
+            state = Some(self.seat_received(Received::Whole));
             room.send(self.batch(bytes));
         }
-        place.unwrap_or_else(|| self.seat_received(Received::Part))
+        state.unwrap_or_else(|| self.seat_received(Received::Part))
     }
 
-    fn seat_received(&self, received: Received) -> Place {
+    fn seat_received(&self, received: Received) -> SeatState {
         self.seat.received(received, self.pieces.len(), Instant::now().into_std())
     }
 
@@ -314,7 +314,7 @@ mod tests {
 
     fn serve(parts: &[&[u8]]) -> Vec<Next> {
         let queue = Arc::new(ListenQueue::new());
-        let service = Service {
+        let server = Server {
             queue: Arc::clone(&queue),
             tls: None,
             cut: last_boundary,
@@ -325,9 +325,9 @@ mod tests {
         let connections = Arc::new(Connections::new(LIMITS, "listener".into()));
         let seat = connections.admit(std::time::Instant::now()).expect("there is room");
         let (_sender, phase) = watch::channel(Phase::Open);
-        let pieces = Pieces::new(service.cut, LIVE_TEXT_BYTES_MAX);
+        let pieces = Pieces::new(server.cut, LIVE_TEXT_BYTES_MAX);
         let mut connection =
-            Connection { service: &service, input: "peer".into(), seat, phase, pieces };
+            Connection { server: &server, input: "peer".into(), seat, phase, pieces };
         let parts = parts.iter().map(|part| part.to_vec()).collect();
         let runtime = runtime::shared().expect("threads can be started");
         runtime.block_on(async move {

@@ -32,7 +32,7 @@ pub(super) struct Connections {
 
 #[derive(Debug, Default)]
 struct Table {
-    taken: HashMap<u64, Taken>,
+    taken: HashMap<u64, SeatEntry>,
     next_id: u64,
     /// The sum over all.
     partial_bytes: usize,
@@ -62,7 +62,7 @@ struct Warnings {
 
 /// A place that is taken.
 #[derive(Debug)]
-struct Taken {
+struct SeatEntry {
     /// `None`: it waits for room in the queue.
     idle_since: Option<Instant>,
     partial_bytes: usize,
@@ -79,7 +79,7 @@ pub(super) struct Seat {
 
 /// Whether a connection still has its place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
+pub(super) enum SeatState {
     Kept,
     Lost,
 }
@@ -137,8 +137,9 @@ impl Connections {
         let id = table.next_id;
         table.next_id += 1;
         let leave = Arc::new(Notify::new());
-        let taken = Taken { idle_since: Some(now), partial_bytes: 0, leave: Arc::clone(&leave) };
-        table.taken.insert(id, taken);
+        let entry =
+            SeatEntry { idle_since: Some(now), partial_bytes: 0, leave: Arc::clone(&leave) };
+        table.taken.insert(id, entry);
         Some(Seat { connections: Arc::clone(self), id, leave })
     }
 
@@ -173,7 +174,7 @@ impl Table {
         }
     }
 
-    fn remove(&mut self, id: u64) -> Option<Taken> {
+    fn remove(&mut self, id: u64) -> Option<SeatEntry> {
         let taken = self.taken.remove(&id)?;
         self.partial_bytes -= taken.partial_bytes;
         Some(taken)
@@ -190,9 +191,9 @@ impl Seat {
 
     /// Something was read, or there was room and nothing to read; `partial_bytes` wait for the rest of their
     /// event.
-    pub(super) fn received(&self, what: Received, partial_bytes: usize, now: Instant) -> Place {
+    pub(super) fn received(&self, what: Received, partial_bytes: usize, now: Instant) -> SeatState {
         let mut table = self.connections.lock();
-        let Some(taken) = table.taken.get_mut(&self.id) else { return Place::Lost };
+        let Some(taken) = table.taken.get_mut(&self.id) else { return SeatState::Lost };
         let before = std::mem::replace(&mut taken.partial_bytes, partial_bytes);
         let begins = what == Received::Whole || before == 0 && partial_bytes > 0;
         if begins || taken.idle_since.is_none() {
@@ -215,7 +216,7 @@ impl Seat {
                 );
             }
         }
-        if table.taken.contains_key(&self.id) { Place::Kept } else { Place::Lost }
+        if table.taken.contains_key(&self.id) { SeatState::Kept } else { SeatState::Lost }
     }
 
     /// Waits until the connection has to leave.
@@ -264,7 +265,7 @@ mod tests {
     }
 
     /// Sends nothing: asks whether it still has its place.
-    fn place(seat: &Seat, now: Instant) -> Place {
+    fn place(seat: &Seat, now: Instant) -> SeatState {
         seat.received(Received::Nothing, 0, now)
     }
 
@@ -287,11 +288,11 @@ mod tests {
         first.received(Received::Whole, 0, begin + SECOND * 2);
         assert!(connections.admit(begin + SECOND * 10).is_none());
         let third = connections.admit(begin + SECOND * 11).expect("the second is idle");
-        assert_eq!(place(&second, begin + SECOND * 11), Place::Lost);
-        assert_eq!(place(&first, begin + SECOND * 11), Place::Kept);
+        assert_eq!(place(&second, begin + SECOND * 11), SeatState::Lost);
+        assert_eq!(place(&first, begin + SECOND * 11), SeatState::Kept);
         let _fourth = connections.admit(begin + SECOND * 12).expect("the first is idle");
-        assert_eq!(place(&first, begin + SECOND * 12), Place::Lost);
-        assert_eq!(place(&third, begin + SECOND * 12), Place::Kept);
+        assert_eq!(place(&first, begin + SECOND * 12), SeatState::Lost);
+        assert_eq!(place(&third, begin + SECOND * 12), SeatState::Kept);
         assert_eq!(connections.counts(), ConnectionCounts { refused: 1, evicted: 2, cut_off: 0 });
     }
 
@@ -302,13 +303,13 @@ mod tests {
         let second = connections.admit(begin + SECOND).expect("the second");
         first.received(Received::Part, 1, begin + SECOND * 9);
         let _third = connections.admit(begin + SECOND * 11).expect("the second is idle");
-        assert_eq!(place(&second, begin + SECOND * 11), Place::Lost);
+        assert_eq!(place(&second, begin + SECOND * 11), SeatState::Lost);
         // A byte each second, and never a whole event.
         for bytes in 2..=10 {
             first.received(Received::Part, bytes, begin + SECOND * (9 + bytes as u32));
         }
         let _fourth = connections.admit(begin + SECOND * 19).expect("the first counts as idle");
-        assert_eq!(first.received(Received::Part, 11, begin + SECOND * 20), Place::Lost);
+        assert_eq!(first.received(Received::Part, 11, begin + SECOND * 20), SeatState::Lost);
     }
 
     #[test]
@@ -319,10 +320,10 @@ mod tests {
         first.waits_for_room();
         second.waits_for_room();
         assert!(connections.admit(begin + SECOND * 100).is_none());
-        assert_eq!(second.received(Received::Nothing, 0, begin + SECOND * 101), Place::Kept);
+        assert_eq!(second.received(Received::Nothing, 0, begin + SECOND * 101), SeatState::Kept);
         assert!(connections.admit(begin + SECOND * 105).is_none());
         let _third = connections.admit(begin + SECOND * 111).expect("the second is idle");
-        assert_eq!(first.received(Received::Whole, 0, begin + SECOND * 111), Place::Kept);
+        assert_eq!(first.received(Received::Whole, 0, begin + SECOND * 111), SeatState::Kept);
     }
 
     #[test]
@@ -331,13 +332,13 @@ mod tests {
         let now = Instant::now();
         let seats: Vec<Seat> =
             (0..3).map(|_| connections.admit(now).expect("there is room")).collect();
-        assert_eq!(seats[0].received(Received::Part, 30, now), Place::Kept);
-        assert_eq!(seats[1].received(Received::Part, 60, now), Place::Kept);
-        assert_eq!(seats[2].received(Received::Part, 11, now), Place::Kept);
-        assert_eq!(seats[1].received(Received::Part, 60, now), Place::Lost);
-        assert_eq!(seats[0].received(Received::Part, 80, now), Place::Kept);
-        assert_eq!(seats[0].received(Received::Part, 90, now), Place::Lost);
-        assert_eq!(seats[2].received(Received::Part, 100, now), Place::Kept);
+        assert_eq!(seats[0].received(Received::Part, 30, now), SeatState::Kept);
+        assert_eq!(seats[1].received(Received::Part, 60, now), SeatState::Kept);
+        assert_eq!(seats[2].received(Received::Part, 11, now), SeatState::Kept);
+        assert_eq!(seats[1].received(Received::Part, 60, now), SeatState::Lost);
+        assert_eq!(seats[0].received(Received::Part, 80, now), SeatState::Kept);
+        assert_eq!(seats[0].received(Received::Part, 90, now), SeatState::Lost);
+        assert_eq!(seats[2].received(Received::Part, 100, now), SeatState::Kept);
         assert_eq!(connections.counts().cut_off, 2);
     }
 

@@ -55,7 +55,7 @@ use tokio_rustls::TlsAcceptor;
 use tracing::warn;
 
 use self::accept::Acceptor;
-use self::connection::Service;
+use self::connection::Server;
 pub use self::connections::ConnectionCounts;
 use self::connections::Connections;
 use self::queue::ListenQueue;
@@ -264,7 +264,7 @@ struct Bound {
     listener: Listener,
     local: ListenOn,
     runtime: Arc<Runtime>,
-    service: Service,
+    server: Server,
 }
 
 impl Bound {
@@ -275,7 +275,7 @@ impl Bound {
             let _within = runtime.enter();
             Listener::bind(&spec.listen)?
         };
-        let service = Service {
+        let server = Server {
             queue: Arc::new(ListenQueue::new()),
             tls,
             cut: spec.cut,
@@ -283,17 +283,17 @@ impl Bound {
             limits,
             undrained: AtomicU64::new(0),
         };
-        Ok(Bound { listener, local, runtime, service })
+        Ok(Bound { listener, local, runtime, server })
     }
 
     fn start(self, phase: Phase) -> Listen {
-        let Bound { listener, local, runtime, service } = self;
-        let limits = service.limits;
-        let queue = Arc::clone(&service.queue);
+        let Bound { listener, local, runtime, server } = self;
+        let limits = server.limits;
+        let queue = Arc::clone(&server.queue);
         let connections = Arc::new(Connections::new(limits, Arc::clone(listener.name())));
         let (sender, phase) = watch::channel(phase);
-        let service = Arc::new(service);
-        let acceptor = Acceptor { listener, service, connections: Arc::clone(&connections), phase };
+        let server = Arc::new(server);
+        let acceptor = Acceptor { listener, server, connections: Arc::clone(&connections), phase };
         let (ended, tasks) = mpsc::channel();
         runtime.spawn(async move {
             acceptor.run().await;
@@ -606,7 +606,7 @@ pub(crate) mod tests {
         assert!(rest(&mut listen).is_empty());
     }
 
-    /// What sent no line end is not worth a word: a service that checks a port.
+    /// As when a port is checked for being open.
     #[test]
     fn a_peer_that_sends_nothing_is_not_worth_a_word() {
         let mut listen = plain();
@@ -668,7 +668,7 @@ pub(crate) mod tests {
         let mut listen = within(Limits { partial_bytes: 100_000, ..LIMITS });
         let (mut large, mut small) = (connect(&listen), connect(&listen));
         small.write_all(b"{\"a\":").expect("the server reads");
-        // Whole events: the two parts are known to be read when these are.
+        // When its whole event is handed over, the part behind it has been read too.
         small.write_all(b"1}\n{\"a\":").expect("the server reads");
         assert_eq!(batch(&mut listen).1, "{\"a\":1}\n");
         let long = "x".repeat(200_000);

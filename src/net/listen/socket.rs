@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -155,7 +155,7 @@ fn tcp_peer(stream: TcpStream, address: SocketAddr) -> (Socket, Arc<str>) {
 #[cfg(unix)]
 #[derive(Debug)]
 struct SocketFile {
-    path: PathBuf,
+    path: std::path::PathBuf,
     /// Device and number.
     identity: Option<(u64, u64)>,
 }
