@@ -260,6 +260,30 @@ mod tests {
         assert!(text.contains("hint: write `service.linger_ms` only"), "{text}");
     }
 
+    /// What is wrong with a service that has this source.
+    fn mistakes_of_source(source: &str) -> Option<String> {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("run.toml");
+        let rest = "[state]\ndir = \"state\"\n[sink]\nkind = \"stdout\"\n";
+        std::fs::write(&path, format!("[[source]]\n{source}\n{rest}")).expect("written");
+        Config::read(Some(&path)).err().map(|error| error.to_string())
+    }
+
+    #[test]
+    fn only_sockets_have_idle_connections_and_within_bounds() {
+        let tcp = "kind = \"tcp\"\nlisten = \"127.0.0.1:5170\"";
+        let unix = "kind = \"unix\"\npath = \"events.sock\"";
+        for source in [tcp, unix] {
+            let with = |secs: u64| format!("{source}\nconnection_idle_secs = {secs}");
+            assert_eq!(mistakes_of_source(&with(3600)), None);
+            let mistakes = mistakes_of_source(&with(59)).expect("it is too short");
+            assert!(mistakes.contains("it must be from 60 to 2592000"), "{mistakes}");
+        }
+        let stdin = "kind = \"stdin\"\nconnection_idle_secs = 3600";
+        let mistakes = mistakes_of_source(stdin).expect("it has no connections");
+        assert!(mistakes.contains("`connection_idle_secs` means nothing"), "{mistakes}");
+    }
+
     #[test]
     fn the_format_of_log_lines_is_known_before_the_rest_is_checked() {
         let folder = tempfile::tempdir().expect("a temporary folder");

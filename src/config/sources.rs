@@ -1,6 +1,7 @@
 //! `[[source]]`: where the service reads events.
 
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -26,6 +27,9 @@ const START_DEFAULT: Start = Start::Earliest;
 /// What librdkafka calls it.
 const START_OPTION: &str = "auto.offset.reset";
 
+/// Seconds that a connection may be silent: from a minute to a month.
+const CONNECTION_IDLE_SECS: RangeInclusive<u64> = 60..=2_592_000;
+
 const KINDS: [&str; 5] = ["kafka", "evtx", "tcp", "unix", "stdin"];
 
 #[derive(Clone, Debug)]
@@ -38,9 +42,21 @@ pub struct NamedSource {
 #[derive(Clone, Debug)]
 pub enum SourceSpec {
     Kafka(KafkaInput),
-    Evtx { paths: Vec<PathBuf>, poll: Duration, start: Start },
-    Tcp { listen: SocketAddr, tls: Option<TlsFiles> },
-    Unix { path: PathBuf },
+    Evtx {
+        paths: Vec<PathBuf>,
+        poll: Duration,
+        start: Start,
+    },
+    /// `idle`: how long a connection may be silent.
+    Tcp {
+        listen: SocketAddr,
+        tls: Option<TlsFiles>,
+        idle: Option<Duration>,
+    },
+    Unix {
+        path: PathBuf,
+        idle: Option<Duration>,
+    },
     Stdin,
 }
 
@@ -78,6 +94,7 @@ pub(super) struct RawSource {
     listen: Option<Spanned<String>>,
     path: Option<PathBuf>,
     tls: Option<RawTls>,
+    connection_idle_secs: Option<Spanned<u64>>,
 }
 
 #[derive(Deserialize)]
@@ -135,7 +152,8 @@ fn check_source(
         "tcp" => check_tcp(raw, at, folder, file),
         "unix" => {
             let path = file.required(at, "path", raw.path)?;
-            Some(SourceSpec::Unix { path: folder.join(path) })
+            let idle = check_idle(raw.connection_idle_secs.as_ref(), file);
+            Some(SourceSpec::Unix { path: folder.join(path), idle })
         }
         "stdin" => Some(SourceSpec::Stdin),
         _ => {
@@ -160,14 +178,19 @@ fn keys_of_others(raw: &RawSource) -> Vec<(&'static str, bool)> {
     let kept = [("start", raw.start.is_some())];
     let tcp = [("listen", raw.listen.is_some()), ("tls", raw.tls.is_some())];
     let unix = [("path", raw.path.is_some())];
-    [("kafka", &kafka[..]), ("evtx", &evtx[..]), ("tcp", &tcp[..]), ("unix", &unix[..])]
-        .into_iter()
-        .filter(|(other, _)| other != raw.kind.get_ref())
-        .flat_map(|(_, keys)| keys.iter().copied())
-        .chain(
-            kept.into_iter().filter(|_| !["kafka", "evtx"].contains(&raw.kind.get_ref().as_str())),
-        )
-        .collect()
+    let sockets = [("connection_idle_secs", raw.connection_idle_secs.is_some())];
+    [
+        (&["kafka"][..], &kafka[..]),
+        (&["evtx"], &evtx),
+        (&["kafka", "evtx"], &kept),
+        (&["tcp"], &tcp),
+        (&["unix"], &unix),
+        (&["tcp", "unix"], &sockets),
+    ]
+    .into_iter()
+    .filter(|(kinds, _)| !kinds.contains(&raw.kind.get_ref().as_str()))
+    .flat_map(|(_, keys)| keys.iter().copied())
+    .collect()
 }
 
 fn check_kafka(
@@ -278,7 +301,15 @@ fn check_tcp(
         key: folder.join(tls.key),
         client_ca: tls.client_ca.map(|path| folder.join(path)),
     });
-    Some(SourceSpec::Tcp { listen: address, tls })
+    let idle = check_idle(raw.connection_idle_secs.as_ref(), file);
+    Some(SourceSpec::Tcp { listen: address, tls, idle })
+}
+
+/// `None` where the file does not say.
+fn check_idle(given: Option<&Spanned<u64>>, file: &mut ConfigFile<'_>) -> Option<Duration> {
+    given.map(|_| {
+        Duration::from_secs(file.number("connection_idle_secs", None, given, CONNECTION_IDLE_SECS))
+    })
 }
 
 impl SourceSpec {

@@ -4,6 +4,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tracing::info;
 
@@ -16,7 +17,7 @@ use crate::config::service::Service;
 use crate::config::sinks::SinkSpec;
 use crate::config::sources::{NamedSource, SourceSpec};
 use crate::decode::lines::last_boundary;
-use crate::net::listen::{Listen, ListenOn, ListenSpec, TlsSpec};
+use crate::net::listen::{IDLE_DEFAULT, Listen, ListenOn, ListenSpec, TlsSpec};
 use crate::position::SourcePositions;
 use crate::sink::Sink;
 use crate::sink::file::{FileSink, FileSinkSpec, IncidentsTo};
@@ -119,15 +120,17 @@ fn open_source(
             start: *start,
             until_end: mode == RunMode::UntilEnd,
         }))),
-        SourceSpec::Tcp { listen, tls } => {
+        SourceSpec::Tcp { listen, tls, idle } => {
             let tls = tls.clone().map(|files| TlsSpec {
                 certificate: files.certificate,
                 key: files.key,
                 client_ca: files.client_ca,
             });
-            Ok(open_listener(ListenOn::Tcp(*listen), tls)?)
+            Ok(open_listener(ListenOn::Tcp(*listen), tls, *idle)?)
         }
-        SourceSpec::Unix { path } => Ok(open_listener(ListenOn::Unix(path.clone()), None)?),
+        SourceSpec::Unix { path, idle } => {
+            Ok(open_listener(ListenOn::Unix(path.clone()), None, *idle)?)
+        }
         SourceSpec::Stdin => {
             let stdin = Box::new(std::io::stdin());
             Ok(Box::new(Pipe::new(stdin, "standard input", last_boundary)?))
@@ -138,8 +141,10 @@ fn open_source(
 fn open_listener(
     listen: ListenOn,
     tls: Option<TlsSpec>,
+    idle: Option<Duration>,
 ) -> Result<Box<dyn Source + Send>, SourceError> {
-    let listener = Listen::new(&ListenSpec { listen, tls, cut: last_boundary })?;
+    let idle = idle.unwrap_or(IDLE_DEFAULT);
+    let listener = Listen::new(&ListenSpec { listen, tls, cut: last_boundary, idle })?;
     info!("listening on {}", listener.local());
     Ok(Box::new(listener))
 }

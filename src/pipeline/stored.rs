@@ -131,7 +131,7 @@ pub fn reset(service: &Service, resets: &[Reset]) -> Result<(), ServiceError> {
     for Reset { source, part, to } in resets {
         moved.set(source, part, to.clone());
     }
-    let entry = ChangelogEntry { observation_batches: Vec::new(), moved, advance: Advance::NotYet };
+    let entry = ChangelogEntry { moved, ..ChangelogEntry::default() };
     let mut sink = plan::open_sink(service)?;
     sink.restore()?;
     let frame = codec::encode(&entry);

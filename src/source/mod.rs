@@ -71,6 +71,15 @@ pub enum Lag {
     Records(u64),
 }
 
+/// What a source has left after [`Source::stop`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AfterStop {
+    /// Nothing that it could not read again.
+    Nothing,
+    /// [`Source::next`] goes on giving what was taken, and then [`Next::End`].
+    Taken,
+}
+
 /// An ordered stream of raw batches for each of its partitions.
 pub trait Source {
     /// What comes next. A live source waits for it, `wait` at the most.
@@ -81,6 +90,12 @@ pub trait Source {
     fn resume(&mut self, positions: &Positions) -> Result<(), SourceError> {
         let _ = positions;
         Ok(())
+    }
+
+    /// No more is wanted than what was already taken from whoever sends, and cannot be asked for
+    /// again.
+    fn stop(&mut self) -> Result<AfterStop, SourceError> {
+        Ok(AfterStop::Nothing)
     }
 
     /// Everything up to these positions is durable, with every incident that depends on it: a

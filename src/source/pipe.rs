@@ -10,10 +10,10 @@
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::text::{Cut, LIVE_TEXT_BYTES_MAX, Pieces};
-use super::{Batch, Content, Next, Skipped, SkippedWhat, Source, SourceError};
+use super::{AfterStop, Batch, Content, Next, Skipped, SkippedWhat, Source, SourceError};
 
 /// Pieces that were read and that nobody took yet.
 const PIECES_MAX: usize = 8;
@@ -21,11 +21,18 @@ const PIECES_MAX: usize = 8;
 /// Bytes read at a time: as many as a pipe holds, times two.
 const READ_BYTES: usize = 128 * 1024;
 
+/// After a stop, the stream is at its end when nothing came for so long, or when it still goes on
+/// after so long.
+const DRAIN_SILENT_MAX: Duration = Duration::from_millis(200);
+const DRAIN_MAX: Duration = Duration::from_secs(10);
+
 /// A stream that stays open.
 #[derive(Debug)]
 pub struct Pipe {
     /// `None` once the end was reported.
     pieces: Option<Receiver<Next>>,
+    /// After a stop: until when what was written is still taken.
+    drain_until: Option<Instant>,
 }
 
 impl Pipe {
@@ -41,7 +48,7 @@ impl Pipe {
                 hint: "the system starts no more threads; see its limits for processes",
             }
         })?;
-        Ok(Pipe { pieces: Some(pieces) })
+        Ok(Pipe { pieces: Some(pieces), drain_until: None })
     }
 }
 
@@ -50,14 +57,21 @@ impl Source for Pipe {
         let Some(pieces) = &self.pieces else {
             return Ok(Next::End);
         };
+        let wait = if self.drain_until.is_some() { DRAIN_SILENT_MAX } else { wait };
+        let is_over = self.drain_until.is_some_and(|until| Instant::now() >= until);
         Ok(match pieces.recv_timeout(wait) {
-            Ok(next) => next,
-            Err(RecvTimeoutError::Timeout) => Next::Idle,
-            Err(RecvTimeoutError::Disconnected) => {
+            Ok(next) if !is_over => next,
+            Err(RecvTimeoutError::Timeout) if self.drain_until.is_none() => Next::Idle,
+            Ok(_) | Err(RecvTimeoutError::Timeout | RecvTimeoutError::Disconnected) => {
                 self.pieces = None;
                 Next::End
             }
         })
+    }
+
+    fn stop(&mut self) -> Result<AfterStop, SourceError> {
+        self.drain_until.get_or_insert_with(|| Instant::now() + DRAIN_MAX);
+        Ok(AfterStop::Taken)
     }
 }
 
@@ -131,6 +145,24 @@ mod tests {
         assert_eq!(text(pipe.next(WAIT).expect("the rest")), "{\"EventID\":2}");
         assert!(matches!(pipe.next(WAIT), Ok(Next::End)));
         assert!(matches!(pipe.next(WAIT), Ok(Next::End)));
+    }
+
+    #[test]
+    fn a_stop_gives_what_was_written_before_and_then_the_end() {
+        let (reader, mut writer) = io::pipe().expect("a pipe");
+        let mut pipe = Pipe::new(Box::new(reader), "-", last_boundary).expect("a thread");
+        let lines = "{\"EventID\":1}\n".repeat(1000);
+        io::Write::write_all(&mut writer, lines.as_bytes()).expect("the pipe is open");
+        assert_eq!(pipe.stop().expect("a pipe stops"), AfterStop::Taken);
+        let mut taken = String::new();
+        loop {
+            match pipe.next(Duration::ZERO).expect("a piece") {
+                Next::End => break,
+                next => taken += &text(next),
+            }
+        }
+        assert_eq!(taken, lines);
+        drop(writer);
     }
 
     #[test]

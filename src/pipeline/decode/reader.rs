@@ -9,7 +9,7 @@ use super::worker::Decoded;
 use crate::pipeline::counters::Counters;
 use crate::pipeline::rejects::{Damaged, RejectLog};
 use crate::position::Positions;
-use crate::source::{Next, Source, SourceError};
+use crate::source::{AfterStop, Next, Source, SourceError};
 
 /// A source is waited for no shorter than this, when something is due and cannot be flushed yet.
 const WAIT_MIN: Duration = Duration::from_millis(1);
@@ -125,6 +125,11 @@ impl<'p, S: Source + ?Sized> Reader<'p, S> {
             self.lag_at = Instant::now() + LAG_EVERY;
         }
         Ok(polled)
+    }
+
+    /// No more is wanted than what the source has taken.
+    pub(crate) fn stop(&mut self) -> Result<AfterStop, ReadError> {
+        Ok(self.source.stop()?)
     }
 
     pub(crate) fn is_due(&self) -> bool {

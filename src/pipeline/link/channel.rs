@@ -25,7 +25,7 @@ use crate::pipeline::rejects::{KeepBytes, RejectLog};
 use crate::pipeline::restore::CorrelateError;
 use crate::pipeline::{Stop, spawn};
 use crate::position::Positions;
-use crate::source::Source;
+use crate::source::{AfterStop, Source};
 
 /// Flushed by readers, and not taken in yet.
 const FLUSHED_MAX: usize = 4;
@@ -211,6 +211,13 @@ fn read(
         }
         if reader.is_due() && !deliver(Delivery::Flushed(reader.flush()?)) {
             return Ok(());
+        }
+    }
+    if stop.is_asked() && reader.stop()? == AfterStop::Taken {
+        while reader.poll(READ_WAIT)? != Polled::End {
+            if reader.is_due() && !deliver(Delivery::Flushed(reader.flush()?)) {
+                return Ok(());
+            }
         }
     }
     let rest = reader.flush()?;
