@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::evaluated::Evaluated;
 use super::findings::Finding;
 use super::fleet::twins::Fleet;
+use super::revisions::News;
 use super::settings::Settings;
 use super::state::names::{Names, Symbol};
 use super::state::sessions::{HOUR_TICKS, SourceKey};
@@ -124,6 +125,19 @@ impl Detector {
 
     /// As [`Detector::advance`], with the fleet as it was concluded last: costs what changed.
     pub fn advance_concluded(&mut self, watermark: EventTime, findings: &mut Vec<Finding>) {
+        let is_end = watermark == EventTime::MAX;
+        let news = if is_end { News::AnyChange } else { News::Acted };
+        self.evaluate(watermark, news, findings);
+    }
+
+    /// As [`Detector::advance`], for somebody who will not hear more for a while: also what was
+    /// emitted and has changed in its numbers alone.
+    pub fn advance_to_pause(&mut self, watermark: EventTime, findings: &mut Vec<Finding>) {
+        self.conclude();
+        self.evaluate(watermark, News::AnyChange, findings);
+    }
+
+    fn evaluate(&mut self, watermark: EventTime, news: News, findings: &mut Vec<Finding>) {
         if watermark == EventTime::MAX {
             self.concluded = None;
         }
@@ -139,10 +153,10 @@ impl Detector {
         self.state.traces.trim();
         self.state.successes.trim();
         let fleet = &concluded.fleet;
-        let mismatches = self.emit_mismatches(fleet, watermark, findings);
-        self.emit_failures(fleet, watermark, findings);
+        let mismatches = self.emit_mismatches(fleet, watermark, news, findings);
+        self.emit_failures(fleet, watermark, news, findings);
         let is_other_fleet = !concluded.is_evaluated;
-        self.emit_groups(fleet, is_other_fleet, mismatches, watermark, findings);
+        self.emit_groups(fleet, is_other_fleet, mismatches, news, findings);
         concluded.is_evaluated = true;
         self.concluded = Some(concluded);
         findings[from..].sort_by_key(|finding| (finding.first_seen, finding.id));

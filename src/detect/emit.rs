@@ -23,7 +23,7 @@ use super::judge::context::Context;
 use super::judge::duplicates::{self, Refusals};
 use super::judge::failures;
 use super::judge::mismatches::{self, JudgedSession, MismatchSession, Suspects};
-use super::revisions::{RunSpan, SessionRevisions};
+use super::revisions::{News, RunSpan, SessionRevisions};
 use super::state::names::Symbol;
 use super::state::pairing::{Trace, TraceAt, Windows};
 use super::state::sessions::{Run, SourceKey, cut};
@@ -105,8 +105,15 @@ impl Detector {
         &mut self,
         fleet: &Fleet,
         watermark: EventTime,
+        news: News,
         findings: &mut Vec<Finding>,
     ) {
+        if news == News::AnyChange {
+            let emitted: Vec<SourceKey> = self.state.failure_revisions.keys().collect();
+            for key in emitted {
+                self.state.resolved_anew.extend(self.state.resolved.sources(key));
+            }
+        }
         let due = self.state.failures.take_due(watermark);
         let touched = self.touched(fleet, &due, watermark);
         let mut judged = Judged::default();
@@ -114,7 +121,8 @@ impl Detector {
             self.judge_source(fleet, source, &touched, watermark, &mut judged);
         }
         self.evaluated.sessions += judged.found.len() as u64;
-        emit(&mut self.state.failure_revisions, judged.found, &judged.standing, findings);
+        let revisions = &mut self.state.failure_revisions;
+        emit(revisions, judged.found, &judged.standing, news, findings);
         for (key, first) in judged.gone {
             self.state.failures.remove(key, |run| run.first == first);
             if self.state.failures.runs(key).is_empty() {
@@ -248,12 +256,14 @@ impl Detector {
         &mut self,
         fleet: &Fleet,
         watermark: EventTime,
+        news: News,
         findings: &mut Vec<Finding>,
     ) -> Option<Mismatches> {
         let due = self.state.mismatches.take_due(watermark);
         let is_dirty = !self.state.mismatches.take_dirty().is_empty();
         let is_touched = std::mem::take(&mut self.state.mismatches_touched) || is_dirty;
-        if !is_touched && due.is_empty() && watermark != EventTime::MAX {
+        let is_touched = is_touched || news == News::AnyChange || watermark == EventTime::MAX;
+        if !is_touched && due.is_empty() {
             return None;
         }
         if self.state.mismatches.key_count() == 0 {
@@ -290,7 +300,7 @@ impl Detector {
             refused.runs.push(runs);
         }
         self.evaluated.sessions += count;
-        let unexplained = emit(&mut self.state.mismatch_revisions, found, &[], findings);
+        let unexplained = emit(&mut self.state.mismatch_revisions, found, &[], news, findings);
         if suspects != self.state.suspects {
             self.state.suspects = suspects;
             self.evaluated.suspects_changed = true;
@@ -312,11 +322,10 @@ impl Detector {
         fleet: &Fleet,
         is_other_fleet: bool,
         mismatches: Option<Mismatches>,
-        watermark: EventTime,
+        news: News,
         findings: &mut Vec<Finding>,
     ) {
-        let is_end = watermark == EventTime::MAX;
-        let is_all = is_other_fleet || is_end;
+        let is_all = is_other_fleet || news == News::AnyChange;
         if mismatches.is_none() && !is_all {
             return;
         }
@@ -353,7 +362,7 @@ impl Detector {
             if !finding.supersedes.is_empty() {
                 revised.insert(*sid);
             }
-            if emitted.entry(*sid).or_default().revise(&mut finding, is_end) {
+            if emitted.entry(*sid).or_default().revise(&mut finding, news) {
                 revised.insert(*sid);
                 findings.push(finding);
             }
@@ -366,7 +375,7 @@ impl Detector {
             let refusals = self.state.refusals.get(sid).unwrap_or(&none);
             let is_domain = self.state.hosts.domain(*sid).is_some();
             let mut finding = duplicates::withdrawn(&context, *sid, is_domain, refusals);
-            if emitted.revise(&mut finding, is_end) {
+            if emitted.revise(&mut finding, news) {
                 revised.insert(*sid);
                 findings.push(finding);
             }
@@ -526,6 +535,7 @@ fn emit<K: Copy + Ord>(
     revisions: &mut SessionRevisions<K>,
     found: Vec<OfSession<K>>,
     standing: &[IncidentId],
+    news: News,
     findings: &mut Vec<Finding>,
 ) -> FxHashSet<IncidentId> {
     let ids = found.iter().map(|(finding, _, _)| finding.id);
@@ -535,7 +545,7 @@ fn emit<K: Copy + Ord>(
             SessionStage::Open => State::Open,
             SessionStage::Known | SessionStage::Gone => State::Closed,
         };
-        findings.extend(revisions.revise(finding, &runs, &produced));
+        findings.extend(revisions.revise(finding, &runs, &produced, news));
         if stage == SessionStage::Gone {
             revisions.forget(&runs);
         }

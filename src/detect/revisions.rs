@@ -55,8 +55,8 @@ impl EmittedRevision {
     }
 
     /// Makes `finding` the next revision; `false` when it is not news. A closed
-    /// finding is news whenever anything changed, as is any at the end.
-    pub fn revise(&mut self, finding: &mut Finding, is_end: bool) -> bool {
+    /// finding is news whenever anything changed.
+    pub fn revise(&mut self, finding: &mut Finding, news: News) -> bool {
         for id in std::mem::take(&mut finding.supersedes) {
             let is_new = id != finding.id && !self.supersedes.contains(&id);
             if is_new && self.supersedes.len() < SUPERSEDED_MAX {
@@ -70,7 +70,7 @@ impl EmittedRevision {
         let mut is_news =
             self.revision == 0 || self.taken_over || self.gist != gist || closed != self.closed;
         // Of a finding that goes on, its numbers alone are no news.
-        if is_news || closed || is_end {
+        if is_news || closed || news == News::AnyChange {
             let whole = stable_hash(&format!("{finding:?}"));
             is_news |= self.whole != whole;
             if is_news {
@@ -85,6 +85,15 @@ impl EmittedRevision {
         finding.revision = self.revision;
         is_news
     }
+}
+
+/// What of a finding that was emitted is emitted again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// What a person would act on.
+    Acted,
+    /// Whatever changed, numbers too.
+    AnyChange,
 }
 
 /// A run of a session: its key, its first and its last time.
@@ -150,6 +159,11 @@ impl<K: Copy + Ord> SessionRevisions<K> {
         }
     }
 
+    /// The keys of all runs that were emitted.
+    pub fn keys(&self) -> impl Iterator<Item = K> {
+        self.marks.keys().map(|(key, _)| *key)
+    }
+
     /// The ids under which any of these runs was emitted.
     pub fn ids(&self, runs: &[RunSpan<K>]) -> Vec<IncidentId> {
         let mut ids: Vec<IncidentId> = Vec::new();
@@ -174,6 +188,7 @@ impl<K: Copy + Ord> SessionRevisions<K> {
         mut finding: Finding,
         runs: &[RunSpan<K>],
         produced: &FxHashSet<IncidentId>,
+        news: News,
     ) -> Option<Finding> {
         finding.supersedes = self.take_over(runs, produced);
         for (key, first, _) in runs {
@@ -183,7 +198,7 @@ impl<K: Copy + Ord> SessionRevisions<K> {
         }
         let emitted = self.emitted.entry(finding.id).or_default();
         let is_released = emitted.release(produced);
-        let is_news = emitted.revise(&mut finding, false);
+        let is_news = emitted.revise(&mut finding, news);
         if is_released || is_news || !finding.supersedes.is_empty() {
             self.changed_ids.insert(finding.id);
         }

@@ -129,8 +129,11 @@ pub(crate) struct Correlator {
     retry: Option<(Retry, Instant)>,
     /// Positions that became durable since they were last asked for.
     newly_committed: SourcePositions,
-    /// Whether something was taken in that was not evaluated.
+    /// Whether something was taken in that was not evaluated, and whether anything was at all.
     unseen: bool,
+    has_taken: bool,
+    /// Whether what is emitted now is the last for a while.
+    is_stopping: bool,
     evaluate_at: Instant,
     /// What bounds made the detector refuse, as far as it was logged.
     over_bounds: [u64; OVER_BOUNDS],
@@ -208,6 +211,8 @@ impl Correlator {
             traces,
             // What the last entries brought may not have been evaluated.
             unseen: applied.entries > 0 || !as_before,
+            has_taken: applied.entries > 0,
+            is_stopping: false,
             evaluate_at: Instant::now(),
             conclude_at: Instant::now(),
             close_at: Instant::now(),
@@ -253,6 +258,7 @@ impl Correlator {
                 self.traces.remember(&batch.traced);
                 self.detector.ingest(&batch.observations);
                 self.unseen |= !batch.observations.is_empty();
+                self.has_taken |= !batch.observations.is_empty();
                 if keeps {
                     self.entry.observation_batches.push(batch);
                 }
@@ -324,12 +330,13 @@ impl Correlator {
     /// now is emitted.
     pub(crate) fn stop(&mut self, counters: &Counters) -> Result<CommitProgress, CorrelateError> {
         self.resolve(STOP_TRIES_MAX, counters)?;
-        let evaluates = self.emit_mode == EmitMode::Live && self.unseen;
+        let evaluates = self.emit_mode == EmitMode::Live && self.has_taken;
         if self.waiting_since.is_none() && self.snapshots.is_current() && !evaluates {
             return Ok(CommitProgress::Idle);
         }
         self.snapshot_next = true;
-        self.conclude_at = Instant::now();
+        self.has_taken = false;
+        self.is_stopping = true;
         let advance = if evaluates { Advance::To(self.watermark) } else { Advance::NotYet };
         self.commit(advance, STOP_TRIES_MAX, counters)?;
         self.resolve(STOP_TRIES_MAX, counters)
@@ -402,11 +409,16 @@ impl Correlator {
             Advance::NotYet => return Vec::new(),
             Advance::To(watermark) => {
                 self.watermark = watermark;
-                if start >= self.conclude_at && !self.detector.is_concluded() {
-                    self.detector.conclude();
-                    self.conclude_at = Instant::now() + start.elapsed() * (CONCLUSION_SHARE - 1);
+                if self.is_stopping {
+                    self.detector.advance_to_pause(watermark, &mut findings);
+                } else {
+                    if start >= self.conclude_at && !self.detector.is_concluded() {
+                        self.detector.conclude();
+                        let took = start.elapsed();
+                        self.conclude_at = Instant::now() + took * (CONCLUSION_SHARE - 1);
+                    }
+                    self.detector.advance_concluded(watermark, &mut findings);
                 }
-                self.detector.advance_concluded(watermark, &mut findings);
             }
             Advance::End => self.detector.advance(EventTime::MAX, &mut findings),
         }

@@ -415,7 +415,10 @@ impl<K: SessionKey> Sessions<K> {
     pub fn flush(&mut self, patterns: &mut Patterns, order: &LineOrder<'_>) {
         let mut by_hash: Vec<(u64, u32)> =
             (0..).zip(&self.pending).map(|(at, (key, _))| (key_hash(key), at)).collect();
-        by_hash.sort_unstable();
+        // Where there may not be room for all, who came first is kept.
+        if self.run_count + self.pending.len() <= self.runs_max {
+            by_hash.sort_unstable();
+        }
         // In one pass, so that the memory accesses overlap.
         let sorted: Vec<(u64, K, Line)> = by_hash
             .into_iter()
