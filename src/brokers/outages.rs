@@ -37,7 +37,7 @@ static NEXT_CLIENT: AtomicU64 = AtomicU64::new(0);
 
 /// The brokers as one client sees them.
 #[derive(Debug)]
-pub(super) struct Connections {
+pub(super) struct BrokerConnections {
     client: u64,
     state: Mutex<ConnectionStates>,
 }
@@ -53,21 +53,21 @@ struct ConnectionStates {
 
 /// A connection in one report of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Connection {
+enum BrokerConnection {
     NotNeeded,
     Tried,
     Silent,
     Up,
 }
 
-impl Default for Connections {
-    fn default() -> Connections {
+impl Default for BrokerConnections {
+    fn default() -> BrokerConnections {
         let client = NEXT_CLIENT.fetch_add(1, Ordering::Relaxed);
-        Connections { client, state: Mutex::default() }
+        BrokerConnections { client, state: Mutex::default() }
     }
 }
 
-impl Connections {
+impl BrokerConnections {
     /// Takes note of an error that the client reports, if it names a broker.
     pub(super) fn failed(&self, reason: &str) {
         let Some((broker, cause)) = failure(reason) else { return };
@@ -80,13 +80,14 @@ impl Connections {
 
     /// Takes note of the client's connections, and says what is new.
     pub(super) fn report(&self, statistics: &Statistics) {
-        let mut seen: BTreeMap<String, Connection> = BTreeMap::new();
+        let mut seen: BTreeMap<String, BrokerConnection> = BTreeMap::new();
         for broker in statistics.brokers.values() {
             if broker.source != "internal"
                 && !broker.nodename.is_empty()
                 && seen.len() < BROKERS_MAX
             {
-                let best = seen.entry(broker.nodename.clone()).or_insert(Connection::NotNeeded);
+                let best =
+                    seen.entry(broker.nodename.clone()).or_insert(BrokerConnection::NotNeeded);
                 *best = (*best).max(connection(broker));
             }
         }
@@ -105,7 +106,7 @@ impl Connections {
 }
 
 /// What it saw is for the others to see the end of.
-impl Drop for Connections {
+impl Drop for BrokerConnections {
     fn drop(&mut self) {
         let mut outages = OUTAGES.lock().unwrap_or_else(PoisonError::into_inner);
         outages.forget(self.client);
@@ -124,25 +125,25 @@ impl ConnectionStates {
     fn take(
         &mut self,
         now: Instant,
-        connections: &BTreeMap<String, Connection>,
+        connections: &BTreeMap<String, BrokerConnection>,
     ) -> Vec<(String, BrokerSeen)> {
-        let any_up = connections.values().any(|connection| *connection == Connection::Up);
+        let any_up = connections.values().any(|connection| *connection == BrokerConnection::Up);
         let mut seen = Vec::new();
         for (broker, connection) in connections {
             let failed = self.failed.get(broker).cloned();
             let tried_before = match connection {
-                Connection::Tried => self.tried.insert(broker.clone(), now),
-                Connection::NotNeeded | Connection::Silent | Connection::Up => {
+                BrokerConnection::Tried => self.tried.insert(broker.clone(), now),
+                BrokerConnection::NotNeeded | BrokerConnection::Silent | BrokerConnection::Up => {
                     self.tried.remove(broker)
                 }
             };
             let unknown = |since| (since, "it does not answer".to_owned());
             let away = match connection {
-                Connection::Up => None,
-                Connection::NotNeeded if any_up => None,
-                Connection::NotNeeded => failed,
-                Connection::Tried => failed.or_else(|| tried_before.map(unknown)),
-                Connection::Silent => {
+                BrokerConnection::Up => None,
+                BrokerConnection::NotNeeded if any_up => None,
+                BrokerConnection::NotNeeded => failed,
+                BrokerConnection::Tried => failed.or_else(|| tried_before.map(unknown)),
+                BrokerConnection::Silent => {
                     let since = now.checked_sub(SILENT_MAX).unwrap_or(now);
                     let secs = SILENT_MAX.as_secs();
                     Some((since, format!("connected, but without an answer for {secs} seconds")))
@@ -154,7 +155,7 @@ impl ConnectionStates {
                     seen.push((broker.clone(), BrokerSeen::Away { since, cause }));
                 }
                 // It may be up again within a moment.
-                None if *connection == Connection::Tried => {}
+                None if *connection == BrokerConnection::Tried => {}
                 None => {
                     self.failed.remove(broker);
                     self.away.remove(broker);
@@ -175,23 +176,23 @@ impl ConnectionStates {
     }
 }
 
-fn connection(broker: &Broker) -> Connection {
+fn connection(broker: &Broker) -> BrokerConnection {
     // A coordinator may hold a request back until all members of a group have joined.
     let is_silent = broker.waitresp_cnt > 0
         && broker.source != "logical"
         && u64::try_from(broker.rxidle).is_ok_and(|idle| Duration::from_micros(idle) > SILENT_MAX);
     match broker.state.as_str() {
-        "UP" | "UPDATE" if is_silent => Connection::Silent,
-        "UP" | "UPDATE" => Connection::Up,
-        "INIT" => Connection::NotNeeded,
-        _ => Connection::Tried,
+        "UP" | "UPDATE" if is_silent => BrokerConnection::Silent,
+        "UP" | "UPDATE" => BrokerConnection::Up,
+        "INIT" => BrokerConnection::NotNeeded,
+        _ => BrokerConnection::Tried,
     }
 }
 
 /// The broker's address and the cause in an error that librdkafka reports:
 ///
 /// ```text
-/// sasl_ssl://b:9093/1: Connect to ipv4#10.0.0.1:9093 failed: Connection refused (after 0ms in …)
+/// sasl_ssl://b:9093/1: Connect to ipv4#10.0.0.1:9093 failed: BrokerConnection refused (after 0ms in …)
 /// GroupCoordinator: b:9093: Connect to …
 /// ```
 fn failure(reason: &str) -> Option<(&str, &str)> {
@@ -298,18 +299,18 @@ mod tests {
 
     #[test]
     fn broker_and_cause_are_read_from_an_error() {
-        let refused = "Connect to ipv4#10.0.0.1:9093 failed: Connection refused";
+        let refused = "Connect to ipv4#10.0.0.1:9093 failed: BrokerConnection refused";
         for (reason, expect) in [
             (
-                "b:9093/bootstrap: Connect to ipv4#10.0.0.1:9093 failed: Connection refused (after 0ms in state CONNECT)",
+                "b:9093/bootstrap: Connect to ipv4#10.0.0.1:9093 failed: BrokerConnection refused (after 0ms in state CONNECT)",
                 Some(("b:9093", refused)),
             ),
             (
-                "sasl_ssl://b:9093/1: Connect to ipv4#10.0.0.1:9093 failed: Connection refused (after 3ms in state CONNECT, 4 identical error(s) suppressed)",
+                "sasl_ssl://b:9093/1: Connect to ipv4#10.0.0.1:9093 failed: BrokerConnection refused (after 3ms in state CONNECT, 4 identical error(s) suppressed)",
                 Some(("b:9093", refused)),
             ),
             (
-                "GroupCoordinator: b:9093: Connect to ipv4#10.0.0.1:9093 failed: Connection refused (after 0ms in state CONNECT)",
+                "GroupCoordinator: b:9093: Connect to ipv4#10.0.0.1:9093 failed: BrokerConnection refused (after 0ms in state CONNECT)",
                 Some(("b:9093", refused)),
             ),
             (
@@ -326,7 +327,7 @@ mod tests {
 
     /// What a client notes of two brokers in reports two seconds apart.
     #[track_caller]
-    fn check(failed: &[&str], reports: &[[Connection; 2]], expect: &[[Option<bool>; 2]]) {
+    fn check(failed: &[&str], reports: &[[BrokerConnection; 2]], expect: &[[Option<bool>; 2]]) {
         let start = Instant::now();
         let mut state = ConnectionStates::default();
         for broker in failed {
@@ -345,7 +346,7 @@ mod tests {
 
     #[test]
     fn a_broker_is_away_when_it_is_needed_and_does_not_answer() {
-        use Connection::{NotNeeded, Silent, Tried, Up};
+        use BrokerConnection::{NotNeeded, Silent, Tried, Up};
         let (there, away, unsaid) = (Some(false), Some(true), None);
         check(&[], &[[Up, NotNeeded]], &[[there, there]]);
         check(&["a"], &[[Tried, Up], [Up, Up]], &[[away, there], [there, there]]);

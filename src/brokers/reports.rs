@@ -20,7 +20,7 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use tracing::{debug, warn};
 
 use super::error::is_login;
-use super::outages::Connections;
+use super::outages::BrokerConnections;
 
 /// From one report of the ends of partitions and of the brokers' state to the next, for clients
 /// that live long (`statistics.interval.ms`).
@@ -42,7 +42,7 @@ pub struct Reports {
     changed: AtomicBool,
     revocations: AtomicU64,
     ends: Mutex<HashMap<String, HashMap<i32, PartitionEnds>>>,
-    connections: Connections,
+    connections: BrokerConnections,
     /// Whether the last record was not delivered: only the first of a row is logged.
     undelivered: AtomicBool,
 }

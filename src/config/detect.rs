@@ -23,6 +23,7 @@ pub(super) struct RawSession {
     pair_window_secs: Option<Spanned<u64>>,
     known_hours: Option<Spanned<u64>>,
     failure_threshold: Option<Spanned<u64>>,
+    spray_accounts: Option<Spanned<u64>>,
     grave_status: Option<Vec<Spanned<String>>>,
     grave_kerberos: Option<Vec<Spanned<String>>>,
     grave_category: Option<Vec<Spanned<String>>>,
@@ -61,12 +62,15 @@ pub(super) fn check(base: &RawDetect, over: &RawDetect, file: &mut ConfigFile<'_
     let known_hours = number("known_hours", &b.known_hours, &o.known_hours, 0..=720);
     let failure_threshold =
         number("failure_threshold", &b.failure_threshold, &o.failure_threshold, 1..=1_000_000_000);
+    let spray_accounts =
+        number("spray_accounts", &b.spray_accounts, &o.spray_accounts, 2..=1_000_000_000);
     Settings {
         session_gap_ticks: seconds(gap_secs),
         session_max_ticks: seconds(max_hours * 3600),
         pair_window_ticks: seconds(pair_window_secs),
         known_ticks: seconds(known_hours * 3600),
         failure_threshold,
+        spray_accounts,
         grave_statuses,
         grave_categories,
         bounds: bounds(&base.bounds, &over.bounds, file),

@@ -7,6 +7,7 @@ use super::findings::Finding;
 use super::fleet::twins::Fleet;
 use super::revisions::News;
 use super::settings::Settings;
+use super::sprays::Sprays;
 use super::state::names::{Names, Symbol};
 use super::state::sessions::{HOUR_TICKS, SourceKey};
 use super::tables::{DetectorState, Ingested, MalformedState, Memo};
@@ -34,6 +35,8 @@ pub struct Detector {
     /// Groups that the last evaluation of mismatches found refusals of.
     pub(super) refused: BTreeSet<DomainSid>,
     pub(super) evaluated: Evaluated,
+    /// `None` until it is made of the sessions.
+    pub(super) sprays: Option<Sprays>,
     /// Records that were late, by the computer that wrote them, since somebody asked.
     pub(super) late_hosts: BTreeMap<Symbol, u64>,
 }
@@ -64,6 +67,7 @@ impl Detector {
             concluded: None,
             refused: BTreeSet::new(),
             evaluated: Evaluated::default(),
+            sprays: None,
             late_hosts: BTreeMap::new(),
         }
     }
@@ -213,6 +217,7 @@ impl Detector {
         state.note_mismatch_windows();
         // Spans of time have grown meanwhile; whatever followed of them is worked out anew.
         self.concluded = None;
+        self.sprays = None;
     }
 
     /// The whole state, for [`Detector::restore`]. The same calls give the same

@@ -36,7 +36,7 @@ const SUSPICION_ROUNDS_MAX: usize = 8;
 
 /// How far a session is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum SessionStage {
+pub(super) enum SessionStage {
     Open,
     /// Closed; late observations may still change it.
     Known,
@@ -53,8 +53,15 @@ struct Touched {
     whole: bool,
 }
 
-/// A finding of a session, how far that is, and its runs.
-type OfSession<K> = (Finding, SessionStage, Vec<RunSpan<K>>);
+/// A finding of a session.
+#[derive(Debug)]
+struct OfSession<K> {
+    finding: Finding,
+    stage: SessionStage,
+    runs: Vec<RunSpan<K>>,
+    /// Runs of others that it stands for from now on.
+    absorbed: Vec<RunSpan<K>>,
+}
 
 /// What judging some sessions came to.
 #[derive(Debug)]
@@ -64,11 +71,14 @@ struct Judged<K> {
     standing: Vec<IncidentId>,
     /// Runs that are no longer needed.
     gone: Vec<(K, EventTime)>,
+    /// Runs of sessions that were emitted, and are part of a spray.
+    sprayed: Vec<RunSpan<K>>,
 }
 
 impl<K> Default for Judged<K> {
     fn default() -> Self {
-        Judged { found: Vec::new(), standing: Vec::new(), gone: Vec::new() }
+        let (found, standing) = (Vec::new(), Vec::new());
+        Judged { found, standing, gone: Vec::new(), sprayed: Vec::new() }
     }
 }
 
@@ -115,10 +125,30 @@ impl Detector {
             }
         }
         let due = self.state.failures.take_due(watermark);
-        let touched = self.touched(fleet, &due, watermark);
+        let mut touched = self.touched(fleet, &due, watermark);
+        let sources: BTreeSet<SourceKey> = touched.keys().copied().collect();
+        let (sprays, moved) = self.sprays(fleet, &sources, watermark);
+        for source in moved {
+            touched.entry(source).or_default().whole = true;
+        }
         let mut judged = Judged::default();
         for (source, touched) in touched {
             self.judge_source(fleet, source, &touched, watermark, &mut judged);
+        }
+        let context = self.context(fleet);
+        for spray in &sprays {
+            let sources: BTreeSet<SourceKey> =
+                spray.lines.iter().map(|(source, _)| *source).collect();
+            let absorbed = judged.sprayed.iter().filter(|(key, first, _)| {
+                (spray.first..=spray.last).contains(first)
+                    && sources.contains(&context.resolve(*key, *first))
+            });
+            judged.found.push(OfSession {
+                finding: failures::of_spray(&context, spray),
+                stage: self.stage(spray.last, watermark),
+                runs: vec![(spray.peer, spray.first, spray.last)],
+                absorbed: absorbed.copied().collect(),
+            });
         }
         self.evaluated.sessions += judged.found.len() as u64;
         let revisions = &mut self.state.failure_revisions;
@@ -220,6 +250,20 @@ impl Detector {
                 judged.standing.extend(emitted);
                 continue;
             }
+            let lines = session.iter().flat_map(|(_, run)| run.lines.as_slice());
+            if let Some(sprays) = &self.sprays
+                && lines.clone().all(|line| sprays.holds(line))
+            {
+                // The spray has the finding, and needs the runs as long as it lasts.
+                let end = lines.map(|line| sprays.last_of(line)).max().unwrap_or_default();
+                if self.stage(end.max(last), watermark) == SessionStage::Gone {
+                    judged.gone.extend(session.iter().map(|(key, run)| (*key, run.first)));
+                }
+                if !emitted.is_empty() {
+                    judged.sprayed.extend(spans);
+                }
+                continue;
+            }
             // What was emitted once is followed to its end, also when it is
             // less by what is known now.
             let failures_min = if emitted.is_empty() { self.settings.failure_threshold } else { 1 };
@@ -230,7 +274,12 @@ impl Detector {
             if stage == SessionStage::Gone || stage == SessionStage::Known && is_small {
                 judged.gone.extend(session.iter().map(|(key, run)| (*key, run.first)));
             }
-            judged.found.extend(finding.map(|finding| (finding, stage, spans)));
+            judged.found.extend(finding.map(|finding| OfSession {
+                finding,
+                stage,
+                runs: spans,
+                absorbed: Vec::new(),
+            }));
         }
     }
 
@@ -284,7 +333,7 @@ impl Detector {
         for (PlacedSession { session, stage, runs }, judged) in sessions.into_iter().zip(judged) {
             let Some(sid) = judged.group else {
                 let finding = mismatches::of_session(&context, &session, judged.judgement);
-                found.push((finding, stage, runs));
+                found.push(OfSession { finding, stage, runs, absorbed: Vec::new() });
                 continue;
             };
             let confidence = judged.judgement.confidence;
@@ -438,7 +487,7 @@ impl Detector {
     }
 
     /// How far a session with its last observation at `last` is.
-    fn stage(&self, last: EventTime, watermark: EventTime) -> SessionStage {
+    pub(super) fn stage(&self, last: EventTime, watermark: EventTime) -> SessionStage {
         let end = last.plus_ticks(self.settings.session_gap_ticks);
         if end > watermark {
             SessionStage::Open
@@ -449,7 +498,7 @@ impl Detector {
         }
     }
 
-    fn context<'a>(&'a self, fleet: &'a Fleet) -> Context<'a> {
+    pub(super) fn context<'a>(&'a self, fleet: &'a Fleet) -> Context<'a> {
         Context {
             settings: &self.settings,
             names: &self.state.names,
@@ -538,9 +587,10 @@ fn emit<K: Copy + Ord>(
     news: News,
     findings: &mut Vec<Finding>,
 ) -> FxHashSet<IncidentId> {
-    let ids = found.iter().map(|(finding, _, _)| finding.id);
+    let ids = found.iter().map(|of| of.finding.id);
     let produced: FxHashSet<IncidentId> = ids.chain(standing.iter().copied()).collect();
-    for (mut finding, stage, runs) in found {
+    for OfSession { mut finding, stage, runs, absorbed } in found {
+        finding.supersedes = revisions.take_over(&absorbed, &produced);
         finding.state = match stage {
             SessionStage::Open => State::Open,
             SessionStage::Known | SessionStage::Gone => State::Closed,

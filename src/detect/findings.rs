@@ -96,6 +96,15 @@ pub enum FailureSource {
     Host(String),
     /// More accounts on this host than are kept apart.
     Crowd(String),
+    /// One peer that tried many accounts.
+    Peer {
+        peer: Peer,
+        /// How many are known by name, and whether there were more.
+        accounts: usize,
+        more: bool,
+        /// The hosts that logged it.
+        hosts: NameList,
+    },
 }
 
 /// An account as a sentence names it.
@@ -176,6 +185,12 @@ pub enum Reason {
     Codes {
         category: Category,
         of_category: u64,
+        failures: u64,
+    },
+    /// One peer tried so many accounts, or more.
+    Spray {
+        accounts: usize,
+        more: bool,
         failures: u64,
     },
     /// These hosts logged a mismatch within the same seconds.

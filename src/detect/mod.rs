@@ -28,6 +28,7 @@
 //! | `ingest` | observations into tables |
 //! | `emit` | tables into findings |
 //! | `evaluated` | what an evaluation changed, for whoever restores |
+//! | `sprays` | peers that try many accounts |
 //! | `state` | dedup, names, accounts, runs, pairing |
 //! | `fleet` | hosts, twins, and which builds refuse them |
 //! | `judge` | verdicts |
@@ -45,6 +46,7 @@ mod judge;
 mod revisions;
 pub mod rules;
 mod settings;
+mod sprays;
 mod state;
 mod tables;
 pub(crate) mod watermark;

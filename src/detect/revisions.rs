@@ -190,7 +190,7 @@ impl<K: Copy + Ord> SessionRevisions<K> {
         produced: &FxHashSet<IncidentId>,
         news: News,
     ) -> Option<Finding> {
-        finding.supersedes = self.take_over(runs, produced);
+        finding.supersedes.extend(self.take_over(runs, produced));
         for (key, first, _) in runs {
             if self.marks.insert((*key, *first), finding.id) != Some(finding.id) {
                 self.changed_marks.insert((*key, *first));

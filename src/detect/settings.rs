@@ -19,6 +19,8 @@ pub struct Settings {
     pub known_ticks: u64,
     /// Failures that make a session an incident.
     pub failure_threshold: u64,
+    /// Accounts that one peer tries within `session_gap` which make it a spray.
+    pub spray_accounts: u64,
     /// Codes of which one failure is enough.
     pub grave_statuses: Vec<StatusCode>,
     /// Categories of which one failure is enough.

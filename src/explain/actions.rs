@@ -46,6 +46,14 @@ fn on_failures(finding: &Finding, category: Category) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if finding.reasons.iter().any(|reason| matches!(reason, Reason::Spray { .. })) {
+        actions.push(
+            "Find out what the peer is: a gateway, mail or terminal server that people sign in \
+             through, a tool that was given a list of accounts, or an attacker's foothold. If \
+             nobody can say, isolate it, and look for logons that succeeded from it since then."
+                .to_owned(),
+        );
+    }
     actions.extend(on_statuses(category, &finding.statuses));
     actions.truncate(ACTIONS_MAX);
     actions

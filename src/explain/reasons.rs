@@ -10,6 +10,14 @@ pub(super) fn sentence(reason: &Reason) -> String {
         Reason::Codes { category: what, of_category, failures } => {
             codes(category(*what), *of_category, *failures)
         }
+        Reason::Spray { accounts, more, failures } => {
+            let many = if *more { "more than " } else { "" };
+            format!(
+                "One peer tried {many}{accounts} accounts within minutes, {failures} failures in \
+                 all: somebody tries passwords or names, or many people sign in through one \
+                 server."
+            )
+        }
         Reason::BesideMismatch { hosts } => format!(
             "{} logged a machine-id mismatch (LsaSrv 6167) within the same seconds: the refusal \
              may be about the machine, not about the password.",

@@ -17,6 +17,14 @@ pub(super) fn title(finding: &Finding) -> String {
                 FailureSource::Host(host) => {
                     format!("Authentication failed {times} on {host}: {what}")
                 }
+                FailureSource::Peer { peer, accounts, more, hosts } => {
+                    let (who, place) = (peer_at(peer), listed(hosts));
+                    let many = if *more { "more than " } else { "" };
+                    format!(
+                        "{who} tried {many}{accounts} accounts on {place} and was refused {times}: \
+                         password spray or scan"
+                    )
+                }
                 FailureSource::Crowd(host) => {
                     format!(
                         "Authentication failed {times} on {host}, of more accounts than are kept \

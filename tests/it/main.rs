@@ -17,6 +17,7 @@
 //! | `oracle` | the fast path against the `evtx` crate |
 //! | `sample` | the sample logs and their golden incidents |
 //! | `schemas` | real output against `schemas/` |
+//! | `sprays` | one peer that tries many accounts |
 //! | `stream` | the service with a real broker: equal to replay, killed at will |
 //! | `ways` | the same input in every way of running |
 //! | `written` | logs that the project writes itself, read both ways |
@@ -39,6 +40,7 @@ mod oracle;
 mod sample;
 mod schemas;
 mod scoring;
+mod sprays;
 #[cfg(feature = "kafka")]
 mod stream;
 mod traps;

@@ -28,7 +28,11 @@ impl<'a> Context<'a> {
     pub fn resolve(&self, key: SourceKey, time: EventTime) -> SourceKey {
         let sid = |domain, name| self.directory.resolve(domain, name, time, self.names);
         let (domains, name) = match key {
-            SourceKey::Sid(_) | SourceKey::Host(_) | SourceKey::Crowd(_) => return key,
+            SourceKey::Sid(_)
+            | SourceKey::Host(_)
+            | SourceKey::Crowd(_)
+            | SourceKey::PeerIp(_)
+            | SourceKey::PeerHost(_) => return key,
             SourceKey::Account { domain, name } => (vec![domain], name),
             SourceKey::Bare { host, name } => {
                 let mut domains = match self.role(host) {
@@ -62,7 +66,10 @@ impl<'a> Context<'a> {
             }
             SourceKey::Account { domain, name } => (domain, name),
             SourceKey::Bare { name, .. } => (Symbol::NONE, name),
-            SourceKey::Host(_) | SourceKey::Crowd(_) => (Symbol::NONE, Symbol::NONE),
+            SourceKey::Host(_)
+            | SourceKey::Crowd(_)
+            | SourceKey::PeerIp(_)
+            | SourceKey::PeerHost(_) => (Symbol::NONE, Symbol::NONE),
         };
         (self.names.text_opt(domain), self.names.text_opt(name))
     }
@@ -86,7 +93,8 @@ impl<'a> Context<'a> {
         if same(name, label.1) && alias { label } else { (domain, name) }
     }
 
-    /// `sid:…`, `name:DOMAIN\user`, `host:NAME`, or `crowd:NAME`. Names in upper case, as
+    /// `sid:…`, `name:DOMAIN\user`, `host:NAME`, `crowd:NAME` or `peer:` with
+    /// an address or a name. Names in upper case, as
     /// their case differs from event to event.
     pub fn key_text(&self, source: SourceKey) -> String {
         let upper = |symbol| self.names.text(symbol).to_uppercase();
@@ -98,6 +106,10 @@ impl<'a> Context<'a> {
             SourceKey::Bare { host, name } => format!("name:{}\\{}", upper(host), upper(name)),
             SourceKey::Host(host) => format!("host:{}", upper(host)),
             SourceKey::Crowd(host) => format!("crowd:{}", upper(host)),
+            SourceKey::PeerIp(ip) => {
+                format!("peer:{}", self.peer_text(Symbol::NONE, ip).unwrap_or_default())
+            }
+            SourceKey::PeerHost(host) => format!("peer:{}", upper(host)),
         }
     }
 
@@ -109,6 +121,7 @@ impl<'a> Context<'a> {
             (_, SourceKey::Host(host) | SourceKey::Crowd(host)) => {
                 AccountName::Named(self.names.text(host).to_owned())
             }
+            (_, SourceKey::PeerIp(_) | SourceKey::PeerHost(_)) => AccountName::Unnamed,
             (_, SourceKey::Account { .. } | SourceKey::Bare { .. }) => AccountName::Unnamed,
         }
     }

@@ -29,7 +29,9 @@ pub fn sid_of(source: SourceKey) -> Option<Sid> {
         SourceKey::Account { .. }
         | SourceKey::Bare { .. }
         | SourceKey::Host(_)
-        | SourceKey::Crowd(_) => None,
+        | SourceKey::Crowd(_)
+        | SourceKey::PeerIp(_)
+        | SourceKey::PeerHost(_) => None,
     }
 }
 
@@ -183,6 +185,14 @@ pub fn accounts_beside(context: &Context<'_>, traces: &[TraceAt]) -> Vec<Account
             *counts.entry(source).or_default() += 1;
         }
     }
+    account_counts(context, counts)
+}
+
+/// Accounts by how often each was refused, most often first.
+pub fn account_counts(
+    context: &Context<'_>,
+    counts: BTreeMap<SourceKey, u64>,
+) -> Vec<AccountCount> {
     let mut accounts: Vec<AccountCount> = counts
         .into_iter()
         .map(|(source, count)| {
@@ -323,7 +333,10 @@ fn shown(context: &Context<'_>, source: SourceKey, line: &Line, pattern: &Patter
     Shows::Refusal {
         cause,
         account: match source {
-            SourceKey::Host(_) | SourceKey::Crowd(_) => None,
+            SourceKey::Host(_)
+            | SourceKey::Crowd(_)
+            | SourceKey::PeerIp(_)
+            | SourceKey::PeerHost(_) => None,
             SourceKey::Sid(_) | SourceKey::Account { .. } | SourceKey::Bare { .. } => {
                 Some(context.account_name(source))
             }

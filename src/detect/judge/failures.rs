@@ -6,11 +6,12 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::context::{Context, account_text};
 use super::details::{
-    accounts_of, counts, evidence, hosts, merged, peer_count, peers, session_id, sid_of, span,
-    statuses,
+    account_counts, accounts_of, counts, evidence, hosts, merged, peer_count, peers, session_id,
+    sid_of, span, statuses,
 };
 use crate::detect::findings::{AccountName, FailureSource, Finding, NameList, Reason, Subject};
-use crate::detect::state::names::Symbol;
+use crate::detect::sprays::Spray;
+use crate::detect::state::names::{Address, Symbol};
 use crate::detect::state::sessions::{Line, Run, SourceKey};
 use crate::incident::{AccountCount, Class, Confidence, Kind, Severity, State};
 use crate::status::Category;
@@ -80,6 +81,70 @@ pub fn of_session(
     })
 }
 
+/// The finding of a peer that tried many accounts.
+pub fn of_spray(context: &Context<'_>, spray: &Spray) -> Finding {
+    let mut counts_of: BTreeMap<SourceKey, u64> = BTreeMap::new();
+    for (source, line) in &spray.lines {
+        if !matches!(source, SourceKey::Host(_) | SourceKey::Crowd(_)) {
+            *counts_of.entry(*source).or_default() += u64::from(line.count);
+        }
+    }
+    let lines = merged(context, spray.lines.iter().map(|(_, line)| line));
+    let failures: u64 = lines.iter().map(|line| u64::from(line.count)).sum();
+    let category = dominant(context, &lines);
+    let (key, tried) = (context.key_text(spray.peer), counts_of.len());
+    let crowded = spray.lines.iter().any(|(source, _)| matches!(source, SourceKey::Crowd(_)));
+    let (peer_host, peer_ip) = match spray.peer {
+        SourceKey::PeerIp(ip) => {
+            let named = lines.iter().map(|line| line.peer_host).filter(|host| !host.is_none());
+            let host = named.min_by(|one, other| context.names.compare(*one, *other));
+            (host.unwrap_or(Symbol::NONE), ip)
+        }
+        SourceKey::PeerHost(host) => (host, Address::NONE),
+        _ => (Symbol::NONE, Address::NONE),
+    };
+    let event_ids = lines.iter().map(|line| context.patterns.get(line.pattern).event_id).collect();
+    let whose = FailureSource::Peer {
+        peer: context.peer_of(peer_host, peer_ip).unwrap_or_default(),
+        accounts: tried,
+        more: crowded,
+        hosts: NameList::new(computers(context, &lines, |host| host != Symbol::BEYOND)),
+    };
+    Finding {
+        id: session_id(context, Kind::AuthenticationFailures, &key, &lines),
+        kind: Kind::AuthenticationFailures,
+        state: State::Closed,
+        revision: 1,
+        severity: Severity::Medium,
+        source_sid: None,
+        source_key: key,
+        subject: Subject::Failures { category, whose, event_ids },
+        class: Class::Failure(category),
+        confidence: Confidence::High,
+        reasons: vec![
+            Reason::Spray { accounts: tried, more: crowded, failures },
+            Reason::Codes {
+                category,
+                of_category: of_category(context, category, &lines),
+                failures,
+            },
+        ],
+        first_seen: spray.first,
+        last_seen: spray.last,
+        hosts: hosts(context, &lines, None),
+        accounts: account_counts(context, counts_of),
+        peers: peers(
+            context,
+            lines.iter().map(|line| (line.peer_host, line.peer_ip, u64::from(line.count))),
+        ),
+        counts: counts(context, &lines, 0, failures),
+        statuses: statuses(context, &lines),
+        evidence: evidence(context, spray.peer, &lines),
+        supersedes: Vec::new(),
+        traceparent: None,
+    }
+}
+
 /// Whether one failure of this kind is enough.
 fn is_grave(context: &Context<'_>, line: &Line) -> bool {
     let pattern = context.patterns.get(line.pattern);
@@ -109,7 +174,11 @@ fn subject(
     let whose = match source {
         SourceKey::Host(host) => FailureSource::Host(context.names.text(host).to_owned()),
         SourceKey::Crowd(host) => FailureSource::Crowd(context.names.text(host).to_owned()),
-        SourceKey::Sid(_) | SourceKey::Account { .. } | SourceKey::Bare { .. } => {
+        SourceKey::Sid(_)
+        | SourceKey::Account { .. }
+        | SourceKey::Bare { .. }
+        | SourceKey::PeerIp(_)
+        | SourceKey::PeerHost(_) => {
             let most = accounts.first().and_then(|account| {
                 let name = account.name.as_deref()?;
                 Some(AccountName::Named(account_text(account.domain.as_deref(), name)))

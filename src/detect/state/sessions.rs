@@ -63,6 +63,10 @@ pub enum SourceKey {
     Host(Symbol),
     /// Accounts on this host that there was no room to keep apart.
     Crowd(Symbol),
+    /// Whatever accounts one peer tried, by its address or its name. Nothing is kept under these:
+    /// they name what is concluded.
+    PeerIp(Address),
+    PeerHost(Symbol),
 }
 
 impl SourceKey {
@@ -559,7 +563,12 @@ impl<K: SessionKey> Sessions<K> {
             let end = run.last.plus_ticks(self.gap_ticks);
             if end > watermark { end } else { end.plus_ticks(self.known_ticks) }
         });
-        let second = second_of(next.min().unwrap_or(EventTime::MAX));
+        let mut next = next.min().unwrap_or(EventTime::MAX);
+        if next <= watermark {
+            // It is kept although its time has come: for a spray that goes on.
+            next = watermark.plus_ticks(self.gap_ticks.max(TICKS_PER_SEC));
+        }
+        let second = second_of(next);
         *due = second;
         self.due.entry(second).or_default().push(*key);
     }
