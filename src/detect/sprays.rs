@@ -19,7 +19,7 @@ use super::state::sessions::{Line, PatternId, SourceKey};
 use crate::status::Category;
 use crate::time::EventTime;
 
-/// Of a spray that goes on, so large a part of its accounts has to be new before it is judged again.
+/// Of a spray that goes on, so large a part of its lines has to be new before it is judged again.
 const GROWTH_PARTS: usize = 8;
 
 /// What is known of peers that tried several accounts; rebuilt from the sessions when it is gone.
@@ -71,8 +71,22 @@ impl Tried {
 #[derive(Clone, Debug, Default)]
 struct Spraying {
     spans: Vec<(EventTime, EventTime)>,
-    /// Accounts that had been tried when it was judged last.
+    /// Lines that it had when it was judged last, and those that came or grew since.
     judged: usize,
+    since: usize,
+}
+
+impl Spraying {
+    /// Takes in a line that continues one of the spans.
+    fn extend(&mut self, line: &Line, gap_ticks: u64) {
+        self.since += 1;
+        let continued = self.spans.iter_mut().find(|(first, last)| {
+            line.first <= last.plus_ticks(gap_ticks) && *first <= line.last.plus_ticks(gap_ticks)
+        });
+        if let Some((_, last)) = continued {
+            *last = line.last.max(*last);
+        }
+    }
 }
 
 /// What one peer tried without a gap.
@@ -124,6 +138,9 @@ impl Detector {
                 if let Some(peer) = peer_of(line) {
                     sprays.tried.entry(peer).or_default().insert(*source);
                     peers.insert(peer);
+                    if let Some(spraying) = sprays.spraying.get_mut(&peer) {
+                        spraying.extend(line, self.settings.session_gap_ticks);
+                    }
                 }
             }
         }
@@ -135,7 +152,7 @@ impl Detector {
                 continue;
             }
             let ends = before.spans.iter().map(|(_, last)| *last);
-            let has_grown = tried >= before.judged + before.judged / GROWTH_PARTS + 1;
+            let has_grown = before.since > before.judged / GROWTH_PARTS;
             let changes_stage = ends
                 .clone()
                 .any(|last| self.stage(last, watermark) != self.stage(last, self.state.closed_to));
@@ -152,7 +169,7 @@ impl Detector {
                     of_peer.len() > before
                 });
             }
-            let judged = sprays.tried.get(&peer).map_or(0, Tried::len);
+            let judged = of_peer.len();
             let of_peer = self.cut_sprays(peer, of_peer);
             let spans: Vec<_> = of_peer.iter().map(|spray| (spray.first, spray.last)).collect();
             let starts = |spans: &[(EventTime, EventTime)]| {
@@ -163,7 +180,7 @@ impl Detector {
             }
             match spans.is_empty() {
                 true => sprays.spraying.remove(&peer),
-                false => sprays.spraying.insert(peer, Spraying { spans, judged }),
+                false => sprays.spraying.insert(peer, Spraying { spans, judged, since: 0 }),
             };
             found.extend(of_peer);
         }

@@ -100,7 +100,7 @@ proptest! {
         batch in 1_usize..20,
     ) {
         let expected = at_once(&observations);
-        prop_assert_eq!(at_once(&shuffled), expected.clone());
+        prop_assert_eq!(&at_once(&shuffled), &expected);
         let mut detector = Detector::new(settings());
         let mut all = Vec::new();
         for batch in shuffled.chunks(batch) {
@@ -137,7 +137,7 @@ proptest! {
         let state: DetectorState = borsh::from_slice(&state).expect("just written");
         let mut restored = Detector::restore(settings(), state).expect("just saved");
         let expected = emitted(&mut judging, EventTime::MAX);
-        prop_assert_eq!(emitted(&mut applying, EventTime::MAX), expected.clone());
+        prop_assert_eq!(&emitted(&mut applying, EventTime::MAX), &expected);
         prop_assert_eq!(emitted(&mut restored, EventTime::MAX), expected);
     }
 }
