@@ -112,7 +112,8 @@ fn text_of(stored: &StoredService) -> String {
     match &stored.state {
         None => lines.push(("committed", "nothing yet".to_owned())),
         Some(state) => {
-            lines.push(("format", state.format.to_string()));
+            let by = state.written_by.as_deref().map(|by| format!(", by twinsid {by}"));
+            lines.push(("format", format!("{}{}", state.format, by.unwrap_or_default())));
             lines.push(("committed", time_text(state.committed_at)));
             lines.push(("snapshot", format!("{} bytes", state.snapshot_bytes)));
             let (entries, bytes) = (state.entries, state.entries_bytes);
@@ -166,6 +167,7 @@ fn json_of(stored: &StoredService) -> Value {
     let state = stored.state.as_ref().map(|state| {
         json!({
             "format": state.format,
+            "written_by": state.written_by,
             "committed": state.committed_at.map(|time| time.to_string()),
             "snapshot_bytes": state.snapshot_bytes,
             "changelog_entries": state.entries,
@@ -249,7 +251,8 @@ mod tests {
         StoredService {
             place: StatePlace::Folder("state".into()),
             state: Some(StoredSummary {
-                format: 3,
+                format: 4,
+                written_by: Some("0.2.0".to_owned()),
                 committed_at: None,
                 snapshot_bytes: 10,
                 entries: 2,
@@ -269,7 +272,7 @@ mod tests {
         let text = text_of(&example());
         let expect = "\
 state      folder state
-format     3
+format     4, by twinsid 0.2.0
 committed  none
 snapshot   10 bytes
 changelog  2 entries since, 300 bytes

@@ -41,6 +41,8 @@ pub enum StatePlace {
 pub struct StoredSummary {
     /// Of the stored form.
     pub format: u32,
+    /// The version of the program that wrote last.
+    pub written_by: Option<String>,
     pub committed_at: Option<EventTime>,
     /// As it is stored.
     pub snapshot_bytes: u64,
@@ -175,6 +177,12 @@ fn summarise(peeked: &PeekedState) -> Result<(StoredSummary, SourcePositions), c
     let committed_at = peeked.committed_at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let summary = StoredSummary {
         format: codec::FORMAT,
+        written_by: peeked
+            .state
+            .frames
+            .last()
+            .or(peeked.state.snapshot.as_ref())
+            .and_then(|bytes| codec::written_by(bytes)),
         committed_at: committed_at
             .and_then(|since| EventTime::from_unix_nanos(since.as_nanos() as i128)),
         snapshot_bytes: peeked.state.snapshot.as_ref().map_or(0, |bytes| bytes.len() as u64),

@@ -44,6 +44,7 @@ use crate::output::format::Format;
 use crate::output::wire::WireDeadLetter;
 use crate::retry::Retry;
 use crate::store::PeekedState;
+use crate::store::state_log::check_size;
 
 /// A piece fits a message of the broker's default size, with room to spare.
 const PIECE_BYTES_MAX: usize = 900 * 1024;
@@ -371,6 +372,8 @@ impl Sink for KafkaSink {
 
     fn commit(&mut self, commit: &Commit<'_>) -> Result<(), SinkError> {
         assert!(self.producer_state == ProducerState::Ready, "a step that failed is settled first");
+        // What a file may hold, so that either can be read back in one piece.
+        check_size(commit.frame, commit.snapshot)?;
         self.transaction(commit).map_err(|error| self.note(error))?;
         self.place = self.place.of(commit).next();
         Ok(())

@@ -6,8 +6,8 @@
 //!     └ the whole state of the detector, positions
 //! ```
 //!
-//! In go values, out come bytes, and back: borsh behind the number of the format. Bytes of another
-//! format are refused, not guessed; those cut off or damaged are [`StoredError::Malformed`], never a
+//! In go values, out come bytes, and back: borsh behind the number of the format and the version of the
+//! program. Bytes of another format are refused, not guessed; those cut off or damaged are [`StoredError::Malformed`], never a
 //! panic. Snapshots are compressed with zstd. Nothing here touches a disk: what is left
 //! after a crash is up to the state log or the changelog topic.
 
@@ -17,7 +17,13 @@ use borsh::{BorshDeserialize, BorshSerialize};
 
 /// Counts up with every change of what is stored: of the types in [`super::checkpoint`], of
 /// [`crate::observation::Observation`], and of the detector's tables.
-pub const FORMAT: u32 = 3;
+pub const FORMAT: u32 = 4;
+
+/// The first version of the program whose state later versions read, by its format.
+const FORMAT_OF_0_2_0: u32 = 4;
+
+/// Behind the format: the version of the program that wrote it.
+const VERSION_BYTES: usize = 6;
 
 /// The fastest: snapshots shrink to a third.
 const PACKING_LEVEL: i32 = 1;
@@ -32,7 +38,9 @@ const SNAPSHOT_BYTES_MAX: u64 = 16 << 30;
 #[derive(Debug, thiserror::Error, PartialEq)]
 pub enum StoredError {
     #[error(
-        "the stored state has format {found}, this program has {FORMAT}\n  hint: let the program that wrote it run to its end (`twinsid run --until-end`), or start over with another state folder or changelog topic; nothing was changed"
+        "the stored state has format {found}, and this is twinsid {} with format {FORMAT}\n  hint: {}; nothing was changed",
+        env!("CARGO_PKG_VERSION"),
+        what_to_do(*found)
     )]
     Format { found: u32 },
     #[error(
@@ -41,9 +49,43 @@ pub enum StoredError {
     Malformed { what: String },
 }
 
-/// The bytes of a value, behind the number of the format.
+fn what_to_do(found: u32) -> &'static str {
+    if found < FORMAT_OF_0_2_0 {
+        "it was written before version 0.2.0, whose state is not taken over: name another state \
+         folder, or another topic for the incidents, and set `start` of the sources to where it is \
+         to begin; or let the version that wrote it go on"
+    } else {
+        "a later version wrote it: use that one, or start over with another state folder or topic"
+    }
+}
+
+/// Format and version, before everything that is stored.
+fn written_head() -> Vec<u8> {
+    let mut head = FORMAT.to_le_bytes().to_vec();
+    for number in [
+        env!("CARGO_PKG_VERSION_MAJOR"),
+        env!("CARGO_PKG_VERSION_MINOR"),
+        env!("CARGO_PKG_VERSION_PATCH"),
+    ] {
+        let number: u16 = number.parse().expect("a part of a version is a small number");
+        head.extend_from_slice(&number.to_le_bytes());
+    }
+    head
+}
+
+/// The version of the program that stored these bytes; `None` where they are of another format.
+pub fn written_by(bytes: &[u8]) -> Option<String> {
+    let (format, rest) = bytes.split_first_chunk::<4>()?;
+    let version = rest.first_chunk::<VERSION_BYTES>()?.as_chunks::<2>().0;
+    let [major, minor, patch] = version else { return None };
+    let number = |bytes: &[u8; 2]| u16::from_le_bytes(*bytes);
+    (u32::from_le_bytes(*format) == FORMAT)
+        .then(|| format!("{}.{}.{}", number(major), number(minor), number(patch)))
+}
+
+/// The bytes of a value, behind format and version.
 pub fn encode(value: &impl BorshSerialize) -> Vec<u8> {
-    let mut bytes = FORMAT.to_le_bytes().to_vec();
+    let mut bytes = written_head();
     value.serialize(&mut bytes).expect("memory can be written");
     bytes
 }
@@ -67,7 +109,7 @@ fn behind_format(bytes: &[u8]) -> Result<&[u8], StoredError> {
     let (format, rest) =
         bytes.split_first_chunk::<4>().ok_or_else(|| malformed("it is cut off".to_owned()))?;
     match u32::from_le_bytes(*format) {
-        FORMAT => Ok(rest),
+        FORMAT => rest.get(VERSION_BYTES..).ok_or_else(|| malformed("it is cut off".to_owned())),
         found => Err(StoredError::Format { found }),
     }
 }
@@ -76,8 +118,7 @@ fn behind_format(bytes: &[u8]) -> Result<&[u8], StoredError> {
 /// through memory several times. Also its length before compression.
 pub fn pack(head: &impl BorshSerialize, state: &impl BorshSerialize) -> (Vec<u8>, usize) {
     let packed = || {
-        let bytes = FORMAT.to_le_bytes().to_vec();
-        let packer = zstd::Encoder::new(bytes, PACKING_LEVEL)?;
+        let packer = zstd::Encoder::new(written_head(), PACKING_LEVEL)?;
         let buffered = BufWriter::with_capacity(PACKING_BUFFER_BYTES, packer);
         let mut writer = Counting { writer: buffered, count: 0 };
         head.serialize(&mut writer)?;
@@ -178,6 +219,13 @@ mod tests {
             advance: Advance::To(EventTime(5)),
             evaluation: vec![1, 2],
         }
+    }
+
+    #[test]
+    fn what_is_stored_says_which_version_wrote_it() {
+        let bytes = encode(&frame());
+        assert_eq!(written_by(&bytes).as_deref(), Some(env!("CARGO_PKG_VERSION")));
+        assert_eq!(written_by(&bytes[..9]), None);
     }
 
     #[test]

@@ -18,6 +18,7 @@
 //! | `sample` | the sample logs and their golden incidents |
 //! | `schemas` | real output against `schemas/` |
 //! | `sprays` | one peer that tries many accounts |
+//! | `stored_state` | state that other versions stored |
 //! | `stream` | the service with a real broker: equal to replay, killed at will |
 //! | `ways` | the same input in every way of running |
 //! | `written` | logs that the project writes itself, read both ways |
@@ -41,6 +42,7 @@ mod sample;
 mod schemas;
 mod scoring;
 mod sprays;
+mod stored_state;
 #[cfg(feature = "kafka")]
 mod stream;
 mod traps;
