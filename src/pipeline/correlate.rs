@@ -31,13 +31,18 @@ use crate::position::{Position, SourcePositions};
 use crate::reject::DeadLetter;
 use crate::retry::Retry;
 use crate::sink::{Commit, CommitOutcome, Sink, SinkError};
-use crate::store::checkpoint::{Advance, ChangelogEntry, HostTime, ObservationBatch};
+use crate::store::checkpoint::{Advance, ChangelogEntry, EntryStep, HostTime, ObservationBatch};
 use crate::store::codec;
 use crate::time::EventTime;
 
-/// What waits for a commit waits so long at the most; positions alone, so long at least.
-const COMMIT_AFTER: Duration = Duration::from_millis(25);
+/// What waits for a commit waits so long: incidents, what nobody waits for, and positions alone. Each
+/// commit is a round trip to the sink.
+const EMIT_AFTER: Duration = Duration::from_millis(10);
+const COMMIT_AFTER: Duration = Duration::from_millis(100);
 const POSITIONS_AFTER: Duration = Duration::from_secs(1);
+
+/// What came is evaluated no more often than that.
+const EVALUATE_EVERY: Duration = Duration::from_millis(5);
 
 /// Of its time the detector spends no more than half on working out what is news, and no more than
 /// a tenth on what follows of new facts, which costs as much as is known.
@@ -119,6 +124,9 @@ pub(crate) struct Correlator {
     emit_mode: EmitMode,
     traces: Traces,
     entry: ChangelogEntry,
+    /// What was evaluated, and waits for the next commit.
+    incidents: Vec<Incident>,
+    committed_at: Instant,
     dead_letters: Vec<DeadLetter>,
     waiting_since: Option<Instant>,
     /// Whether nothing waits for a commit but positions.
@@ -202,6 +210,8 @@ impl Correlator {
             output,
             emit_mode: spec.emit_mode,
             entry: ChangelogEntry::default(),
+            incidents: Vec::new(),
+            committed_at: Instant::now(),
             dead_letters: Vec::new(),
             waiting_since: None,
             positions_only: false,
@@ -260,10 +270,19 @@ impl Correlator {
                 self.unseen |= !batch.observations.is_empty();
                 self.has_taken |= !batch.observations.is_empty();
                 if keeps {
-                    self.entry.observation_batches.push(batch);
+                    self.open_step().observation_batches.push(batch);
                 }
             }
         }
+    }
+
+    /// The step of the entry that was not evaluated yet.
+    fn open_step(&mut self) -> &mut EntryStep {
+        let steps = &mut self.entry.steps;
+        if steps.last().is_none_or(|step| step.advance != Advance::NotYet) {
+            steps.push(EntryStep::default());
+        }
+        steps.last_mut().expect("one was pushed if there was none")
     }
 
     /// Lets the watermark follow the partition.
@@ -314,16 +333,20 @@ impl Correlator {
         let evaluates = self.emit_mode == EmitMode::Live
             && (self.unseen || closes || concludes)
             && now >= self.evaluate_at;
-        let commit_after = if self.positions_only { POSITIONS_AFTER } else { COMMIT_AFTER };
-        let due = match self.waiting_since {
-            Some(since) => since.elapsed() >= commit_after,
-            None => evaluates,
+        if evaluates {
+            self.evaluate(Advance::To(watermark));
+        }
+        let commit_after = match (self.incidents.is_empty(), self.positions_only) {
+            (false, _) => EMIT_AFTER,
+            (true, false) => COMMIT_AFTER,
+            (true, true) => POSITIONS_AFTER,
         };
-        if !due {
+        let is_due = self.waiting_since.is_some_and(|since| since.elapsed() >= commit_after)
+            || !self.incidents.is_empty() && self.committed_at.elapsed() >= EMIT_AFTER;
+        if !is_due {
             return Ok(CommitProgress::Idle);
         }
-        let advance = if evaluates { Advance::To(watermark) } else { Advance::NotYet };
-        self.commit(advance, TRIES_MAX, counters)
+        self.commit(TRIES_MAX, counters)
     }
 
     /// Commits whatever was taken in, with a snapshot: the next start is quick. What is known by
@@ -337,8 +360,10 @@ impl Correlator {
         self.snapshot_next = true;
         self.has_taken = false;
         self.is_stopping = true;
-        let advance = if evaluates { Advance::To(self.watermark) } else { Advance::NotYet };
-        self.commit(advance, STOP_TRIES_MAX, counters)?;
+        if evaluates {
+            self.evaluate(Advance::To(self.watermark));
+        }
+        self.commit(STOP_TRIES_MAX, counters)?;
         self.resolve(STOP_TRIES_MAX, counters)
     }
 
@@ -347,7 +372,8 @@ impl Correlator {
     pub(crate) fn finish(&mut self, counters: &Counters) -> Result<CommitProgress, CorrelateError> {
         self.resolve(TRIES_MAX, counters)?;
         self.snapshot_next = true;
-        self.commit(Advance::End, TRIES_MAX, counters)?;
+        self.evaluate(Advance::End);
+        self.commit(TRIES_MAX, counters)?;
         self.resolve(TRIES_MAX, counters)
     }
 
@@ -370,25 +396,19 @@ impl Correlator {
 
     fn commit(
         &mut self,
-        advance: Advance,
         tries_max: u32,
         counters: &Counters,
     ) -> Result<CommitProgress, CorrelateError> {
         assert!(self.step.is_none(), "a step is committed before the next is made");
         let start = Instant::now();
-        let incidents = self.evaluate(advance);
+        let incidents = std::mem::take(&mut self.incidents);
         self.waiting_since = None;
         if let Output::Memory(all) = &mut self.output {
             all.extend(incidents);
             counters.taken(Taken::by(&self.detector).since(self.taken_before));
             return Ok(CommitProgress::Committed);
         }
-        self.entry.advance = advance;
-        let mut entry = std::mem::take(&mut self.entry);
-        if advance != Advance::NotYet {
-            let changes = self.detector.take_changes();
-            entry.evaluation = borsh::to_vec(&changes).expect("memory can be written");
-        }
+        let entry = std::mem::take(&mut self.entry);
         let bytes = codec::encode(&entry);
         self.positions.absorb(entry.moved.clone());
         self.snapshots.add(&entry, bytes.len());
@@ -401,12 +421,12 @@ impl Correlator {
         self.deliver(tries_max, counters)
     }
 
-    /// What is news by now.
-    fn evaluate(&mut self, advance: Advance) -> Vec<Incident> {
+    /// Works out what is news by now, for the next commit.
+    fn evaluate(&mut self, advance: Advance) {
         let start = Instant::now();
         let mut findings: Vec<Finding> = Vec::new();
         match advance {
-            Advance::NotYet => return Vec::new(),
+            Advance::NotYet => return,
             Advance::To(watermark) => {
                 self.watermark = watermark;
                 if self.is_stopping {
@@ -422,16 +442,24 @@ impl Correlator {
             }
             Advance::End => self.detector.advance(EventTime::MAX, &mut findings),
         }
-        let mut incidents: Vec<Incident> = findings.into_iter().map(explain::incident).collect();
-        for incident in &mut incidents {
-            incident.traceparent = self.traces.of(incident);
+        if matches!(self.output, Output::Sink(_)) {
+            let changes = self.detector.take_changes();
+            let step = self.open_step();
+            step.advance = advance;
+            step.evaluation = borsh::to_vec(&changes).expect("memory can be written");
         }
+        for mut incident in findings.into_iter().map(explain::incident) {
+            incident.traceparent = self.traces.of(&incident);
+            self.incidents.push(incident);
+        }
+        self.waiting_since.get_or_insert(start);
+        self.positions_only = false;
         self.warn_of_bounds();
         self.wrong_clocks.warn(self.detector.take_late_hosts());
         self.unseen = false;
-        self.evaluate_at = Instant::now() + start.elapsed() * (EVALUATION_SHARE - 1);
+        let pause = (start.elapsed() * (EVALUATION_SHARE - 1)).max(EVALUATE_EVERY);
+        self.evaluate_at = Instant::now() + pause;
         self.close_at = Instant::now() + CLOSE_EVERY;
-        incidents
     }
 
     /// Commits the step at hand. After an error that is retryable it stays in doubt, as long as
@@ -461,6 +489,7 @@ impl Correlator {
             info!(tries = retry.tries(), "the commit that failed is done");
         }
         let Some(step) = self.step.take() else { return Ok(CommitProgress::Idle) };
+        self.committed_at = Instant::now();
         counters.committed(step.incidents.len(), step.start.elapsed(), self.watermark);
         counters.taken(Taken::by(&self.detector).since(self.taken_before));
         self.newly_committed.absorb(step.moved);
@@ -609,7 +638,8 @@ mod tests {
         let observation_batches =
             vec![ObservationBatch { part: 1, observations, ..ObservationBatch::default() }];
         correlator.take("logs", Flushed { observation_batches, ..Flushed::default() });
-        correlator.commit(Advance::To(EventTime(2)), TRIES_MAX, &counters()).expect("commits");
+        correlator.evaluate(Advance::To(EventTime(2)));
+        correlator.commit(TRIES_MAX, &counters()).expect("commits");
     }
 
     #[test]

@@ -86,11 +86,12 @@ pub(super) struct Applied {
 
 impl Applied {
     pub(super) fn add(&mut self, entry: &ChangelogEntry, bytes: usize) {
-        let batches = entry.observation_batches.iter();
+        let steps = entry.steps.iter();
+        let batches = steps.clone().flat_map(|step| &step.observation_batches);
         self.entries += 1;
         self.bytes += bytes as u64;
         self.observations += batches.map(|batch| batch.observations.len() as u64).sum::<u64>();
-        self.evaluations += u64::from(entry.advance != Advance::NotYet);
+        self.evaluations += steps.filter(|step| step.advance != Advance::NotYet).count() as u64;
     }
 }
 
@@ -124,16 +125,18 @@ impl Restored {
         for bytes in kept.frames {
             let entry: ChangelogEntry = codec::decode(&bytes)?;
             applied.add(&entry, bytes.len());
-            for batch in &entry.observation_batches {
-                traces.remember(&batch.traced);
-                detector.ingest(&batch.observations);
-            }
-            if let Advance::To(time) = entry.advance {
-                watermark = watermark.max(time);
-            }
-            if entry.advance != Advance::NotYet {
-                let changes: EvaluationChanges = codec::decode_part(&entry.evaluation)?;
-                detector.apply(changes);
+            for step in &entry.steps {
+                for batch in &step.observation_batches {
+                    traces.remember(&batch.traced);
+                    detector.ingest(&batch.observations);
+                }
+                if let Advance::To(time) = step.advance {
+                    watermark = watermark.max(time);
+                }
+                if step.advance != Advance::NotYet {
+                    let changes: EvaluationChanges = codec::decode_part(&step.evaluation)?;
+                    detector.apply(changes);
+                }
             }
             positions.absorb(entry.moved);
             alive();

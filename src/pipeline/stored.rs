@@ -170,8 +170,10 @@ fn summarise(peeked: &PeekedState) -> Result<(StoredSummary, SourcePositions), c
         entries_bytes += bytes.len() as u64;
         let entry: ChangelogEntry = codec::decode(bytes)?;
         positions.absorb(entry.moved);
-        if let Advance::To(time) = entry.advance {
-            watermark = watermark.max(time);
+        for step in entry.steps {
+            if let Advance::To(time) = step.advance {
+                watermark = watermark.max(time);
+            }
         }
     }
     let committed_at = peeked.committed_at.and_then(|at| at.duration_since(UNIX_EPOCH).ok());

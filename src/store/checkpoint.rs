@@ -46,15 +46,22 @@ pub struct Traced {
 /// One step of the service: what a commit makes durable.
 #[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
 pub struct ChangelogEntry {
-    pub observation_batches: Vec<ObservationBatch>,
-    /// The positions that changed, behind these batches.
+    /// One after the other.
+    pub steps: Vec<EntryStep>,
+    /// The positions that changed, behind all batches.
     pub moved: SourcePositions,
+}
+
+/// What was taken in, and then evaluated.
+#[derive(Clone, Debug, Default, PartialEq, BorshSerialize, BorshDeserialize)]
+pub struct EntryStep {
+    pub observation_batches: Vec<ObservationBatch>,
     pub advance: Advance,
     /// What the evaluation changed in the detector, encoded; empty without one.
     pub evaluation: Vec<u8>,
 }
 
-/// How far the detector was advanced after the batches of an entry.
+/// How far the detector was advanced after the batches of a step.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, BorshSerialize, BorshDeserialize)]
 pub enum Advance {
     #[default]

@@ -188,7 +188,9 @@ mod tests {
     use super::*;
     use crate::observation::{Fact, Observation, RecordKey, What};
     use crate::position::{Position, SourcePositions};
-    use crate::store::checkpoint::{Advance, ChangelogEntry, HostTime, ObservationBatch, Traced};
+    use crate::store::checkpoint::{
+        Advance, ChangelogEntry, EntryStep, HostTime, ObservationBatch, Traced,
+    };
     use crate::time::EventTime;
 
     fn frame() -> ChangelogEntry {
@@ -213,12 +215,12 @@ mod tests {
             observations: vec![observation],
             traced: vec![Traced { record: 9, traceparent: "00".into() }],
         };
-        ChangelogEntry {
+        let step = EntryStep {
             observation_batches: vec![observation_batch],
-            moved,
             advance: Advance::To(EventTime(5)),
             evaluation: vec![1, 2],
-        }
+        };
+        ChangelogEntry { steps: vec![step], moved }
     }
 
     #[test]
