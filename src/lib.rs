@@ -59,6 +59,11 @@
 //! | batch, flush, linger | observations are collected into a batch, which is flushed once it is full or has lingered |
 //! | partition | an ordered part of a source: a Kafka partition, a file, a connection |
 //! | watermark | event time up to which everything is believed to have arrived |
+//! | idle | of a partition or host: nothing came from it for a while, so nobody waits for it |
+//! | late | of a record: its session was closed and forgotten before it came |
+//! | evaluation | what is news of the sessions that were touched, and the changes that makes in the state |
+//! | spray | one peer that tries many accounts |
+//! | crowd | the accounts of a host beyond the bound up to which they are kept apart |
 //! | checkpoint | input positions and state, made durable together with the output |
 //! | snapshot, changelog entry | the two forms of the state in a checkpoint: all of it, or what changed |
 //! | retryable | of an error: the same step may succeed later |

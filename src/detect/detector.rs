@@ -156,6 +156,9 @@ impl Detector {
         self.state.flush();
         self.state.traces.trim();
         self.state.successes.trim();
+        if !self.state.mismatch_windows.is_empty() {
+            self.state.traces.settle();
+        }
         let fleet = &concluded.fleet;
         let mismatches = self.emit_mismatches(fleet, watermark, news, findings);
         self.emit_failures(fleet, watermark, news, findings);

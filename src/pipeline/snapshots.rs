@@ -17,7 +17,7 @@ const RECOVERY_NANOS: u64 = 1_000_000_000;
 const RECOVERY_NANOS_MAX: u64 = 2_500_000_000;
 
 /// A snapshot is made no more often than that it takes one part in so many of the time.
-const SNAPSHOT_SHARE: u32 = 50;
+const SNAPSHOT_SHARE: u32 = 200;
 
 #[derive(Debug)]
 pub(super) struct SnapshotPolicy {

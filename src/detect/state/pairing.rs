@@ -35,48 +35,69 @@ pub type TraceAt = (Symbol, EventTime, Trace);
 /// Values by key and time. The newest `count_max` are kept; while values are
 /// added there may be twice as many.
 #[derive(Debug, BorshSerialize, BorshDeserialize)]
-pub struct Nearby<K: Ord, V> {
-    /// Those of one key and time by the number of the last.
-    values: BTreeMap<(K, EventTime, u64), V>,
-    added: u64,
+pub struct Nearby<K, V> {
+    hours: BTreeMap<u64, OfHour<K, V>>,
+    #[borsh(skip)]
+    count: usize,
     #[borsh(skip)]
     count_max: usize,
     dropped: u64,
-    forgotten_to: EventTime,
+}
+
+/// As they came; by key and time once settled.
+#[derive(Debug, BorshSerialize, BorshDeserialize)]
+struct OfHour<K, V> {
+    values: Vec<(K, EventTime, V)>,
+    is_settled: bool,
 }
 
 impl<K: Copy + Ord, V> Nearby<K, V> {
     pub fn new(count_max: usize) -> Nearby<K, V> {
-        let (values, forgotten_to) = (BTreeMap::new(), EventTime::MIN);
-        Nearby { values, added: 0, count_max, dropped: 0, forgotten_to }
+        Nearby { hours: BTreeMap::new(), count: 0, count_max, dropped: 0 }
     }
 
-    /// Sets the bound of values that were read back.
+    /// Sets bound and count of values that were read back.
     pub fn bound(&mut self, count_max: usize) {
         self.count_max = count_max;
+        self.count = self.hours.values().map(|hour| hour.values.len()).sum();
     }
 
     pub fn add(&mut self, key: K, time: EventTime, value: V) {
-        self.added += 1;
-        self.values.insert((key, time, self.added), value);
-        if self.values.len() >= self.count_max.saturating_mul(2) {
+        let new = || OfHour { values: Vec::new(), is_settled: false };
+        let hour = self.hours.entry(time.0 / HOUR_TICKS).or_insert_with(new);
+        hour.values.push((key, time, value));
+        hour.is_settled = false;
+        self.count += 1;
+        if self.count >= self.count_max.saturating_mul(2) {
             self.trim();
+        }
+    }
+
+    /// Puts the values of hours that have new ones in order, for [`Nearby::within`].
+    pub fn settle(&mut self) {
+        for hour in self.hours.values_mut().filter(|hour| !hour.is_settled) {
+            hour.values.sort_by_key(|(key, time, _)| (*key, *time));
+            hour.is_settled = true;
         }
     }
 
     /// Drops what is beyond the bound. What is left does not depend on the order
     /// in which values came.
     pub fn trim(&mut self) {
-        if self.values.len() <= self.count_max {
+        if self.count <= self.count_max {
             return;
         }
-        let before = self.values.len();
-        let mut times: Vec<EventTime> = self.values.keys().map(|(_, at, _)| *at).collect();
+        let before = self.count;
+        let mut times: Vec<EventTime> = self.iter().map(|(_, at, _)| at).collect();
         let beyond = before - self.count_max - 1;
         let (_, newest_beyond, _) = times.select_nth_unstable(beyond);
         let keep_from = EventTime(newest_beyond.0 + 1);
-        self.values.retain(|(_, at, _), _| *at >= keep_from);
-        self.dropped += (before - self.values.len()) as u64;
+        self.hours = self.hours.split_off(&(keep_from.0 / HOUR_TICKS));
+        if let Some(mut first) = self.hours.first_entry() {
+            first.get_mut().values.retain(|(_, at, _)| *at >= keep_from);
+        }
+        self.count = self.hours.values().map(|hour| hour.values.len()).sum();
+        self.dropped += (before - self.count) as u64;
     }
 
     /// Values dropped because there were too many.
@@ -86,28 +107,30 @@ impl<K: Copy + Ord, V> Nearby<K, V> {
 
     /// Forgets the hours that end before `time`.
     pub fn forget_before(&mut self, time: EventTime) {
-        let hour = EventTime(time.0 / HOUR_TICKS * HOUR_TICKS);
-        if hour > self.forgotten_to {
-            self.forgotten_to = hour;
-            self.values.retain(|(_, at, _), _| *at >= hour);
-        }
+        self.hours = self.hours.split_off(&(time.0 / HOUR_TICKS));
+        self.count = self.hours.values().map(|hour| hour.values.len()).sum();
     }
 
-    /// The values of a key within a time span, both ends included, by time.
+    /// The values of a key within a time span, both ends included, by time;
+    /// after [`Nearby::settle`].
     pub fn within(
         &self,
         key: K,
         first: EventTime,
         last: EventTime,
     ) -> impl Iterator<Item = (K, EventTime, &V)> {
-        let last = last.max(first);
-        let span = (key, first, 0)..=(key, last, u64::MAX);
-        self.values.range(span).map(|((key, at, _), value)| (*key, *at, value))
+        let hours = first.0 / HOUR_TICKS..=last.max(first).0 / HOUR_TICKS;
+        self.hours.range(hours).flat_map(move |(_, OfHour { values, .. })| {
+            let start = values.partition_point(|(k, at, _)| (*k, *at) < (key, first));
+            let end = values.partition_point(|(k, at, _)| (*k, *at) <= (key, last));
+            values[start..end.max(start)].iter().map(|(key, at, value)| (*key, *at, value))
+        })
     }
 
     /// All values.
     pub fn iter(&self) -> impl Iterator<Item = (K, EventTime, &V)> {
-        self.values.iter().map(|((key, at, _), value)| (*key, *at, value))
+        let values = self.hours.values().flat_map(|hour| &hour.values);
+        values.map(|(key, at, value)| (*key, *at, value))
     }
 }
 
@@ -172,6 +195,7 @@ mod tests {
                 nearby.add("PC1", EventTime(time), time);
             }
             nearby.trim();
+            nearby.settle();
             let within = |first, last| {
                 let found = nearby.within("PC1", EventTime(first), EventTime(last));
                 found.map(|(_, _, value)| *value).collect::<Vec<_>>()
