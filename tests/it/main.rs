@@ -19,6 +19,7 @@
 //! | `sample` | the sample logs and their golden incidents |
 //! | `schemas` | real output against `schemas/` |
 //! | `service` | the service as it is operated: what keeps it from closing, stops, kills and bounds |
+//! | `soak` | the service for minutes or an hour, in the midst of everything at once |
 //! | `stream` | the service with a real broker: equal to replay, killed at will |
 //! | `ways` | the same input in every way of running |
 //! | `written` | logs that the project writes itself, read both ways |
@@ -43,6 +44,8 @@ mod sample;
 mod schemas;
 mod scoring;
 mod service;
+#[cfg(feature = "kafka")]
+mod soak;
 #[cfg(feature = "kafka")]
 mod stream;
 mod traps;
