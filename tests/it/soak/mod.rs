@@ -377,7 +377,7 @@ impl RestoredLine {
 #[derive(Debug, Default)]
 struct Log {
     status: Vec<Status>,
-    /// When a process began.
+    /// When a process began to correlate.
     starts: Vec<i64>,
     restored: Vec<RestoredLine>,
     /// Lines on records that came too late.
@@ -413,7 +413,7 @@ impl Log {
             } else if line.contains(" ERROR ") {
                 log.errors.push(line.to_owned());
             }
-            if line.contains(" reading ") {
+            if line.contains("active: this copy correlates") {
                 log.starts.push(clock_ms);
             }
         }
@@ -478,7 +478,7 @@ fn close_delays(told: &[Record], log: &Log, timeline: Timeline) -> Vec<Close> {
 }
 
 fn check_delays(delays: &[Close]) {
-    assert!(!delays.is_empty(), "sessions were closed");
+    assert!(delays.iter().any(|close| close.good_ms > 0), "some are closed as time goes by");
     let bound_ms = (IDLE_SECS + CLOSE_SLACK_SECS) * 1_000;
     for Close { id, after_ms, good_ms } in delays {
         assert!(*after_ms > -50, "{id} was closed {after_ms} ms before lateness allows");
@@ -540,7 +540,7 @@ fn report(plan: &Plan, course: &Course, log: &Log, sent: u64, told: &[Record], d
     };
     let incidents = last_revisions(told);
     let text = format!(
-        "\nsoak: {} minutes, {} hosts, {sent} events over {} hours of event time\n\
+        "\nsoak: {} minutes, {} hosts, {sent} events of {} minutes\n\
          kills {}, broker restarts {}, ends of its own {}\n\
          incidents {}, revisions {}, sessions of right clocks closed {}\n\
          late records at least {}, errors in the log {}\n\
@@ -549,7 +549,7 @@ fn report(plan: &Plan, course: &Course, log: &Log, sent: u64, told: &[Record], d
          closed after they were due, ms: median and slowest {:?}, counting only when it could {:?}\n",
         plan.length.as_secs() / 60,
         plan.hosts,
-        plan.length.as_secs() * SPEED as u64 / 3_600,
+        plan.length.as_secs() * SPEED as u64 / 60,
         course.kills,
         course.broker_restarts,
         course.gave_up,
