@@ -84,7 +84,10 @@ impl Live {
     }
 
     fn failures(&mut self, computer: &str, account: &str, count: usize) -> Vec<u8> {
-        let one = |_| line(&events::failure(self.origin(computer, 0), account, PEER));
+        // An address of its own, so that no peer is seen to try many accounts.
+        let last = account.bytes().fold(0, |sum: u8, byte| sum.wrapping_mul(31).wrapping_add(byte));
+        let peer = format!("10.0.{}.{last}", account.len());
+        let one = |_| line(&events::failure(self.origin(computer, 0), account, &peer));
         (0..count).flat_map(one).collect()
     }
 

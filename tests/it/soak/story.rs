@@ -161,7 +161,7 @@ impl Story {
             }
             What::Unwanted => events::unwanted(origin),
             What::Mismatch => events::mismatch(origin),
-            What::Failure { account } => events::failure(origin, &account, "10.0.0.9"),
+            What::Failure { account } => events::failure(origin, &account, &peer(&account)),
         };
         Some(Sent { key: computer.name.clone(), partition, event })
     }
@@ -254,4 +254,11 @@ impl Story {
         let (arrival_ms, number) = (at_ms + self.hosts[host].delay, self.scheduled_count);
         self.scheduled.push(Reverse(Scheduled { arrival_ms, number, at_ms, host, what }));
     }
+}
+
+/// Each account fails from an address of its own: one that tried them all would be a spray.
+fn peer(account: &str) -> String {
+    let digits = account.trim_start_matches(|c: char| !c.is_ascii_digit());
+    let number: u64 = digits.parse().expect("accounts are numbered");
+    format!("10.{}.{}.{}", account.len(), number / 250, number % 250 + 1)
 }
