@@ -13,7 +13,7 @@ use super::state::sessions::{HOUR_TICKS, SourceKey};
 use super::tables::{DetectorState, Ingested, MalformedState, Memo};
 use crate::observation::{ListedHost, Observation};
 use crate::sid::DomainSid;
-use crate::time::EventTime;
+use crate::time::{EventTime, TICKS_PER_SEC};
 
 /// Things that may be given up because a bound was reached.
 pub const OVER_BOUNDS: usize = 7;
@@ -142,6 +142,11 @@ impl Detector {
     }
 
     fn evaluate(&mut self, watermark: EventTime, news: News, findings: &mut Vec<Finding>) {
+        // Timers run by the second: what closes between two of them would be past when its own runs.
+        let watermark = match watermark {
+            EventTime::MAX => EventTime::MAX,
+            EventTime(ticks) => EventTime(ticks - ticks % TICKS_PER_SEC),
+        };
         if watermark == EventTime::MAX {
             self.concluded = None;
         }

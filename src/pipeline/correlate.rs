@@ -328,6 +328,7 @@ impl Correlator {
         }
         let now = Instant::now();
         let watermark = self.clocks.advance(wall_clock(), caught_up);
+        counters.reached(watermark);
         let closes = watermark >= self.detector.next_due() && now >= self.close_at;
         let concludes = now >= self.conclude_at && !self.detector.is_concluded();
         let evaluates = self.emit_mode == EmitMode::Live
@@ -490,7 +491,7 @@ impl Correlator {
         }
         let Some(step) = self.step.take() else { return Ok(CommitProgress::Idle) };
         self.committed_at = Instant::now();
-        counters.committed(step.incidents.len(), step.start.elapsed(), self.watermark);
+        counters.committed(step.incidents.len(), step.start.elapsed());
         counters.taken(Taken::by(&self.detector).since(self.taken_before));
         self.newly_committed.absorb(step.moved);
         let Some(snapshot) = step.snapshot else { return Ok(CommitProgress::Committed) };

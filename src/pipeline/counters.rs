@@ -197,8 +197,12 @@ impl Counters {
         });
     }
 
-    pub(crate) fn committed(&self, incidents: usize, took: Duration, watermark: EventTime) {
+    /// How far the events are, whether anything follows of it or not.
+    pub(crate) fn reached(&self, watermark: EventTime) {
         self.watermark.store(watermark.0, Ordering::Relaxed);
+    }
+
+    pub(crate) fn committed(&self, incidents: usize, took: Duration) {
         self.commits.fetch_add(1, Ordering::Relaxed);
         self.incidents.fetch_add(incidents as u64, Ordering::Relaxed);
         self.slowest_commit_ms.fetch_max(took.as_millis() as u64, Ordering::Relaxed);

@@ -88,7 +88,7 @@ pub(crate) fn write_end(counters: &Counters) {
     );
 }
 
-/// Before anything was judged there is none.
+/// Before there is any time to go by there is none.
 fn watermark_text(watermark: EventTime) -> String {
     match watermark {
         EventTime::MIN => "none".to_owned(),

@@ -141,6 +141,8 @@ impl Restored {
             positions.absorb(entry.moved);
             alive();
         }
+        // They were named when they came.
+        detector.take_late_hosts();
         // Only now: the entries were made with what held then.
         let as_before = made_with.is_some_and(|(settings, inventory)| {
             settings == spec.settings && inventory == spec.inventory

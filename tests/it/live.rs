@@ -273,6 +273,25 @@ fn a_session_is_told_when_it_opens_when_it_grows_tenfold_and_when_it_closes() {
     assert_eq!(steps, expected.map(|((state, count), at)| (at, state, count)).collect::<Vec<_>>());
 }
 
+#[test]
+fn a_session_closes_whatever_part_of_a_second_a_watermark_is_in() {
+    let tenth = |count: u64| count * TICKS_PER_SEC / 10;
+    for part in 0..10 {
+        let mut detector = Detector::new(lasting());
+        let mut session = failures(0..9);
+        session.iter_mut().for_each(|one| one.key.time = one.key.time.plus_ticks(tenth(part)));
+        detector.ingest(&session);
+        let end = session[8].key.time.plus_ticks(settings().session_gap_ticks);
+        let mut told = emitted(&mut detector, end.minus_ticks(1));
+        assert_eq!(told[0].state, State::Open);
+        // Something else is news all the time, so that it is looked at again and again.
+        for at in 0..=10 {
+            told.extend(emitted(&mut detector, end.plus_ticks(tenth(at))));
+        }
+        assert_eq!(told.last().map(|incident| incident.state), Some(State::Closed), "{part}");
+    }
+}
+
 /// Something that a computer logs, minutes after a start.
 fn logged(at: u64, computer: &str, what: What) -> Observation {
     Observation {

@@ -8,6 +8,7 @@
 //! | `command_line` | the program as it is called: exit codes, messages, what goes where |
 //! | `corpus` | finding real logs, for the others |
 //! | `damage` | input cut off, changed or made to harm |
+//! | `events` | events as a collector ships them, made while a test runs, for the others |
 //! | `fleet` | a simulated fleet, in every form and order |
 //! | `formats` | one log in several formats, and real logs counted |
 //! | `house` | who may use whom in `src/` |
@@ -17,6 +18,8 @@
 //! | `oracle` | the fast path against the `evtx` crate |
 //! | `sample` | the sample logs and their golden incidents |
 //! | `schemas` | real output against `schemas/` |
+//! | `service` | the service as it is operated: what keeps it from closing, stops, kills and bounds |
+//! | `soak` | the service for minutes or an hour, in the midst of everything at once |
 //! | `sprays` | one peer that tries many accounts |
 //! | `stored_state` | state that other versions stored |
 //! | `stream` | the service with a real broker: equal to replay, killed at will |
@@ -30,6 +33,7 @@ mod broker;
 mod command_line;
 mod corpus;
 mod damage;
+mod events;
 mod fleet;
 mod formats;
 mod house;
@@ -41,6 +45,9 @@ mod oracle;
 mod sample;
 mod schemas;
 mod scoring;
+mod service;
+#[cfg(feature = "kafka")]
+mod soak;
 mod sprays;
 mod stored_state;
 #[cfg(feature = "kafka")]

@@ -170,7 +170,7 @@ pub fn run_to_end(config: &Path) {
 
 /// What a reader has who takes the records in order, without what another took
 /// over and what was withdrawn; and no revision twice, none after a later one.
-fn last_revisions(records: &[Record]) -> BTreeMap<String, Value> {
+pub fn last_revisions(records: &[Record]) -> BTreeMap<String, Value> {
     let mut last: BTreeMap<String, Value> = BTreeMap::new();
     let mut revisions: BTreeMap<String, u64> = BTreeMap::new();
     let mut superseded: BTreeSet<String> = BTreeSet::new();
@@ -214,10 +214,11 @@ pub fn assert_same(told: &[Record], replayed: &[Value]) {
 }
 
 /// Numbers that are the same for the same seed.
-struct Chance(u64);
+#[derive(Debug)]
+pub struct Chance(pub u64);
 
 impl Chance {
-    fn below(&mut self, end: u64) -> u64 {
+    pub fn below(&mut self, end: u64) -> u64 {
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % end
