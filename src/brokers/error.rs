@@ -42,6 +42,10 @@ pub enum BrokerError {
         "group `{group}` has members, and only they set its offsets\n  hint: stop every copy of the service first; one that has an `instance`, or was killed, stays a member for ten seconds"
     )]
     HasMembers { group: String },
+    #[error(
+        "the group gave the place of instance `{instance}` to somebody else\n  hint: if another copy has this `instance`, give each its own; else it was this one itself, joining again while brokers came back: start it again, nothing is lost"
+    )]
+    InstanceTaken { instance: String },
     #[error("cannot {doing}: {cause}")]
     Kafka { doing: &'static str, cause: KafkaError },
 }

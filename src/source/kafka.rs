@@ -13,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rdkafka::Timestamp;
 use rdkafka::consumer::{CommitMode, Consumer};
-use rdkafka::error::KafkaError;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Header, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 use tracing::{debug, info};
@@ -363,7 +363,13 @@ impl KafkaSource {
                 }
                 Some(Err(KafkaError::MessageConsumption(code))) if is_retryable(code) => {}
                 Some(Err(cause)) => {
-                    return Err(BrokerError::Kafka { doing: "read from Kafka", cause });
+                    let code = cause.rdkafka_error_code();
+                    return Err(match &self.spec.instance {
+                        Some(instance) if code == Some(RDKafkaErrorCode::FencedInstanceId) => {
+                            BrokerError::InstanceTaken { instance: instance.clone() }
+                        }
+                        _ => BrokerError::Kafka { doing: "read from Kafka", cause },
+                    });
                 }
                 None => {}
             }
