@@ -144,6 +144,22 @@ impl Detector {
                 }
             }
         }
+        // Of all peers at once, their lines are put together once.
+        let mut of_all: Option<FxHashMap<SourceKey, Vec<(SourceKey, Line)>>> =
+            (watermark == EventTime::MAX).then(FxHashMap::default);
+        if let Some(of_all) = &mut of_all {
+            for source in touched {
+                for (_, line) in self.guesses_of(&context, *source) {
+                    let peer = peer_of(line).filter(|peer| {
+                        let tried = sprays.tried.get(peer).map_or(0, Tried::len);
+                        tried >= self.settings.spray_accounts as usize
+                    });
+                    if let Some(peer) = peer {
+                        of_all.entry(peer).or_default().push((*source, line.clone()));
+                    }
+                }
+            }
+        }
         let (mut found, mut moved) = (Vec::new(), BTreeSet::new());
         for peer in peers {
             let tried = sprays.tried.get(&peer).map_or(0, Tried::len);
@@ -160,7 +176,9 @@ impl Detector {
                 continue;
             }
             let mut of_peer = Vec::new();
-            if let Some(tried) = sprays.tried.get_mut(&peer) {
+            if let Some(of_all) = &mut of_all {
+                of_peer = of_all.remove(&peer).unwrap_or_default();
+            } else if let Some(tried) = sprays.tried.get_mut(&peer) {
                 tried.retain(|source| {
                     let lines = self.guesses_of(&context, *source);
                     let before = of_peer.len();
