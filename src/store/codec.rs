@@ -55,7 +55,7 @@ fn what_to_do(found: u32) -> &'static str {
          folder, or another topic for the incidents, and set `start` of the sources to where it is \
          to begin; or let the version that wrote it go on"
     } else {
-        "a later version wrote it: use that one, or start over with another state folder or topic"
+        "a later version wrote it: use that one, or start over with another state folder or changelog topic"
     }
 }
 
