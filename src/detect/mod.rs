@@ -8,6 +8,11 @@
 //! fn advance(&mut self, watermark: EventTime, findings: &mut Vec<Finding>);
 //! ```
 //!
+//! `advance` costs what changed since the last one, but for what follows of new facts (`conclude`):
+//! who minds the time calls `conclude` now and then, and `advance_concluded` in between. What an
+//! evaluation changed (`take_changes`) can be applied to another detector that took in the same
+//! observations (`apply`): a restart judges nothing anew.
+//!
 //! The findings do not depend on the order in which observations come, on
 //! duplicates, or on how they are cut into batches. A finding is data without a
 //! sentence; `explain` makes the incident of it.
