@@ -340,7 +340,8 @@ fn story_counts(story: &Story) -> BTreeMap<String, Vec<u64>> {
     for (account, times) in &story.truth {
         let mut times = times.clone();
         times.sort_unstable();
-        let sessions = times.chunk_by(|one, next| next - one < GAP_SECS * 1_000);
+        // A pause of exactly the gap does not end a session: sessions start on full seconds.
+        let sessions = times.chunk_by(|one, next| next - one <= GAP_SECS * 1_000);
         let large = sessions.map(<[i64]>::len).filter(|failures| *failures >= THRESHOLD);
         let large: Vec<u64> = large.map(|failures| failures as u64).collect();
         if !large.is_empty() {
