@@ -18,8 +18,8 @@ use crate::time::EventTime;
 /// How much of a source is judged.
 #[derive(Debug, Default)]
 struct Touched {
-    /// Times of new observations.
-    times: Vec<EventTime>,
+    /// Spans with the times of new observations.
+    spans: Vec<(EventTime, EventTime)>,
     /// Whether all sessions are judged: names resolve to it that did not before, or no longer do.
     whole: bool,
 }
@@ -117,11 +117,11 @@ impl Detector {
             }
             return touched;
         }
-        for of_key in dirty.chunk_by(|(one, _), (other, _)| one == other) {
+        for of_key in dirty.chunk_by(|(one, ..), (other, ..)| one == other) {
             let (sources, whole) = self.sources(fleet, of_key[0].0);
             for source in sources {
                 let touched = touched.entry(source).or_default();
-                touched.times.extend(of_key.iter().map(|(_, time)| *time));
+                touched.spans.extend(of_key.iter().map(|(_, first, last)| (*first, *last)));
                 touched.whole |= whole;
             }
         }
@@ -179,7 +179,7 @@ impl Detector {
             let emitted = self.state.failure_revisions.ids(&spans);
             let is_touched = touched.whole
                 || stage != self.stage(last, self.state.closed_to)
-                || touched.times.iter().any(|at| (first..=last).contains(at));
+                || touched.spans.iter().any(|(from, to)| *from <= last && first <= *to);
             if !is_touched {
                 judged.standing.extend(emitted);
                 continue;

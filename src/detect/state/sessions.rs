@@ -41,6 +41,9 @@ const LINES_PER_RUN_MAX: usize = 128;
 /// Pending observations at which they are flushed.
 const PENDING_MAX: usize = 1 << 16;
 
+/// Spans of changed keys from which on those of one key are joined.
+const DIRTY_JOINED_MIN: usize = 1 << 16;
+
 /// Room for lines once there is more than one.
 const LINES_AT_FIRST: usize = 4;
 
@@ -324,8 +327,12 @@ pub struct Sessions<K> {
     #[borsh(skip)]
     index: HashTable<u32>,
     keyed: Vec<Keyed<K>>,
-    /// Keys with observations that were not evaluated, and the times of these.
-    dirty: Vec<(K, EventTime)>,
+    /// Keys with observations that were not evaluated, and spans with the times of these.
+    dirty: Vec<(K, EventTime, EventTime)>,
+    /// Length at which spans of one key are joined: of a run that evaluates at its end alone there
+    /// is one for each key.
+    #[borsh(skip)]
+    join_dirty_at: usize,
     /// Keys by the second of event time at which a session of theirs may close, or be forgotten.
     #[borsh(skip, bound(deserialize = ""))]
     due: BTreeMap<u64, Vec<K>>,
@@ -349,6 +356,7 @@ impl<K: SessionKey> Sessions<K> {
             index: HashTable::new(),
             keyed: Vec::new(),
             dirty: Vec::new(),
+            join_dirty_at: DIRTY_JOINED_MIN,
             due: BTreeMap::new(),
             gap_ticks,
             known_ticks,
@@ -472,8 +480,19 @@ impl<K: SessionKey> Sessions<K> {
     fn mark_dirty(&mut self, key: K, time: EventTime) {
         let second = |time: EventTime| time.0 / TICKS_PER_SEC;
         match self.dirty.last() {
-            Some((last, at)) if *last == key && second(*at) == second(time) => {}
-            _ => self.dirty.push((key, time)),
+            Some((last, _, at)) if *last == key && second(*at) == second(time) => {}
+            _ => self.dirty.push((key, time, time)),
+        }
+        if self.dirty.len() >= self.join_dirty_at.max(DIRTY_JOINED_MIN) {
+            self.dirty.sort_unstable();
+            self.dirty.dedup_by(|(key, _, last), (known, _, known_last)| {
+                let is_same = key == known;
+                if is_same {
+                    *known_last = (*last).max(*known_last);
+                }
+                is_same
+            });
+            self.join_dirty_at = 2 * self.dirty.len();
         }
     }
 
@@ -520,8 +539,9 @@ impl<K: SessionKey> Sessions<K> {
         self.keyed.iter().map(|keyed| (keyed.key, keyed.runs.as_slice()))
     }
 
-    /// Keys with observations since the last call, and the times of these, in order.
-    pub fn take_dirty(&mut self) -> Vec<(K, EventTime)> {
+    /// Keys with observations since the last call, and spans with the times of these, in order.
+    pub fn take_dirty(&mut self) -> Vec<(K, EventTime, EventTime)> {
+        self.join_dirty_at = DIRTY_JOINED_MIN;
         let mut dirty = std::mem::take(&mut self.dirty);
         dirty.sort_unstable();
         dirty.dedup();
@@ -760,4 +780,56 @@ pub fn cut<T>(
         last = last.max(run_last);
     }
     sessions
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::detect::state::names::Addresses;
+
+    #[test]
+    fn what_nobody_evaluates_is_kept_once_for_each_key() {
+        let (names, addresses) = (Names::new(1024), Addresses::new(16));
+        let order = LineOrder { names: &names, addresses: &addresses };
+        let mut patterns = Patterns::new(16);
+        let pattern = patterns.intern(Pattern {
+            channel: Symbol::NONE,
+            provider: Symbol::NONE,
+            event_id: 4625,
+            side: Side::Target,
+            protocol: Protocol::Unknown,
+            status: None,
+            sub_status: None,
+            reason: None,
+            logon_type: None,
+            category: None,
+        });
+        let mut sessions: Sessions<SourceKey> = Sessions::new(HOUR_TICKS, 0, 1000);
+        let keys = [SourceKey::Host(Symbol::NONE), SourceKey::Host(Symbol::BEYOND)];
+        let at = |second: u64| EventTime((1_000_000 + second) * TICKS_PER_SEC);
+        let seconds = 4 * DIRTY_JOINED_MIN as u64;
+        for second in 0..seconds {
+            let line = Line {
+                pattern,
+                computer: Symbol::NONE,
+                peer_host: Symbol::NONE,
+                peer_ip: Address::NONE,
+                service: Symbol::NONE,
+                count: 1,
+                first: at(second),
+                record_id: second,
+                last: at(second),
+            };
+            sessions.add(keys[second as usize % 2], line, &mut patterns, &order);
+        }
+        sessions.flush(&mut patterns, &order);
+        assert!(sessions.dirty.len() <= DIRTY_JOINED_MIN, "{}", sessions.dirty.len());
+        for (at_first, key) in keys.into_iter().enumerate() {
+            let of_key = sessions.dirty.iter().filter(|(known, ..)| *known == key);
+            let first = of_key.clone().map(|(_, first, _)| *first).min();
+            let last = of_key.map(|(.., last)| *last).max();
+            let expect = (at(at_first as u64), at(seconds - 2 + at_first as u64));
+            assert_eq!(first.zip(last), Some(expect), "{key:?}");
+        }
+    }
 }
