@@ -3,10 +3,10 @@
 //! pipeline: it decides nothing, and the oldest are forgotten first.
 
 use std::collections::VecDeque;
-use std::hash::{Hash, Hasher};
 
-use rustc_hash::{FxHashMap, FxHasher};
+use rustc_hash::FxHashMap;
 
+use crate::hash::stable_hash;
 use crate::incident::Incident;
 use crate::observation::short_host;
 use crate::store::checkpoint::Traced;
@@ -18,10 +18,8 @@ const TRACES_MAX: usize = 20_000;
 /// What tells records apart, whether their host is written with its domain or
 /// without; `None` where there is no record id.
 pub fn record_of(computer: &str, time: EventTime, record_id: u64) -> Option<u64> {
-    let mut hasher = FxHasher::default();
-    short_host(computer).to_ascii_lowercase().hash(&mut hasher);
-    (time, record_id).hash(&mut hasher);
-    (record_id > 0).then(|| hasher.finish())
+    let host = short_host(computer).to_ascii_lowercase();
+    (record_id > 0).then(|| stable_hash(&(host, time.0, record_id)))
 }
 
 #[derive(Debug, Default)]
