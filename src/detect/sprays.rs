@@ -124,9 +124,12 @@ impl Detector {
         touched: &BTreeSet<SourceKey>,
         watermark: EventTime,
     ) -> (Vec<Spray>, BTreeSet<SourceKey>) {
+        let is_end = watermark == EventTime::MAX;
         let mut sprays = match self.sprays.take() {
-            Some(sprays) if watermark != EventTime::MAX => sprays,
-            _ => Sprays { tried: self.tried_by_all(fleet), ..Sprays::default() },
+            // Every source is touched.
+            _ if is_end => Sprays::default(),
+            Some(sprays) => sprays,
+            None => Sprays { tried: self.tried_by_all(fleet), ..Sprays::default() },
         };
         let context = self.context(fleet);
         let mut peers: BTreeSet<SourceKey> = BTreeSet::new();
@@ -134,7 +137,7 @@ impl Detector {
             if matches!(source, SourceKey::PeerIp(_) | SourceKey::PeerHost(_)) {
                 peers.insert(*source);
             }
-            for (_, line) in self.guesses_of(&context, *source) {
+            for line in self.guesses_of(&context, *source) {
                 if let Some(peer) = peer_of(line) {
                     sprays.tried.entry(peer).or_default().insert(*source);
                     peers.insert(peer);
@@ -146,10 +149,10 @@ impl Detector {
         }
         // Of all peers at once, their lines are put together once.
         let mut of_all: Option<FxHashMap<SourceKey, Vec<(SourceKey, Line)>>> =
-            (watermark == EventTime::MAX).then(FxHashMap::default);
+            is_end.then(FxHashMap::default);
         if let Some(of_all) = &mut of_all {
             for source in touched {
-                for (_, line) in self.guesses_of(&context, *source) {
+                for line in self.guesses_of(&context, *source) {
                     let peer = peer_of(line).filter(|peer| {
                         let tried = sprays.tried.get(peer).map_or(0, Tried::len);
                         tried >= self.settings.spray_accounts as usize
@@ -182,8 +185,8 @@ impl Detector {
                 tried.retain(|source| {
                     let lines = self.guesses_of(&context, *source);
                     let before = of_peer.len();
-                    let by_peer = lines.into_iter().filter(|(_, line)| peer_of(line) == Some(peer));
-                    of_peer.extend(by_peer.map(|(_, line)| (*source, line.clone())));
+                    let by_peer = lines.into_iter().filter(|line| peer_of(line) == Some(peer));
+                    of_peer.extend(by_peer.map(|line| (*source, line.clone())));
                     of_peer.len() > before
                 });
             }
@@ -225,15 +228,13 @@ impl Detector {
     }
 
     /// The refusals of a source that somebody who guesses leaves behind.
-    fn guesses_of(&self, context: &Context<'_>, source: SourceKey) -> Vec<(SourceKey, &Line)> {
+    fn guesses_of(&self, context: &Context<'_>, source: SourceKey) -> Vec<&Line> {
         let mut lines = Vec::new();
         for key in self.state.resolved.keys_of(source) {
             let runs = self.state.failures.runs(key).iter();
             for run in runs.filter(|run| context.resolve(key, run.first) == source) {
                 let of_run = run.lines.as_slice().iter();
-                lines.extend(
-                    of_run.filter(|line| self.is_guess(line.pattern)).map(|line| (key, line)),
-                );
+                lines.extend(of_run.filter(|line| self.is_guess(line.pattern)));
             }
         }
         lines
