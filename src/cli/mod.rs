@@ -177,19 +177,8 @@ impl Cli {
 
     /// What the log lines of the service look like; `None` for every other command.
     pub fn service_log_format(&self) -> Option<LogFormat> {
-        match &self.command {
-            Command::Run(flags) => Some(config::log_format(&flags.config)),
-            Command::Replay(_)
-            | Command::Topics(_)
-            | Command::State(_)
-            | Command::Demo
-            | Command::Simulate(_)
-            | Command::Explain(_)
-            | Command::Check(_)
-            | Command::Schema { .. }
-            | Command::Completions { .. }
-            | Command::Man => None,
-        }
+        let Command::Run(flags) = &self.command else { return None };
+        Some(config::log_format(&flags.config))
     }
 
     /// Whether only errors belong on standard error.

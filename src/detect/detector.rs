@@ -41,13 +41,19 @@ pub struct Detector {
     pub(super) late_hosts: BTreeMap<Symbol, u64>,
 }
 
+/// How often something was learnt that matters, of each kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Generations {
+    hosts: u64,
+    addresses: u64,
+    accounts: u64,
+}
+
 /// What followed of the facts when they were at these generations.
 #[derive(Debug)]
 struct Concluded {
     fleet: Fleet,
-    hosts: u64,
-    addresses: u64,
-    accounts: u64,
+    of: Generations,
     /// Whether the groups of this fleet were evaluated.
     is_evaluated: bool,
 }
@@ -90,41 +96,39 @@ impl Detector {
     /// Works out anew what follows of the facts, if any came that matter: costs what is known.
     /// [`Detector::advance`] begins with it.
     pub fn conclude(&mut self) {
-        let (hosts, addresses) =
-            (self.state.hosts.generation(), self.state.hosts.address_generation());
-        let accounts = self.state.directory.generation();
-        let known = self.concluded.take().filter(|known| known.hosts == hosts);
-        let is_same = |known: &Concluded| known.accounts == accounts;
-        if known.as_ref().is_some_and(|known| is_same(known) && known.addresses == addresses) {
-            self.concluded = known;
+        if self.is_concluded() {
             return;
         }
         self.state.mismatches_touched = true;
-        let (fleet, is_evaluated, is_resolved) = match known {
-            Some(known) => {
-                let is_resolved = is_same(&known);
-                (known.fleet, known.is_evaluated, is_resolved)
-            }
+        let of = self.generations();
+        let known = self.concluded.take().filter(|known| known.of.hosts == of.hosts);
+        let is_resolved = known.as_ref().is_some_and(|known| known.of.accounts == of.accounts);
+        let (fleet, is_evaluated) = match known {
+            Some(known) => (known.fleet, known.is_evaluated),
             None => {
                 let fleet = self.fleet();
                 self.state.hosts.watch_former(fleet.former_names());
-                (fleet, false, false)
+                (fleet, false)
             }
         };
         if !is_resolved {
             self.state.flush();
             self.resolve_anew(&fleet);
         }
-        self.concluded = Some(Concluded { fleet, hosts, addresses, accounts, is_evaluated });
+        self.concluded = Some(Concluded { fleet, of, is_evaluated });
     }
 
-    /// Whether [`Detector::conclude`] would work out anything.
+    /// Whether [`Detector::conclude`] would work out nothing.
     pub fn is_concluded(&self) -> bool {
-        self.concluded.as_ref().is_some_and(|known| {
-            known.hosts == self.state.hosts.generation()
-                && known.addresses == self.state.hosts.address_generation()
-                && known.accounts == self.state.directory.generation()
-        })
+        self.concluded.as_ref().is_some_and(|known| known.of == self.generations())
+    }
+
+    fn generations(&self) -> Generations {
+        Generations {
+            hosts: self.state.hosts.generation(),
+            addresses: self.state.hosts.address_generation(),
+            accounts: self.state.directory.generation(),
+        }
     }
 
     /// As [`Detector::advance`], with the fleet as it was concluded last: costs what changed.

@@ -60,6 +60,7 @@ struct Step {
     start: Instant,
     incidents: Vec<Incident>,
     dead_letters: Vec<DeadLetter>,
+    /// Empty where a snapshot stands for it.
     entry: Vec<u8>,
     snapshot: Option<Snapshot>,
     moved: SourcePositions,
@@ -410,10 +411,13 @@ impl Correlator {
             return Ok(CommitProgress::Committed);
         }
         let entry = std::mem::take(&mut self.entry);
-        let bytes = codec::encode(&entry);
         self.positions.absorb(entry.moved.clone());
-        self.snapshots.add(&entry, bytes.len());
-        let snapshot = (self.snapshots.is_due() || std::mem::take(&mut self.snapshot_next))
+        let mut bytes = Vec::new();
+        if !self.snapshot_next {
+            bytes = codec::encode(&entry);
+            self.snapshots.add(&entry, bytes.len());
+        }
+        let snapshot = (std::mem::take(&mut self.snapshot_next) || self.snapshots.is_due())
             .then(|| self.snapshot());
         let dead_letters = std::mem::take(&mut self.dead_letters);
         let (moved, tried) = (entry.moved, false);
@@ -443,7 +447,8 @@ impl Correlator {
             }
             Advance::End => self.detector.advance(EventTime::MAX, &mut findings),
         }
-        if matches!(self.output, Output::Sink(_)) {
+        // A snapshot has them.
+        if matches!(self.output, Output::Sink(_)) && !self.snapshot_next {
             let changes = self.detector.take_changes();
             let step = self.open_step();
             step.advance = advance;
